@@ -1,0 +1,367 @@
+//! What the hub tells the outside: plain data, the same for the HTTP API, the commands and their
+//! `--json` output. Times are RFC 3339 UTC, durations seconds, counts whole numbers since the first start.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use crossdock_model::fault::Fault;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// An accepted event with what became of it at each adapter.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct EventView {
+    /// Place in the record: grows with every accepted event, never reused.
+    pub offset: i64,
+    /// When the gate took it.
+    pub received: DateTime<Utc>,
+    /// The adapter or API key that sent it.
+    pub producer: String,
+    /// The event as a structured CloudEvent 1.0 (JSON).
+    pub event: serde_json::Value,
+    /// One entry per adapter whose subscriptions matched.
+    pub deliveries: Vec<DeliveryView>,
+}
+
+/// One event on its way to one adapter.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DeliveryView {
+    /// The adapter's name.
+    pub adapter: String,
+    /// `pending`, `confirmed`, `retrying`, `parked`, `discarded` or `expired`.
+    pub state: String,
+    /// How often it was handed over, counted by what came back.
+    pub attempts: u32,
+    /// When it entered the adapter's queue.
+    pub published: DateTime<Utc>,
+    /// When the last word on it came.
+    pub settled: Option<DateTime<Utc>>,
+    /// What the adapter or the broker said last.
+    pub detail: Option<String>,
+    /// Each attempt that ended, oldest first.
+    pub tries: Vec<AttemptView>,
+}
+
+/// One ended attempt of a delivery.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct AttemptView {
+    /// Counts from 1.
+    pub number: u32,
+    /// `done`, `retry`, `dead`, `rejected` or `delivery_limit`.
+    pub outcome: String,
+    /// The adapter's words, where it gave any.
+    pub detail: Option<String>,
+    /// When the hub learnt of it.
+    pub at: DateTime<Utc>,
+    /// How long the adapter says it took, in milliseconds.
+    pub duration_ms: Option<u64>,
+}
+
+/// A page of events.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct EventPage {
+    /// Newest first.
+    pub events: Vec<EventView>,
+    /// Pass it as `cursor` for the next page; absent on the last.
+    pub next: Option<String>,
+}
+
+/// Everything known under one correlation id, alias or event id, in the order it was accepted.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct JourneyView {
+    /// What was asked for.
+    pub key: String,
+    /// One plain sentence: where it stands.
+    pub verdict: String,
+    /// Correlation ids found on the way.
+    pub correlation_ids: Vec<String>,
+    /// Other systems' names of the same thing, `system:id`.
+    pub aliases: Vec<String>,
+    /// Oldest first.
+    pub events: Vec<EventView>,
+}
+
+/// An adapter: what it may do, whether it runs, and its side of the ledger.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct AdapterView {
+    /// Name, also of its queue and user.
+    pub name: String,
+    /// What the manifest says it is.
+    pub description: Option<String>,
+    /// The CloudEvents source that only this adapter may use.
+    pub source: String,
+    /// Types it may publish.
+    pub publishes: Vec<String>,
+    /// Type patterns it gets.
+    pub subscribes: Vec<String>,
+    /// `amqp`.
+    pub delivery: String,
+    /// `live` (a consumer runs), `waiting` (events wait and no consumer runs), `idle` (nothing to do and
+    /// no consumer), `unknown` (the broker does not answer).
+    pub state: String,
+    /// What the broker and the record say of its queue; absent while the broker does not answer.
+    pub queue: Option<QueueView>,
+    /// Its line of the ledger.
+    pub ledger: AdapterLedger,
+    /// Consumers that ack by themselves and so lose what they were handed when they crash.
+    pub auto_ack_consumers: Vec<String>,
+    /// Oldest event without a word from the adapter.
+    pub oldest_pending: Option<DateTime<Utc>>,
+    /// When the adapter last said something about an event.
+    pub last_settled: Option<DateTime<Utc>>,
+    /// Its RabbitMQ users that are in force, oldest first.
+    pub users: Vec<String>,
+}
+
+/// A queue of the hub or of an adapter.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct QueueView {
+    /// Name.
+    pub name: String,
+    /// Messages waiting for a consumer.
+    pub ready: u64,
+    /// Messages handed to a consumer and not yet acked.
+    pub unacked: u64,
+    /// Consumers attached.
+    pub consumers: u64,
+}
+
+/// Credentials fresh from a rotation. The secrets are shown this once.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct IssuedCredentials {
+    /// RabbitMQ user, `<adapter>.<generation>`.
+    pub user: String,
+    /// Value for `CROSSDOCK_AMQP_URL`.
+    pub amqp_url: String,
+    /// Value for `CROSSDOCK_API_KEY`.
+    pub api_key: String,
+    /// File on the hub's machine that holds the same (mode 0600).
+    pub env_file: String,
+}
+
+/// A key without its secret.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ApiKeyView {
+    /// The public half of the key.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// What it may do.
+    pub scopes: Vec<String>,
+    /// The adapter it belongs to, if any.
+    pub adapter: Option<String>,
+    /// When it was made.
+    pub created: DateTime<Utc>,
+    /// When it ends by itself.
+    pub expires: Option<DateTime<Utc>>,
+    /// When it was revoked.
+    pub revoked: Option<DateTime<Utc>>,
+    /// When it was last used, to within a minute.
+    pub last_used: Option<DateTime<Utc>>,
+}
+
+/// A numbered revision of the configuration.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct RevisionView {
+    /// Counts from 1.
+    pub number: u32,
+    /// When it was applied.
+    pub created: DateTime<Utc>,
+    /// Who applied it.
+    pub author: String,
+    /// Why.
+    pub note: Option<String>,
+    /// SHA-256 over paths and texts, hex.
+    pub digest: String,
+    /// Path → text.
+    pub files: BTreeMap<String, String>,
+}
+
+/// What an apply did, or would do.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Applied {
+    /// The revision in force afterwards (with `dry_run`: the one it would become).
+    pub number: u32,
+    /// Nothing was changed.
+    pub dry_run: bool,
+    /// One sentence per change; empty if the files equal the revision in force.
+    pub changes: Vec<String>,
+}
+
+/// A message the gate refused, kept with every reason.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct QuarantinedView {
+    /// Counts from 1.
+    pub id: i64,
+    /// When the gate refused it.
+    pub received: DateTime<Utc>,
+    /// Adapter or key that sent it, where that could be proved.
+    pub producer: Option<String>,
+    /// Every fault found, with its JSON pointer into the event.
+    pub reasons: Vec<FaultView>,
+    /// The key it was published with.
+    pub routing_key: String,
+    /// Content type as sent.
+    pub content_type: Option<String>,
+    /// Headers as sent.
+    pub headers: serde_json::Value,
+    /// Length of the body in bytes.
+    pub body_bytes: u64,
+    /// The body in base64; only when one message is asked for.
+    pub body_base64: Option<String>,
+    /// When it was sent again.
+    pub resent: Option<DateTime<Utc>>,
+}
+
+/// One thing wrong with an event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct FaultView {
+    /// RFC 6901 JSON pointer into the structured event.
+    pub pointer: String,
+    /// What is wrong and what was expected.
+    pub message: String,
+}
+
+impl From<Fault> for FaultView {
+    fn from(fault: Fault) -> Self {
+        Self { pointer: fault.pointer, message: fault.message }
+    }
+}
+
+/// The whole ledger at one moment.
+///
+/// `received = accepted + duplicates + quarantined`, and per adapter
+/// `matched = confirmed + taken + parked + discarded + expired + in_flight + unaccounted`.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct LedgerView {
+    /// Nothing is unaccounted, on either side.
+    pub balanced: bool,
+    /// Work is still under way in the hub's own queues, so a later reading may differ.
+    pub settling: bool,
+    /// Messages the gate took and judged.
+    pub received: u64,
+    /// Events in the record.
+    pub accepted: u64,
+    /// Repeats of a recorded (source, id) by their producer.
+    pub duplicates: u64,
+    /// Handed to the gate again by RabbitMQ after a crash; not part of `received`.
+    pub redelivered: u64,
+    /// Messages refused and kept.
+    pub quarantined: u64,
+    /// Waiting in the partition queues, not yet judged; absent while the broker does not answer.
+    pub waiting_in_ingress: Option<u64>,
+    /// One line per adapter.
+    pub adapters: Vec<AdapterLedger>,
+    /// What a reader should know about these figures, in sentences.
+    pub notes: Vec<String>,
+}
+
+/// One adapter's side of the ledger.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AdapterLedger {
+    /// Name.
+    pub adapter: String,
+    /// Events its subscriptions matched.
+    pub matched: u64,
+    /// A receipt says done.
+    pub confirmed: u64,
+    /// Left the queue by an ack without receipt: the adapter's word.
+    pub taken: u64,
+    /// Failed for good, kept for people to decide.
+    pub parked: u64,
+    /// Given up by people.
+    pub discarded: u64,
+    /// Out of date before it was taken.
+    pub expired: u64,
+    /// In its queue, in its hands, or waiting for another attempt.
+    pub in_flight: u64,
+    /// Gone from the queue without a receipt, though the adapter sends receipts: lost.
+    pub unaccounted: u64,
+    /// The unaccounted ones by name, oldest first, at most 1,000.
+    pub missing: Vec<MissingDelivery>,
+    /// Since when the adapter sends receipts.
+    pub receipts_since: Option<DateTime<Utc>>,
+}
+
+/// An event that left an adapter's queue without a trace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+pub struct MissingDelivery {
+    /// CloudEvents id.
+    pub id: String,
+    /// CloudEvents source.
+    pub source: String,
+    /// CloudEvents type.
+    pub r#type: String,
+    /// When it entered the queue.
+    pub published: DateTime<Utc>,
+}
+
+/// One screen: what runs, what waits, what wants attention.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct StatusView {
+    /// This hub's version.
+    pub version: String,
+    /// When this hub started.
+    pub started: DateTime<Utc>,
+    /// `ready`, or what it waits for.
+    pub checks: Vec<ReadyCheck>,
+    /// What wants attention, worst first, each a plain sentence; empty when all is well.
+    pub attention: Vec<String>,
+    /// RabbitMQ's version and where it runs.
+    pub broker: Option<BrokerView>,
+    /// Revision in force.
+    pub revision: u32,
+    /// Hubs that reported within the last 30 seconds.
+    pub hubs: Vec<HubView>,
+    /// Adapters by name.
+    pub adapters: Vec<AdapterView>,
+    /// Every queue of Crossdock.
+    pub queues: Vec<QueueView>,
+    /// Events accepted since the first start.
+    pub accepted: u64,
+    /// Messages in quarantine that were not sent again.
+    pub quarantined: u64,
+    /// Deliveries parked.
+    pub parked: u64,
+    /// Newest event.
+    pub newest_event: Option<DateTime<Utc>>,
+}
+
+/// The broker as the hub sees it.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct BrokerView {
+    /// `host:port`.
+    pub address: String,
+    /// RabbitMQ version.
+    pub version: String,
+    /// The hub started it and ends it.
+    pub private: bool,
+    /// Alarms in force, such as `memory`.
+    pub alarms: Vec<String>,
+}
+
+/// A hub process.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct HubView {
+    /// Random name of the process.
+    pub id: String,
+    /// Machine.
+    pub host: String,
+    /// Version.
+    pub version: String,
+    /// Its configuration files equal the revision in force.
+    pub files_match_revision: bool,
+    /// Last report.
+    pub seen: DateTime<Utc>,
+}
+
+/// One condition of readiness.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ReadyCheck {
+    /// `database`, `rabbitmq` or `topology`.
+    pub name: String,
+    /// Whether it holds.
+    pub ok: bool,
+    /// Why not, or what it is.
+    pub detail: String,
+}
