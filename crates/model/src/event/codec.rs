@@ -1,0 +1,293 @@
+//! The CloudEvents encodings: structured and batch as JSON
+//! (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md>), and
+//! binary as a list of attributes beside the data, which AMQP and HTTP write as headers. JSON data
+//! is never parsed and written again, so its numbers keep every digit.
+
+use std::collections::{BTreeMap, HashSet};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use chrono::SecondsFormat;
+use serde::de::Error as _;
+use serde::ser::{Error as _, SerializeMap};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use super::json::check_envelope;
+use super::validate::too_large;
+use super::{AttributeValue, DATA_MAX_BYTES, Event, SPEC_VERSION, syntax};
+use crate::fault::{Fault, Faults, push_token};
+
+impl Event {
+    /// Reads one event in structured mode: `application/cloudevents+json`.
+    ///
+    /// # Errors
+    /// Every fault found.
+    pub fn from_structured(json: &[u8]) -> Result<Event, Faults> {
+        check_envelope(json, "").map_err(Faults)?;
+        parse_member(json)
+    }
+
+    /// Reads a batch: `application/cloudevents-batch+json`. An empty batch is valid.
+    ///
+    /// # Errors
+    /// Every fault of every member, each pointer beginning with the member's index.
+    pub fn batch_from_json(json: &[u8]) -> Result<Vec<Event>, Faults> {
+        check_envelope(json, "").map_err(Faults)?;
+        let members: Vec<&RawValue> = serde_json::from_slice(json)
+            .map_err(|_| Fault::new("", "must be an array of structured CloudEvents"))?;
+        let mut events = Vec::with_capacity(members.len());
+        let mut faults = Vec::new();
+        for (index, member) in members.iter().enumerate() {
+            match parse_member(member.get().as_bytes()) {
+                Ok(event) => events.push(event),
+                Err(Faults(found)) => {
+                    let prefix = format!("/{index}");
+                    faults.extend(found.into_iter().map(|fault| fault.within(&prefix)));
+                }
+            }
+        }
+        Faults::none_in(faults).map(|()| events)
+    }
+
+    /// Writes the event in structured mode. JSON data stands there as it came, text in UTF-8 as a
+    /// JSON string, anything else in base64.
+    pub fn to_structured(&self) -> Vec<u8> {
+        serde_json::to_vec(self)
+            .expect("strings and JSON that was checked when the event was made can be written")
+    }
+
+    /// Reads an event in binary mode: its attributes by their bare names (`id`, `source`, …,
+    /// `specversion` among them), the content type and the body.
+    ///
+    /// # Errors
+    /// Every fault found.
+    pub fn from_attributes(
+        attributes: impl IntoIterator<Item = (String, AttributeValue)>,
+        content_type: Option<&str>,
+        data: Option<Bytes>,
+    ) -> Result<Event, Faults> {
+        let mut draft = Draft::default();
+        for (name, value) in attributes {
+            draft.set(name, value);
+        }
+        if let Some(content_type) = content_type {
+            let other = draft
+                .texts
+                .insert("datacontenttype".to_owned(), content_type.to_owned());
+            if other.is_some_and(|other| other != content_type) {
+                draft.fault("datacontenttype", "differs from the content type of the message");
+            }
+        }
+        draft.data = data.filter(|data| !data.is_empty());
+        draft.finish(true)
+    }
+
+    /// The attributes of the event in binary mode, `specversion` included. The content type is not
+    /// among them: every transport has its own place for it.
+    pub fn attributes(&self) -> Vec<(String, AttributeValue)> {
+        let core = [
+            ("specversion", Some(SPEC_VERSION.to_owned())),
+            ("id", Some(self.id.clone())),
+            ("source", Some(self.source.clone())),
+            ("type", Some(self.event_type.clone())),
+            ("subject", self.subject.clone()),
+            ("time", self.time_text()),
+            ("dataschema", self.data_schema.clone()),
+        ];
+        let core = core
+            .into_iter()
+            .filter_map(|(name, text)| Some((name.to_owned(), AttributeValue::String(text?))));
+        let extensions = self
+            .extensions
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()));
+        core.chain(extensions).collect()
+    }
+
+    fn time_text(&self) -> Option<String> {
+        self.time
+            .map(|time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+    }
+}
+
+/// The structured form.
+impl Serialize for Event {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (name, value) in self.attributes() {
+            map.serialize_entry(&name, &value)?;
+        }
+        if let Some(content_type) = &self.data_content_type {
+            map.serialize_entry("datacontenttype", content_type)?;
+        }
+        if let Some(data) = &self.data {
+            if self.is_json() {
+                let raw: &RawValue = serde_json::from_slice(data).map_err(S::Error::custom)?;
+                map.serialize_entry("data", raw)?;
+            } else if let Some(text) = self.text_data() {
+                map.serialize_entry("data", text)?;
+            } else {
+                map.serialize_entry("data_base64", &BASE64_STANDARD.encode(data))?;
+            }
+        }
+        map.end()
+    }
+}
+
+impl Event {
+    fn text_data(&self) -> Option<&str> {
+        let content_type = self.data_content_type.as_deref()?;
+        let text = std::str::from_utf8(self.data.as_deref()?).ok()?;
+        syntax::is_utf8_text_media_type(content_type).then_some(text)
+    }
+}
+
+/// Reads the structured form out of a JSON document, with all its checks.
+impl<'de> Deserialize<'de> for Event {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        Event::from_structured(raw.get().as_bytes()).map_err(D::Error::custom)
+    }
+}
+
+/// Reads a structured event whose JSON has been checked already.
+fn parse_member(json: &[u8]) -> Result<Event, Faults> {
+    let members: BTreeMap<String, &RawValue> =
+        serde_json::from_slice(json).map_err(|_| Fault::new("", "must be a CloudEvent as a JSON object"))?;
+    let mut draft = Draft::default();
+    let mut data = None;
+    let mut data_base64 = None;
+    for (name, raw) in members {
+        match name.as_str() {
+            "data" => data = Some(raw),
+            "data_base64" if raw.get() != "null" => data_base64 = Some(raw),
+            _ if raw.get() == "null" => {}
+            _ => match serde_json::from_str(raw.get()) {
+                Ok(value) => draft.set(name, value),
+                Err(_) => draft.fault(&name, "must be a string, a boolean or a whole number of 32 bits"),
+            },
+        }
+    }
+    let mut unchecked = false;
+    match (data, data_base64) {
+        (Some(_), Some(_)) => draft.fault("data_base64", "cannot stand beside data"),
+        (Some(raw), None) => draft.inline_data(raw),
+        (None, Some(raw)) => {
+            unchecked = true;
+            draft.base64_data(raw);
+        }
+        (None, None) => {}
+    }
+    draft.finish(unchecked)
+}
+
+/// An event on its way in: what has been read and what was wrong with it.
+#[derive(Default)]
+struct Draft {
+    texts: BTreeMap<String, String>,
+    extensions: BTreeMap<String, AttributeValue>,
+    data: Option<Bytes>,
+    faults: Vec<Fault>,
+    named: HashSet<String>,
+}
+
+impl Draft {
+    fn fault(&mut self, attribute: &str, message: &str) {
+        let mut pointer = String::new();
+        push_token(&mut pointer, attribute);
+        self.faults.push(Fault::new(pointer, message));
+    }
+
+    fn set(&mut self, name: String, value: AttributeValue) {
+        if !self.named.insert(name.clone()) {
+            self.fault(&name, "is given twice");
+        } else if super::CORE_ATTRIBUTES.contains(&name.as_str()) {
+            match value {
+                AttributeValue::String(text) => {
+                    self.texts.insert(name, text);
+                }
+                _ => self.fault(&name, "must be a string"),
+            }
+        } else {
+            self.extensions.insert(name, value);
+        }
+    }
+
+    fn inline_data(&mut self, raw: &RawValue) {
+        let content_type = self.texts.get("datacontenttype");
+        let text = raw.get();
+        let data = if content_type.is_none_or(|content_type| syntax::is_json_media_type(content_type)) {
+            Some(text.to_owned())
+        } else {
+            serde_json::from_str::<String>(text).ok()
+        };
+        match data {
+            Some(data) => self.data = Some(Bytes::from(data)).filter(|data| !data.is_empty()),
+            None => self.fault(
+                "data",
+                "must be a JSON string, because datacontenttype is not JSON",
+            ),
+        }
+    }
+
+    fn base64_data(&mut self, raw: &RawValue) {
+        let bytes = serde_json::from_str::<String>(raw.get())
+            .ok()
+            .and_then(|text| BASE64_STANDARD.decode(text).ok());
+        match bytes {
+            Some(bytes) => self.data = Some(Bytes::from(bytes)).filter(|data| !data.is_empty()),
+            None => self.fault("data_base64", "must be a string in base64 (RFC 4648, section 4)"),
+        }
+    }
+
+    fn required(&mut self, name: &str) -> String {
+        self.texts.remove(name).unwrap_or_else(|| {
+            if !self.named.contains(name) {
+                self.fault(name, "is missing");
+            }
+            String::new()
+        })
+    }
+
+    /// Data that was part of a checked JSON document needs no second look inside.
+    fn finish(mut self, data_unchecked: bool) -> Result<Event, Faults> {
+        let version = self.required("specversion");
+        if !version.is_empty() && version != SPEC_VERSION {
+            self.fault("specversion", "must be \"1.0\"");
+        }
+        let time = self.texts.remove("time").and_then(|text| {
+            let time = syntax::timestamp(&text);
+            if time.is_none() {
+                self.fault("time", "must be an RFC 3339 time, such as 2026-01-31T12:00:00Z");
+            }
+            time
+        });
+        let event = Event {
+            id: self.required("id"),
+            source: self.required("source"),
+            event_type: self.required("type"),
+            subject: self.texts.remove("subject"),
+            time,
+            data_content_type: self.texts.remove("datacontenttype"),
+            data_schema: self.texts.remove("dataschema"),
+            extensions: self.extensions,
+            data: self.data,
+        };
+        let mut faults = self.faults;
+        let reported: HashSet<String> = faults.iter().map(|fault| fault.pointer.clone()).collect();
+        let context = event.context_faults().into_iter();
+        faults.extend(context.filter(|fault| !reported.contains(&fault.pointer)));
+        if data_unchecked {
+            faults.extend(event.data_faults());
+        } else if event
+            .data
+            .as_ref()
+            .is_some_and(|data| data.len() > DATA_MAX_BYTES)
+        {
+            faults.push(too_large());
+        }
+        Faults::none_in(faults).map(|()| event)
+    }
+}
