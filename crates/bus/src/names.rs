@@ -1,0 +1,86 @@
+//! The names of everything Crossdock declares in RabbitMQ, and the way back from a name to the
+//! adapter it belongs to. Adapters and operators rely on these names: a change is a decision.
+
+use crossdock_model::name::is_adapter_name;
+
+/// Exchange (x-consistent-hash) through which every event enters; the routing key is the partition key.
+pub const INGRESS: &str = "crossdock.ingress";
+/// Exchange (direct) from which the hub fans out; the keys are queue names.
+pub const DELIVER: &str = "crossdock.deliver";
+/// Exchange (direct) that takes the adapters' receipts.
+pub const RECEIPTS: &str = "crossdock.receipts";
+/// Exchange (direct) to which adapter queues dead-letter, each under its adapter's name.
+pub const DEAD: &str = "crossdock.dead";
+/// Queue of receipts and rejected deliveries, in the order in which they came.
+pub const FAILED: &str = "crossdock.failed";
+/// Queue to which the hub's own queues dead-letter; never empty without an alert.
+pub const UNDELIVERABLE: &str = "crossdock.undeliverable";
+
+/// Partitions of the ingress unless the settings say otherwise. Drain before changing the number.
+pub const PARTITIONS: u16 = 4;
+
+const ADAPTER_QUEUE_PREFIX: &str = "crossdock.adapter.";
+
+/// The queue of partition `n`, counted from 0.
+pub fn ingress_queue(n: u16) -> String {
+    format!("{INGRESS}.{n}")
+}
+
+/// The queue from which the adapter consumes.
+pub fn adapter_queue(adapter: &str) -> String {
+    format!("{ADAPTER_QUEUE_PREFIX}{adapter}")
+}
+
+/// The adapter whose queue this is, if it is an adapter's queue.
+pub fn adapter_of_queue(queue: &str) -> Option<&str> {
+    queue
+        .strip_prefix(ADAPTER_QUEUE_PREFIX)
+        .filter(|adapter| is_adapter_name(adapter))
+}
+
+/// The RabbitMQ user of the adapter's credentials of that generation, counted from 1.
+pub fn user_name(adapter: &str, generation: u32) -> String {
+    format!("{adapter}.{generation}")
+}
+
+/// The adapter and the generation behind a RabbitMQ user, if it is an adapter's user.
+pub fn adapter_of_user(user: &str) -> Option<(&str, u32)> {
+    let (adapter, digits) = user.rsplit_once('.')?;
+    let generation: u32 = digits.parse().ok()?;
+    (is_adapter_name(adapter) && generation > 0 && generation.to_string() == digits)
+        .then_some((adapter, generation))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_adapter_is_found_again_by_its_queue() {
+        assert_eq!(adapter_of_queue(&adapter_queue("erp")), Some("erp"));
+        assert_eq!(adapter_of_queue("crossdock.adapter."), None);
+        assert_eq!(adapter_of_queue("crossdock.adapter.a.b"), None);
+        assert_eq!(adapter_of_queue(&ingress_queue(0)), None);
+    }
+
+    #[test]
+    fn an_adapter_is_found_again_by_its_user() {
+        assert_eq!(
+            adapter_of_user(&user_name("print-shop", 12)),
+            Some(("print-shop", 12))
+        );
+        for stranger in [
+            "erp",
+            "erp.",
+            "erp.0",
+            "erp.01",
+            "erp.+1",
+            ".1",
+            "Erp.1",
+            "a.b.1",
+            "erp.4294967296",
+        ] {
+            assert_eq!(adapter_of_user(stranger), None, "{stranger}");
+        }
+    }
+}
