@@ -1,1 +1,74 @@
-//! stub
+//! What the hub keeps: the record of events and deliveries, and everything an operator set up.
+//!
+//! One module per aggregate holds its types and its trait; `sqlite` implements them all, and one suite
+//! (`tests/suite`) says what every backend must do. Nothing here knows RabbitMQ, HTTP or the configuration,
+//! and no type of the database driver shows in a signature.
+//!
+//! Times are kept in microseconds: what is finer is cut off. Only an event's own `time` attribute is kept
+//! to the letter.
+
+pub mod adapters;
+pub mod api_keys;
+mod error;
+pub mod events;
+pub mod hubs;
+pub mod ledger;
+pub mod outcomes;
+pub mod quarantine;
+pub mod revisions;
+
+use std::sync::Arc;
+
+pub use adapters::{AdapterCredential, Adapters};
+pub use api_keys::{ApiKey, ApiKeys};
+pub use error::StoreError;
+pub use events::{
+    Accepted, Attempt, Batch, DeliveryRow, DeliveryState, Duplicate, EventKey, EventQuery, Events, FIND_MAX,
+    JOURNEY_MAX, StoredEvent,
+};
+pub use hubs::{HubBeat, Hubs};
+pub use ledger::{AdapterTotals, Ledger, PendingDelivery, Totals};
+pub use outcomes::{DETAIL_MAX_BYTES, Outcome, OutcomeKind, Outcomes, SettleSummary};
+pub use quarantine::{NewQuarantined, Quarantine, Quarantined, QuarantinedSummary};
+pub use revisions::{NewRevision, Revision, RevisionFile, RevisionSummary, Revisions};
+
+/// What every function of this crate returns.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// A database, whichever it is.
+pub type Store = Arc<dyn Backend>;
+
+/// Everything that a database must be able to do for the hub.
+pub trait Backend:
+    Events
+    + Outcomes
+    + Ledger
+    + Quarantine
+    + Revisions
+    + ApiKeys
+    + Adapters
+    + Hubs
+    + std::fmt::Debug
+    + Send
+    + Sync
+{
+}
+
+/// Opens the database at `url`, makes it if it does not exist, and brings its schema up to date.
+///
+/// `sqlite://<path>` is a file, relative to the working directory unless the path begins with `/`.
+///
+/// # Errors
+/// `Invalid` for a URL that names no database this version can use, `Unavailable` when the file cannot be
+/// opened now, `Corrupt` when it is no database of the hub or was written by a newer version.
+pub async fn open(url: &str) -> Result<Store> {
+    match url.split_once(':').map(|(scheme, _)| scheme) {
+        Some("sqlite") => Err(StoreError::Unavailable("SQLite is not built yet".into())),
+        Some(scheme @ ("postgres" | "postgresql")) => Err(StoreError::Invalid(format!(
+            "{scheme}: this version keeps its record in SQLite only, expected sqlite://<path>"
+        ))),
+        _ => Err(StoreError::Invalid(
+            "the database URL must begin with sqlite://".into(),
+        )),
+    }
+}
