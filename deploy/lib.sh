@@ -1,0 +1,109 @@
+# What deploy/up and tests/run share: say things, see what is missing, install it, find the build.
+# Sourced by bash with `root` set to the repository's top folder; changes nothing by being sourced.
+
+: "${root:?deploy/lib.sh wants root set to the top folder of the repository}"
+assume_yes=no
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+
+is_debian() {
+    command -v apt-get >/dev/null && grep -Eqs '^ID(_LIKE)?=.*(debian|ubuntu)' /etc/os-release
+}
+
+# have NEED: is it there already, wherever it came from?
+have() {
+    case $1 in
+        linker) command -v cc >/dev/null ;;
+        rabbitmq) [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || command -v rabbitmq-server >/dev/null ;;
+        certificates) [ -n "${SSL_CERT_FILE:-}" ] || [ -d /etc/pki ] || [ -s /etc/ssl/certs/ca-certificates.crt ] || [ -s /etc/ssl/cert.pem ] ;;
+        venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
+        curl | git) command -v "$1" >/dev/null ;;
+        *) die "deploy/lib.sh does not know the need '$1'" ;;
+    esac
+}
+
+# Debian's packages for a need, and the same said to people on other systems.
+packages_for() {
+    case $1 in
+        linker) echo gcc libc6-dev ;;
+        rabbitmq) echo rabbitmq-server ;;
+        certificates) echo ca-certificates ;;
+        venv) echo python3 python3-venv ;;
+        curl | git) echo "$1" ;;
+    esac
+}
+
+describe() {
+    case $1 in
+        linker) echo "a C compiler and linker as 'cc' (gcc or clang, with the C library's headers)" ;;
+        rabbitmq) echo "RabbitMQ 3.10 or newer, its server scripts in /usr/lib/rabbitmq/bin or on PATH (it need not run: the hub starts a private node), or a running one: set CROSSDOCK_RABBITMQ__URL and CROSSDOCK_RABBITMQ__MANAGEMENT_URL" ;;
+        certificates) echo "the CA certificates (ca-certificates)" ;;
+        venv) echo "Python 3.10 or newer with the modules venv and ensurepip" ;;
+        curl | git) echo "$1" ;;
+    esac
+}
+
+# require NEED...: installs what is missing on Debian and Ubuntu, elsewhere says what to install and ends.
+require() {
+    local need missing=() packages=()
+    for need in "$@"; do
+        have "$need" || missing+=("$need")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+
+    if ! is_debian; then
+        say "This is not Debian or Ubuntu, so nothing was installed. Please install:"
+        for need in "${missing[@]}"; do say "  - $(describe "$need")"; done
+        die "and start this again."
+    fi
+    for need in "${missing[@]}"; do
+        # shellcheck disable=SC2207 # package names have no spaces
+        packages+=($(packages_for "$need"))
+    done
+    install_packages "${packages[@]}"
+    for need in "${missing[@]}"; do
+        have "$need" || die "Still missing after installing ${packages[*]}: $(describe "$need")"
+    done
+}
+
+install_packages() {
+    local as_root=()
+    say "Missing here: Debian packages $*"
+    case " $* " in
+        *" rabbitmq-server "*)
+            say "The rabbitmq-server package normally starts a broker for the whole system. The hub does not use that one,"
+            say "so it is kept from starting, now and at boot (to have it: sudo systemctl unmask --now rabbitmq-server)." ;;
+    esac
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || die "Neither root nor sudo here. As root, run: $root/deploy/install-packages $*"
+        as_root=(sudo)
+        if [ "$assume_yes" != yes ]; then
+            [ -t 0 ] || die "Nobody to ask for leave to use sudo: start this again with --yes, or as root run: $root/deploy/install-packages $*"
+            local answer
+            read -r -p "Install them with sudo? [y/N] " answer
+            case $answer in [yY] | [yY][eE][sS]) ;; *) die "Nothing installed." ;; esac
+        fi
+    fi
+    "${as_root[@]}" "$root/deploy/install-packages" "$@" >&2 || die "The packages could not be installed."
+}
+
+# Ends with one clear sentence unless a cargo new enough for this workspace is there.
+require_rust() {
+    local wanted found
+    wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml")
+    if ! command -v cargo >/dev/null; then
+        die "Rust $wanted or newer is needed and no cargo is on PATH: install it from https://rustup.rs, open a new shell and start this again."
+    fi
+    found=$(cargo --version | sed -n 's/^cargo \([0-9.]*\).*/\1/p')
+    [ -n "$found" ] || die "$(command -v cargo) does not run: cargo --version printed no version."
+    if [ "$(printf '%s\n' "$wanted" "$found" | sort -V | head -n 1)" != "$wanted" ]; then
+        die "Rust $wanted or newer is needed and $(command -v cargo) is $found: run 'rustup update stable' (https://rustup.rs where there is no rustup) and start this again."
+    fi
+}
+
+# The folder cargo builds into, whether from CARGO_TARGET_DIR, a cargo configuration or the default.
+target_directory() {
+    cargo metadata --no-deps --format-version 1 --manifest-path "$root/Cargo.toml" |
+        sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'
+}

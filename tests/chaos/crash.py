@@ -1,0 +1,196 @@
+"""Crashes under load: kill -9 of hub, RabbitMQ and adapter while events come in by HTTP and AMQP.
+
+The moments are drawn from the seed, as shares of the events accepted so far. Afterwards every accepted event must be
+at the adapter, in order per key, and `crossdock prove` must exit 0. By itself it prints what it saw as JSON and exits
+1 if anything is missing:
+
+    tests/run crash --events 20000 --seed 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from harness.broker import Broker
+from harness.collector import Collector
+from harness.hub import Hub
+from harness.load import MANIFESTS, Load, out_of_order, repeats
+from harness.processes import end, processes_in
+from harness.wait import eventually
+
+PROVE_DEADLINE_S = 60
+EARLIEST_SHARE, LATEST_SHARE = 0.05, 0.9
+
+
+@dataclass(frozen=True)
+class Kills:
+    """How often each is killed."""
+
+    hub: int = 3
+    rabbitmq: int = 2
+    adapter: int = 2
+
+
+@dataclass
+class Report:
+    """What was seen."""
+
+    events: int = 0
+    seed: int = 0
+    kills: list[str] = field(default_factory=list)
+    accepted: int = 0
+    missing: int = 0
+    delivered_again: int = 0
+    out_of_order: list[str] = field(default_factory=list)
+    producer_errors: int = 0
+    ledger: dict = field(default_factory=dict)
+    prove_exit: int = -1
+    load_s: float = 0.0
+    drain_s: float = 0.0
+
+    def good(self) -> bool:
+        return self.missing == 0 and self.prove_exit == 0 and not self.out_of_order
+
+
+class CrashRun:
+    """One run over a hub that is already up, with the adapter that consumes and whoever brings the broker."""
+
+    def __init__(self, hub: Hub, adapter: Collector, seed: int, kills: Kills) -> None:
+        self.hub, self.adapter = hub, adapter
+        self.random = random.Random(seed)
+        self.report = Report(seed=seed)
+        self.plan = self._draw(kills)
+
+    def _draw(self, kills: Kills) -> list[tuple[float, str, Callable[[], None]]]:
+        victims: list[tuple[str, Callable[[], None]]] = [
+            *[("hub", self.kill_hub)] * kills.hub,
+            *[("rabbitmq", self.kill_rabbitmq)] * kills.rabbitmq,
+            *[("adapter", self.kill_adapter)] * kills.adapter,
+        ]
+        drawn = [(self.random.uniform(EARLIEST_SHARE, LATEST_SHARE), *victim) for victim in victims]
+        return sorted(drawn, key=lambda kill: kill[0])
+
+    def kill_hub(self) -> None:
+        self.hub.kill()
+        self.hub.start(ready=False)
+
+    def kill_rabbitmq(self) -> None:
+        """The hub's private node it restarts by itself; the operator's broker the operator restarts."""
+        if self.hub.broker is not None:
+            self.hub.broker.kill()
+            self.hub.broker.start()
+            return
+        nodes = eventually("RabbitMQ runs", lambda: processes_in(self.hub.data, "beam.smp"), 60)
+        for pid in nodes:
+            end(pid)
+
+    def kill_adapter(self) -> None:
+        self.adapter.kill()
+        self.adapter.start()
+
+    def run(self, events: int, within_s: float) -> Report:
+        report, began = self.report, time.monotonic()
+        report.events = events
+        load = Load(self.hub, events).start()
+        try:
+            for share, name, kill in self.plan:
+                self._wait_for_share(load, share, within_s)
+                report.kills.append(f"{name} at {load.accepted()} accepted")
+                kill()
+            load.wait(within_s)
+        finally:
+            load.end()
+        report.load_s = round(time.monotonic() - began, 1)
+        self._look(load, within_s)
+        return report
+
+    def _wait_for_share(self, load: Load, share: float, within_s: float) -> None:
+        wanted = int(load.total * share)
+
+        def reached() -> bool:
+            load.check()
+            return load.accepted() >= wanted
+
+        eventually(f"{wanted} events are accepted", reached, within_s)
+
+    def _look(self, load: Load, within_s: float) -> None:
+        report, began = self.report, time.monotonic()
+        self.hub.wait_until_ready()
+        accepted = load.accepted_ids()
+        report.accepted = len(accepted)
+        report.producer_errors = sum(producer.errors for producer in load.producers)
+        try:
+            self.adapter.wait_for(*accepted, within_s=within_s)
+        except AssertionError as overdue:
+            print(overdue, file=sys.stderr)
+        deliveries = self.adapter.deliveries()
+        report.drain_s = round(time.monotonic() - began, 1)
+        report.missing = len(accepted - {delivery.id for delivery in deliveries})
+        report.delivered_again = repeats(deliveries)
+        report.out_of_order = out_of_order(deliveries)[:20]
+        report.prove_exit = self._prove()
+        ledger = self.hub.ledger()
+        report.ledger = {name: ledger[name] for name in ("received", "accepted", "duplicates", "redelivered")}
+
+    def _prove(self) -> int:
+        """The exit code of `prove` once receipts are settled: 0 as soon as it is 0, else the last one."""
+        codes = []
+
+        def content() -> bool:
+            codes.append(self.hub.command("prove").returncode)
+            return codes[-1] == 0
+
+        try:
+            eventually("prove exits 0", content, PROVE_DEADLINE_S)
+        except AssertionError:
+            print(self.hub.command("prove").stdout, file=sys.stderr)
+        return codes[-1]
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--events", type=int, default=20_000)
+    options.add_argument("--seed", type=int, default=1)
+    options.add_argument("--hub", type=int, default=Kills.hub, help="kills of the hub")
+    options.add_argument("--rabbitmq", type=int, default=Kills.rabbitmq, help="kills of RabbitMQ")
+    options.add_argument("--adapter", type=int, default=Kills.adapter, help="kills of the adapter")
+    options.add_argument(
+        "--private-node", action="store_true", help="the hub's own RabbitMQ, which dies with it"
+    )
+    options.add_argument("--within-s", type=float, default=600)
+    given = options.parse_args()
+
+    folder = Path(tempfile.mkdtemp(prefix="crossdock-crash-"))
+    broker = None if given.private_node else Broker(folder / "broker")
+    hub = adapter = None
+    try:
+        if broker is not None:
+            broker.start()
+        hub = Hub(MANIFESTS, broker=broker).start()
+        adapter = Collector(hub, "depot").start()
+        kills = Kills(given.hub, given.rabbitmq, given.adapter)
+        report = CrashRun(hub, adapter, given.seed, kills).run(given.events, given.within_s)
+    finally:
+        if adapter is not None:
+            adapter.kill()
+        if hub is not None:
+            hub.end()
+        if broker is not None:
+            broker.kill()
+    print(json.dumps(asdict(report), indent=2))
+    print(f"logs: {hub.folder}", file=sys.stderr)
+    return 0 if report.good() else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""What the end-to-end tests share: one RabbitMQ for all, hubs with a virtual host each, logs kept on failure."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.broker import Broker
+from harness.collector import Collector
+from harness.hub import REPOSITORY, Hub, binaries
+
+HAS_FAILED = pytest.StashKey[bool]()
+KEPT_LOGS = REPOSITORY / "target" / "test-logs"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item):
+    report = yield
+    if report.failed:
+        for node in item.listchain():
+            node.stash[HAS_FAILED] = True
+    return report
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[Broker]:
+    """A RabbitMQ that the hubs of this run share; whoever stops or freezes one takes a node of their own."""
+    folder = Path(tempfile.mkdtemp(prefix="crossdock-broker-"))
+    node = Broker(folder)
+    try:
+        yield node.start()
+    finally:
+        node.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Halls:
+    """Makes hubs and collectors, and ends them all."""
+
+    def __init__(self) -> None:
+        assert (binaries() / "crossdock").exists(), f"no hub in {binaries()}: build it, or use tests/run e2e"
+        self._hubs: list[Hub] = []
+        self._brokers: list[Broker] = []
+        self._collectors: list[Collector] = []
+
+    def hub(self, manifests: dict[str, str], **options) -> Hub:
+        """A hub that is not started yet."""
+        made = Hub(manifests, **options)
+        self._hubs.append(made)
+        return made
+
+    def broker(self) -> Broker:
+        """A RabbitMQ of the test's own, not started yet."""
+        made = Broker(Path(tempfile.mkdtemp(prefix="crossdock-broker-")))
+        self._brokers.append(made)
+        return made
+
+    def collector(self, hub: Hub, name: str, **options) -> Collector:
+        made = Collector(hub, name, **options)
+        self._collectors.append(made)
+        return made.start()
+
+    def end(self, keep_as: str | None) -> None:
+        for collector in self._collectors:
+            collector.kill()
+        for hub in self._hubs:
+            hub.end()
+            keep(hub.folder, keep_as)
+        for broker in self._brokers:
+            broker.kill()
+            keep(broker.folder, keep_as)
+
+
+def keep(folder: Path, name: str | None) -> None:
+    """Keeps a failed test's logs where they can be read, and removes the folder."""
+    if name is not None:
+        place = KEPT_LOGS / name / folder.name
+        for log in [*folder.rglob("*.log"), *folder.glob("*.deliveries")]:
+            (place / log.relative_to(folder).parent).mkdir(parents=True, exist_ok=True)
+            shutil.copy(log, place / log.relative_to(folder))
+        print(f"logs kept in {place}")
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def halls_for(request: pytest.FixtureRequest) -> Iterator[Halls]:
+    halls = Halls()
+    try:
+        yield halls
+    finally:
+        failed = request.node.stash.get(HAS_FAILED, False)
+        name = request.node.nodeid.replace("/", ".").replace("::", ".")
+        halls.end(name if failed else None)
+
+
+@pytest.fixture
+def halls(request: pytest.FixtureRequest) -> Iterator[Halls]:
+    """Hubs for one test."""
+    yield from halls_for(request)
+
+
+@pytest.fixture(scope="module")
+def shared_halls(request: pytest.FixtureRequest) -> Iterator[Halls]:
+    """Hubs for the tests of one module, which leave each other alone by using ids of their own."""
+    yield from halls_for(request)
+
+
+@pytest.fixture(scope="session")
+def sample_data() -> Callable[[str], Path]:
+    """Finds a folder of the sample data; a test that needs one is skipped, and says so, where there is none."""
+
+    def find(name: str) -> Path:
+        base = Path(os.environ.get("CROSSDOCK_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
+        folder = base / name
+        if not folder.is_dir():
+            pytest.skip(f"THE SAMPLE DATA IS NOT HERE: {folder}; set CROSSDOCK_TEST_DATA to its folder")
+        return folder
+
+    return find

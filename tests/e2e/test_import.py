@@ -1,0 +1,89 @@
+"""A real month of orders: imported by the hub, counted at a pika consumer and in the archive, against figures that
+a script of the tests computes from the same files."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from harness.events import manifest
+from harness.hub import REPOSITORY
+from harness.wait import eventually
+from retail.figures import Figures, count
+
+DATA = "commerce/uci-online-retail-by-day"
+MAPPING = REPOSITORY / "tests" / "retail" / "retail.jq"
+PLACED, CANCELLED = "order.placed.v1", "order.cancelled.v1"
+MANIFESTS = {"ledgers": manifest("ledgers", subscribes=(PLACED, CANCELLED))}
+DEADLINE_S = 120
+
+
+@pytest.fixture(scope="module")
+def files(sample_data) -> list[Path]:
+    return sorted(sample_data(DATA).glob("*.csv"))
+
+
+@pytest.fixture(scope="module")
+def figures(files) -> Figures:
+    return count(files)
+
+
+def totals(events: list[tuple[str, dict]], event_type: str) -> dict[str, int]:
+    """Pence by invoice of the events of one type."""
+    return {data["order"]: data["total"]["amount"] for found, data in events if found == event_type}
+
+
+def test_a_month_of_orders_agrees_to_the_penny(shared_halls, broker, files, figures):
+    hub = shared_halls.hub(MANIFESTS, broker=broker).start()
+    ledgers = shared_halls.collector(hub, "ledgers", prefetch=200)
+    rejects = hub.folder / "rejects.jsonl"
+    arguments = ["import", *map(str, files), "--map", str(MAPPING), "--group-by", "InvoiceNo", "--distinct"]
+    hub.must(*arguments, "--rejects", str(rejects))
+
+    expected = len(figures.orders) + len(figures.cancellations)
+    eventually("all are delivered", lambda: ledgers.count() >= expected, DEADLINE_S)
+    delivered = [(delivery.type, delivery.data) for delivery in ledgers.deliveries()]
+    archived = [(view["event"]["type"], view["event"]["data"]) for view in hub.all_events()]
+    for seen in (delivered, archived):
+        assert len(seen) == expected
+        assert totals(seen, PLACED) == figures.orders
+        assert totals(seen, CANCELLED) == figures.cancellations
+        assert Counter({data["order"]: len(data["lines"]) for _, data in seen}) == figures.lines
+
+    refused = [json.loads(line) for line in rejects.read_text().splitlines()]
+    assert len(refused) == figures.refused.total()
+    reasons = Counter(line["reject"] for line in refused)
+    assert len(reasons) == len(figures.refused)
+    assert sorted(reasons.values()) == sorted(figures.refused.values())
+    assert all(line["row"]["InvoiceNo"] for line in refused)
+
+    before = hub.wait_until_balanced()
+    again = hub.must(*arguments, "--rejects", str(rejects))
+    after = hub.wait_until_balanced()
+    assert after["accepted"] == before["accepted"] == expected, again
+    assert ledgers.count() == expected
+    assert len(rejects.read_text().splitlines()) == figures.refused.total()
+    assert hub.command("prove").returncode == 0
+
+
+def test_times_are_london_times_in_utc(shared_halls, broker, files):
+    hub = shared_halls.hub(MANIFESTS, broker=broker).start()
+    winter, summer = files[0], files[-1]
+    assert (winter.stem, summer.stem) == ("2010-12-01", "2011-04-18")
+    for file in (winter, summer):
+        hub.must("import", str(file), "--map", str(MAPPING), "--group-by", "InvoiceNo", "--distinct")
+    times = {}
+
+    def all_there() -> bool:
+        times.update({view["event"]["data"]["order"]: view["event"]["time"] for view in hub.all_events()})
+        return "550520" in times and "536365" in times
+
+    first_of_summer = summer.read_text().splitlines()[1].split(",")
+    eventually("both days are there", lambda: all_there() or first_of_summer[0] in times)
+    assert times["536365"] == "2010-12-01T08:26:00Z"
+    local = first_of_summer[4]
+    hour = int(local[11:13])
+    assert times[first_of_summer[0]] == f"2011-04-18T{hour - 1:02}:{local[14:16]}:00Z"

@@ -1,0 +1,131 @@
+"""RabbitMQ goes away, hangs, is full or is tampered with: the hub says so, and carries on without a hand."""
+
+from __future__ import annotations
+
+import os
+import time
+from urllib.parse import quote
+
+import requests
+
+from harness.events import parcel
+from harness.load import MANIFESTS, Load, out_of_order
+from harness.wait import eventually
+
+OUTAGE_S = float(os.environ.get("CROSSDOCK_TEST_OUTAGE_S", "6"))
+DEADLINE_S = 120
+
+
+def first_refusal(hub, within_s: float = 40) -> requests.Response:
+    """Sends until an event is not taken."""
+
+    def refused() -> requests.Response | None:
+        answer = hub.send(parcel("/anyone"))
+        return answer if answer.status_code != 202 else None
+
+    return eventually("an event is not taken", refused, within_s)
+
+
+def assert_repeat_later(answer: requests.Response) -> None:
+    assert answer.status_code == 503, answer.text
+    assert int(answer.headers["retry-after"]) > 0
+    assert answer.headers["content-type"].startswith("application/problem+json")
+
+
+def test_an_outage_under_load_is_answered_503_and_loses_nothing(halls):
+    broker = halls.broker().start()
+    hub = halls.hub(MANIFESTS, broker=broker).start()
+    depot = halls.collector(hub, "depot")
+    events = 2_000
+    load = Load(hub, events).start()
+    try:
+        eventually("load is on", lambda: load.accepted() > events / 10, DEADLINE_S)
+        broker.stop()
+        stopped = time.monotonic()
+        answer = first_refusal(hub)
+        assert_repeat_later(answer)
+        not_ready = requests.get(f"{hub.url}/readyz", timeout=5)
+        assert not_ready.status_code == 503
+        assert "rabbitmq" in not_ready.text.lower()
+        assert requests.get(f"{hub.url}/healthz", timeout=5).status_code == 200
+        eventually("the outage has lasted", lambda: time.monotonic() - stopped > OUTAGE_S, OUTAGE_S + 5)
+        assert hub.running()
+        broker.start()
+        load.wait(DEADLINE_S)
+    finally:
+        load.end()
+    assert load.refusals(), "the load itself was answered 503"
+    for refusal in load.refusals():
+        assert_repeat_later(refusal)
+    deliveries = depot.wait_for(*load.accepted_ids(), within_s=DEADLINE_S)
+    assert out_of_order(deliveries) == []
+    eventually("prove is content", lambda: hub.command("prove").returncode == 0, 60)
+
+
+def test_a_hub_starts_before_its_broker(halls):
+    broker = halls.broker().start()
+    hub = halls.hub(MANIFESTS, broker=broker)
+    broker.stop()
+    hub.start(ready=False)
+    answer = eventually("it says what it waits for", lambda: answering(hub))
+    assert answer.status_code == 503
+    assert "rabbitmq" in answer.text.lower()
+    assert hub.running()
+    broker.start()
+    hub.wait_until_ready()
+    depot = halls.collector(hub, "depot")
+    event = parcel("/anyone", type="parcel.scanned.v1")
+    hub.must_accept(event)
+    depot.wait_for(event["id"])
+
+    broker.freeze()
+    try:
+        assert_repeat_later(first_refusal(hub))
+    finally:
+        broker.thaw()
+    hub.wait_until_ready()
+    after = parcel("/anyone")
+    eventually("events are taken again", lambda: hub.send(after).status_code == 202, 60)
+    depot.wait_for(after["id"], within_s=60)
+
+
+def answering(hub) -> requests.Response | None:
+    try:
+        return requests.get(f"{hub.url}/readyz", timeout=5)
+    except requests.ConnectionError:
+        return None
+
+
+def test_closed_connections_and_a_deleted_queue_are_mended(halls, broker):
+    hub = halls.hub(MANIFESTS, broker=broker).start()
+    vhost = quote(hub.vhost, safe="")
+    depot = halls.collector(hub, "depot")
+
+    def connections() -> list[str]:
+        return [row["name"] for row in broker.api("GET", f"/vhosts/{vhost}/connections").json()]
+
+    for name in eventually("the hub is connected", connections):
+        broker.api("DELETE", f"/connections/{quote(name, safe='')}")
+    event = parcel("/anyone")
+    eventually("events are taken again", lambda: hub.send(event).status_code == 202, 40)
+    depot.wait_for(event["id"], within_s=40)
+
+    queue = f"/queues/{vhost}/crossdock.adapter.depot"
+    depot.kill()
+    assert broker.api("DELETE", queue).ok
+    eventually("the queue is back", lambda: broker.api("GET", queue).ok, 60)
+    depot = halls.collector(hub, "depot")
+    later = parcel("/anyone")
+    hub.must_accept(later)
+    depot.wait_for(later["id"], within_s=40)
+
+    partition = f"/queues/{vhost}/crossdock.ingress.0"
+    assert broker.api("DELETE", partition).ok
+    eventually(
+        "the partition is back, with its consumer",
+        lambda: (found := broker.api("GET", partition)).ok and found.json().get("consumers", 0) > 0,
+        60,
+    )
+    many = [parcel("/anyone") for _ in range(40)]
+    eventually("a batch over all partitions is taken", lambda: hub.send(*many).status_code == 202, 40)
+    depot.wait_for(*(event["id"] for event in many), within_s=40)
