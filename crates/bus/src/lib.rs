@@ -5,10 +5,13 @@
 
 pub mod broker;
 pub mod consumer;
+pub mod credentials;
 pub mod error;
 pub mod lane;
+pub mod management;
 pub mod message;
 pub mod names;
+pub mod node;
 pub mod publisher;
 pub mod topology;
 
@@ -16,6 +19,7 @@ pub use broker::Broker;
 pub use consumer::AdapterConsumer;
 pub use error::{BusError, PublishError};
 pub use lane::Lane;
+pub use management::Management;
 pub use message::{Delivery, HeaderValue, Headers, Outgoing, Properties};
 pub use publisher::{LinkState, Publisher};
 pub use topology::{AdapterQueue, Topology};
