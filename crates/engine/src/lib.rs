@@ -1,1 +1,28 @@
-//! stub
+//! The hub's work: what happens to an event between the way in and an adapter's queue, and the account of it.
+//!
+//! [`Hub`] is the one door: `api` and the program call it and know nothing below it. Inside, the gate
+//! ([`gate`]) takes events from RabbitMQ, the edge ([`edge`]) puts events of HTTP producers there, outcomes
+//! ([`outcomes`]) reads what adapters say, and upkeep ([`upkeep`]) keeps topology, credentials and alarms right.
+//! Nothing here knows HTTP or a database product.
+
+mod adapters;
+mod edge;
+mod error;
+mod events;
+mod gate;
+mod hub;
+mod keys;
+mod ledger;
+mod outcomes;
+mod quarantine;
+mod revisions;
+mod routing;
+mod status;
+mod upkeep;
+mod views;
+
+pub use error::{AcceptError, AuthError, EngineError};
+pub use events::EventSearch;
+pub use hub::{BrokerAddress, Hub, HubOptions};
+pub use keys::{NewKey, Principal, Scope};
+pub use views::*;

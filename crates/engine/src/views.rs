@@ -224,7 +224,10 @@ pub struct FaultView {
 
 impl From<Fault> for FaultView {
     fn from(fault: Fault) -> Self {
-        Self { pointer: fault.pointer, message: fault.message }
+        Self {
+            pointer: fault.pointer,
+            message: fault.message,
+        }
     }
 }
 

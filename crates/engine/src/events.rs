@@ -1,0 +1,246 @@
+//! Looking events up: one, many, a journey, what came after. Reads the record only.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use crossdock_model::types::TypePattern;
+use crossdock_store::{DeliveryRow, DeliveryState, EventQuery, StoredEvent};
+
+use crate::{AttemptView, DeliveryView, EngineError, EventPage, EventView, Hub, JourneyView};
+
+/// Most events of one page.
+const PAGE_MAX: u32 = 200;
+
+/// Which events to look for; every condition given must hold.
+#[derive(Clone, Debug, Default)]
+pub struct EventSearch {
+    /// Type or pattern such as `order.*.v1`.
+    pub event_type: Option<String>,
+    /// Exact source.
+    pub source: Option<String>,
+    /// Exact subject.
+    pub subject: Option<String>,
+    /// Correlation id or alias of the event itself.
+    pub correlation: Option<String>,
+    /// Went to this adapter.
+    pub adapter: Option<String>,
+    /// Received at this time or later.
+    pub since: Option<DateTime<Utc>>,
+    /// Received before this time.
+    pub until: Option<DateTime<Utc>>,
+    /// `next` of the page before.
+    pub cursor: Option<String>,
+    /// Events of a page, 1 to 200.
+    pub limit: u32,
+}
+
+impl Hub {
+    /// A page of events, newest first.
+    ///
+    /// # Errors
+    /// `Invalid` for a limit, pattern or cursor that is none; `Unavailable` without a database.
+    pub async fn find(&self, search: EventSearch) -> Result<EventPage, EngineError> {
+        if !(1..=PAGE_MAX).contains(&search.limit) {
+            return Err(EngineError::Invalid(format!("limit: expected 1 to {PAGE_MAX}")));
+        }
+        let event_type = search.event_type.as_deref().map(pattern).transpose()?;
+        let before_offset = match search.cursor.as_deref() {
+            None => None,
+            Some(text) => Some(text.parse().map_err(|_| {
+                EngineError::Invalid("cursor: expected the value of `next` of the page before".into())
+            })?),
+        };
+        let limit = search.limit as usize;
+        let query = EventQuery {
+            event_type,
+            source: search.source,
+            subject: search.subject,
+            correlation: search.correlation,
+            adapter: search.adapter,
+            since: search.since,
+            until: search.until,
+            after_offset: None,
+            before_offset,
+            newest_first: true,
+            limit: limit + 1,
+        };
+        let mut found = self.shared.store.find(query).await?;
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let next = if more {
+            found.last().map(|event| event.offset.to_string())
+        } else {
+            None
+        };
+        Ok(EventPage {
+            events: found.into_iter().map(event_view).collect(),
+            next,
+        })
+    }
+
+    /// The event of this id.
+    ///
+    /// # Errors
+    /// `NotFound`; `Ambiguous` if several sources use the id and none was named; `Unavailable`.
+    pub async fn event(&self, id: &str, source: Option<&str>) -> Result<EventView, EngineError> {
+        let mut found = self.shared.store.event(id, source).await?;
+        match found.len() {
+            0 => Err(EngineError::NotFound(format!("there is no event {id:?}"))),
+            1 => Ok(event_view(found.remove(0))),
+            _ => Err(EngineError::Ambiguous(
+                found.into_iter().map(|stored| stored.event.source).collect(),
+            )),
+        }
+    }
+
+    /// Everything that hangs together with a correlation id, alias or event id, oldest first.
+    ///
+    /// # Errors
+    /// `NotFound`, or `Unavailable` without a database.
+    pub async fn journey(&self, key: &str) -> Result<JourneyView, EngineError> {
+        let found = self.shared.store.journey(key).await?;
+        if found.is_empty() {
+            return Err(EngineError::NotFound(format!(
+                "no event has the correlation id, alias or id {key:?}"
+            )));
+        }
+        let correlation_ids: BTreeSet<_> = found
+            .iter()
+            .filter_map(|stored| stored.event.correlation_id().map(str::to_owned))
+            .collect();
+        let aliases: BTreeSet<_> = found
+            .iter()
+            .flat_map(|stored| stored.event.aliases().map(str::to_owned).collect::<Vec<_>>())
+            .collect();
+        Ok(JourneyView {
+            key: key.to_owned(),
+            verdict: verdict(&found, self.shared.clock.now()),
+            correlation_ids: correlation_ids.into_iter().collect(),
+            aliases: aliases.into_iter().collect(),
+            events: found.into_iter().map(event_view).collect(),
+        })
+    }
+
+    /// Newest offset of the record, whichever hub wrote it; 0 while it is empty.
+    ///
+    /// # Errors
+    /// `Unavailable` without a database.
+    pub async fn latest_offset(&self) -> Result<i64, EngineError> {
+        Ok(self.shared.store.latest_offset().await?)
+    }
+
+    /// The events after an offset, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// `Unavailable` without a database.
+    pub async fn events_after(
+        &self,
+        offset: i64,
+        pattern: Option<&TypePattern>,
+        limit: u32,
+    ) -> Result<Vec<EventView>, EngineError> {
+        let query = EventQuery {
+            event_type: pattern.cloned(),
+            after_offset: Some(offset),
+            limit: limit as usize,
+            ..EventQuery::default()
+        };
+        Ok(self
+            .shared
+            .store
+            .find(query)
+            .await?
+            .into_iter()
+            .map(event_view)
+            .collect())
+    }
+}
+
+fn pattern(text: &str) -> Result<TypePattern, EngineError> {
+    text.parse()
+        .map_err(|error| EngineError::Invalid(format!("type: {error}")))
+}
+
+/// One sentence on where a journey stands: the worst thing first, else the oldest wait, else that all is done.
+fn verdict(events: &[StoredEvent], now: DateTime<Utc>) -> String {
+    let deliveries = || {
+        events
+            .iter()
+            .flat_map(|stored| stored.deliveries.iter().map(move |row| (stored, row)))
+    };
+    if let Some((stored, row)) = deliveries().find(|(_, row)| row.state == DeliveryState::Parked) {
+        let why = row
+            .detail
+            .as_deref()
+            .map(|detail| format!(": {detail}"))
+            .unwrap_or_default();
+        return format!(
+            "{} failed at {} and is parked{why}",
+            stored.event.event_type, row.adapter
+        );
+    }
+    let waiting = |row: &DeliveryRow| matches!(row.state, DeliveryState::Pending | DeliveryState::Retrying);
+    if let Some((stored, row)) = deliveries()
+        .filter(|(_, row)| waiting(row))
+        .min_by_key(|(_, row)| row.published)
+    {
+        let since = duration((now - row.published).num_seconds());
+        return format!(
+            "{} is without a receipt from {} for {since}",
+            stored.event.event_type, row.adapter
+        );
+    }
+    let last = events
+        .last()
+        .map(|stored| stored.event.event_type.as_str())
+        .unwrap_or_default();
+    format!("all is done; the last event was {last}")
+}
+
+/// Seconds as people say them: `4 m 12 s`.
+pub(crate) fn duration(seconds: i64) -> String {
+    match seconds.max(0) {
+        s @ 0..60 => format!("{s} s"),
+        s @ 60..3600 => format!("{} m {} s", s / 60, s % 60),
+        s @ 3600..86_400 => format!("{} h {} m", s / 3600, s % 3600 / 60),
+        s => format!("{} d {} h", s / 86_400, s % 86_400 / 3600),
+    }
+}
+
+fn event_view(stored: StoredEvent) -> EventView {
+    EventView {
+        offset: stored.offset,
+        received: stored.received,
+        producer: stored.producer,
+        // The codec writes JSON; that it reads back is held by the model's tests.
+        event: serde_json::from_slice(&stored.event.to_structured()).unwrap_or_default(),
+        deliveries: stored.deliveries.into_iter().map(delivery_view).collect(),
+    }
+}
+
+fn delivery_view(row: DeliveryRow) -> DeliveryView {
+    let attempts = row.tries.into_iter().map(|attempt| AttemptView {
+        number: attempt.number,
+        outcome: wire_name(&attempt.outcome),
+        detail: attempt.detail,
+        at: attempt.at,
+        duration_ms: attempt.duration_ms,
+    });
+    DeliveryView {
+        adapter: row.adapter,
+        state: wire_name(&row.state),
+        attempts: row.attempts,
+        published: row.published,
+        settled: row.settled,
+        detail: row.detail,
+        tries: attempts.collect(),
+    }
+}
+
+/// A unit variant's name on the wire, as serde gives it.
+fn wire_name(value: &impl serde::Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(name)) => name,
+        _ => String::new(),
+    }
+}

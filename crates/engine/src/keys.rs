@@ -1,0 +1,345 @@
+//! API keys: who holds one, what it opens.
+//!
+//! A key reads `cdk_<id>_<secret>`. The database holds the SHA-256 of the secret, which is enough for a
+//! secret of 256 random bits. A key seen lately stays known while the database is away.
+
+use std::{collections::HashSet, fmt, str::FromStr, sync::Mutex, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use crossdock_store::{ApiKey, Store, StoreError};
+use moka::sync::Cache;
+use rand::{Rng, distr::Alphanumeric};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::{ApiKeyView, AuthError, EngineError};
+
+/// Keys remembered at most.
+const REMEMBERED_KEYS: u64 = 10_000;
+/// How long a key may be used without asking the database again: the longest time in which a key that
+/// another hub revoked still works here.
+const FRESH: TimeDelta = TimeDelta::seconds(5);
+/// How long a remembered key is believed while the database is away.
+const REMEMBERED: Duration = Duration::from_secs(3600);
+
+const KEY_PRODUCER_PREFIX: &str = "key:";
+
+/// Whether a recorded producer is an adapter, not the key of a person or service.
+pub(crate) fn is_adapter(producer: &str) -> bool {
+    !producer.starts_with(KEY_PRODUCER_PREFIX)
+}
+
+/// What a key may do. The wire form is `events:read` and so on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Scope {
+    /// Search events, journeys, the stream and the quarantine.
+    #[serde(rename = "events:read")]
+    EventsRead,
+    /// Send events.
+    #[serde(rename = "events:write")]
+    EventsWrite,
+    /// See adapters, queues, the ledger, status and revisions.
+    #[serde(rename = "adapters:read")]
+    AdaptersRead,
+    /// Rotate credentials, send quarantined messages again.
+    #[serde(rename = "adapters:write")]
+    AdaptersWrite,
+    /// Redrive and discard dead letters.
+    #[serde(rename = "dead-letters:write")]
+    DeadLettersWrite,
+    /// Read live state.
+    #[serde(rename = "state:read")]
+    StateRead,
+    /// Mint browser tokens.
+    #[serde(rename = "browser-tokens:write")]
+    BrowserTokensWrite,
+    /// Enrol and remove devices.
+    #[serde(rename = "devices:write")]
+    DevicesWrite,
+    /// Everything.
+    #[serde(rename = "admin")]
+    Admin,
+}
+
+impl Scope {
+    /// Every scope there is.
+    pub const ALL: [Self; 9] = [
+        Self::EventsRead,
+        Self::EventsWrite,
+        Self::AdaptersRead,
+        Self::AdaptersWrite,
+        Self::DeadLettersWrite,
+        Self::StateRead,
+        Self::BrowserTokensWrite,
+        Self::DevicesWrite,
+        Self::Admin,
+    ];
+
+    /// The wire form.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::EventsRead => "events:read",
+            Self::EventsWrite => "events:write",
+            Self::AdaptersRead => "adapters:read",
+            Self::AdaptersWrite => "adapters:write",
+            Self::DeadLettersWrite => "dead-letters:write",
+            Self::StateRead => "state:read",
+            Self::BrowserTokensWrite => "browser-tokens:write",
+            Self::DevicesWrite => "devices:write",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Scope {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|scope| scope.as_str() == text)
+            .ok_or_else(|| {
+                let known: Vec<_> = Self::ALL.iter().map(|scope| scope.as_str()).collect();
+                format!("{text:?} is not a scope; expected one of {}", known.join(", "))
+            })
+    }
+}
+
+/// Who is calling, as its key proves.
+#[derive(Clone, Debug)]
+pub struct Principal {
+    /// The public half of the key.
+    pub key_id: String,
+    /// The key's name; for an adapter's key the adapter's name.
+    pub name: String,
+    /// The adapter the key belongs to.
+    pub adapter: Option<String>,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+}
+
+impl Principal {
+    /// Whether this caller may do what `scope` opens. `admin` opens everything.
+    pub fn may(&self, scope: Scope) -> bool {
+        self.scopes
+            .iter()
+            .any(|held| *held == scope || *held == Scope::Admin)
+    }
+
+    /// The name under which its events are recorded: the adapter's, or `key:<name>`. No adapter's name
+    /// contains a colon, so nobody can pass for one by the name of a key.
+    pub fn producer(&self) -> String {
+        self.adapter
+            .clone()
+            .unwrap_or_else(|| format!("{KEY_PRODUCER_PREFIX}{}", self.name))
+    }
+}
+
+/// A key to be made.
+#[derive(Clone, Debug)]
+pub struct NewKey {
+    /// What people will call it: up to 100 characters.
+    pub name: String,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+    /// The adapter it belongs to: it then sends as that adapter and nothing else.
+    pub adapter: Option<String>,
+    /// When it ends by itself.
+    pub expires: Option<DateTime<Utc>>,
+}
+
+#[derive(Clone)]
+struct Remembered {
+    key: ApiKey,
+    asked: DateTime<Utc>,
+}
+
+/// The keys of this environment.
+pub(crate) struct Keys {
+    store: Store,
+    remembered: Cache<String, Remembered>,
+    used: Mutex<HashSet<String>>,
+}
+
+impl Keys {
+    pub(crate) fn new(store: Store) -> Self {
+        let remembered = Cache::builder()
+            .max_capacity(REMEMBERED_KEYS)
+            .time_to_live(REMEMBERED)
+            .build();
+        Self {
+            store,
+            remembered,
+            used: Mutex::default(),
+        }
+    }
+
+    pub(crate) async fn authenticate(&self, token: &str, now: DateTime<Utc>) -> Result<Principal, AuthError> {
+        let (id, secret) = split(token).ok_or(AuthError::Unknown)?;
+        let key = self.find(id, now).await?;
+        if !bool::from(digest(secret).ct_eq(&key.hash)) {
+            return Err(AuthError::Unknown);
+        }
+        if key.revoked.is_some() {
+            return Err(AuthError::Revoked);
+        }
+        if key.expires.is_some_and(|expires| expires <= now) {
+            return Err(AuthError::Expired);
+        }
+        if let Ok(mut used) = self.used.lock() {
+            used.insert(key.id.clone());
+        }
+        let scopes = key.scopes.iter().filter_map(|scope| scope.parse().ok()).collect();
+        Ok(Principal {
+            key_id: key.id,
+            name: key.adapter.clone().unwrap_or(key.name),
+            adapter: key.adapter,
+            scopes,
+        })
+    }
+
+    async fn find(&self, id: &str, now: DateTime<Utc>) -> Result<ApiKey, AuthError> {
+        let remembered = self.remembered.get(id);
+        if let Some(known) = &remembered
+            && now - known.asked < FRESH
+        {
+            return Ok(known.key.clone());
+        }
+        match self.store.api_key(id).await {
+            Ok(Some(key)) => {
+                self.remembered.insert(
+                    id.to_owned(),
+                    Remembered {
+                        key: key.clone(),
+                        asked: now,
+                    },
+                );
+                Ok(key)
+            }
+            Ok(None) => Err(AuthError::Unknown),
+            Err(_) => remembered.map(|known| known.key).ok_or(AuthError::Unavailable),
+        }
+    }
+
+    /// Makes a key and returns it with its whole text, which is not kept.
+    pub(crate) async fn add(
+        &self,
+        new: NewKey,
+        now: DateTime<Utc>,
+    ) -> Result<(ApiKeyView, String), EngineError> {
+        let name = new.name.trim();
+        if name.is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
+            return Err(EngineError::Invalid(
+                "a key's name has 1 to 100 printable characters".into(),
+            ));
+        }
+        if new.scopes.is_empty() && new.adapter.is_none() {
+            return Err(EngineError::Invalid("a key needs at least one scope".into()));
+        }
+        if new.expires.is_some_and(|expires| expires <= now) {
+            return Err(EngineError::Invalid("expires lies in the past".into()));
+        }
+        let id = random(12);
+        let secret = random(43);
+        let key = ApiKey {
+            id: id.clone(),
+            name: name.to_owned(),
+            hash: digest(&secret),
+            scopes: new.scopes.iter().map(ToString::to_string).collect(),
+            adapter: new.adapter,
+            created: now,
+            expires: new.expires,
+            revoked: None,
+            last_used: None,
+        };
+        self.store.add_api_key(key.clone()).await?;
+        Ok((view(key), format!("cdk_{id}_{secret}")))
+    }
+
+    pub(crate) async fn list(&self) -> Result<Vec<ApiKeyView>, EngineError> {
+        Ok(self.store.api_keys().await?.into_iter().map(view).collect())
+    }
+
+    pub(crate) async fn revoke(&self, id: &str, now: DateTime<Utc>) -> Result<(), EngineError> {
+        self.store
+            .revoke_api_key(id, now)
+            .await
+            .map_err(|error| match error {
+                StoreError::NotFound => EngineError::NotFound(format!("there is no API key {id:?}")),
+                other => other.into(),
+            })?;
+        self.remembered.invalidate(id);
+        Ok(())
+    }
+
+    /// Writes down which keys were used since the last call.
+    pub(crate) async fn note_use(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let used: Vec<_> = match self.used.lock() {
+            Ok(mut used) => used.drain().map(|id| (id, now)).collect(),
+            Err(_) => return Ok(()),
+        };
+        if used.is_empty() {
+            Ok(())
+        } else {
+            self.store.touch_api_keys(&used).await
+        }
+    }
+}
+
+/// A random word of `length` letters and digits: about 5.95 bits each.
+pub(crate) fn random(length: usize) -> String {
+    rand::rng()
+        .sample_iter(Alphanumeric)
+        .take(length)
+        .map(char::from)
+        .collect()
+}
+
+fn split(token: &str) -> Option<(&str, &str)> {
+    let (id, secret) = token.strip_prefix("cdk_")?.split_once('_')?;
+    (id.len() == 12 && secret.len() == 43).then_some((id, secret))
+}
+
+fn digest(secret: &str) -> [u8; 32] {
+    Sha256::digest(secret.as_bytes()).into()
+}
+
+fn view(key: ApiKey) -> ApiKeyView {
+    ApiKeyView {
+        id: key.id,
+        name: key.name,
+        scopes: key.scopes,
+        adapter: key.adapter,
+        created: key.created,
+        expires: key.expires,
+        revoked: key.revoked,
+        last_used: key.last_used,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_read_as_they_are_written() {
+        for scope in Scope::ALL {
+            assert_eq!(scope.to_string().parse(), Ok(scope));
+        }
+        assert!("events".parse::<Scope>().is_err());
+    }
+
+    #[test]
+    fn a_key_of_another_form_is_no_key() {
+        for token in ["", "cdk_", "cdk_abc_def", "Bearer x", "cdk_abcdefabcdef"] {
+            assert_eq!(split(token), None, "{token}");
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The ledger: does everything that came in stand somewhere?
+//!
+//! The record says what was published to each adapter and what it has said since; RabbitMQ says how much is still
+//! in its queue. What is neither has left the queue without a word: `taken`, if the adapter sends no receipts, and
+//! lost if it does. A queue gives out its oldest first, so the lost ones are the oldest without a word.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use crossdock_bus::{management::QueueInfo, names};
+
+use crate::{
+    AdapterLedger, EngineError, Hub, LedgerView, MissingDelivery, adapters::by_name, hub::Shared,
+    routing::Routing,
+};
+
+/// How old a delivery must be before its absence from the queue says anything: RabbitMQ counts its queues every 5
+/// seconds, and a receipt takes a moment to be read.
+const CERTAIN_AFTER: TimeDelta = TimeDelta::seconds(12);
+/// How many missing deliveries are named.
+const NAMED_MAX: usize = 1000;
+
+/// An adapter's figures with what else its view shows.
+#[derive(Clone, Default)]
+pub(crate) struct Line {
+    pub(crate) figures: AdapterLedger,
+    pub(crate) oldest_pending: Option<DateTime<Utc>>,
+    pub(crate) last_settled: Option<DateTime<Utc>>,
+    /// Deliveries too young to be judged that are not in the queue.
+    uncertain: bool,
+}
+
+/// A line for each adapter that has deliveries. Without `queues` everything without a word counts as in flight.
+pub(crate) async fn lines(
+    shared: &Shared,
+    routing: &Routing,
+    queues: Option<&BTreeMap<String, QueueInfo>>,
+) -> Result<BTreeMap<String, Line>, EngineError> {
+    let certain_before = shared.clock.now() - CERTAIN_AFTER;
+    let mut lines = BTreeMap::new();
+    for totals in shared.store.per_adapter().await? {
+        let name = totals.adapter.clone();
+        let queue = queues.and_then(|known| known.get(&names::adapter_queue(&name)));
+        let in_queue = match (queues, queue) {
+            (None, _) => totals.pending,
+            (Some(_), None) => 0,
+            (Some(_), Some(queue)) => queue.ready.unwrap_or(0) + queue.unacked.unwrap_or(0),
+        };
+        let gone = (shared.store.pending(&name, certain_before, 100_000).await?.len() as u64).saturating_sub(in_queue);
+        let without_receipts = if !totals.sends_receipts {
+            gone
+        } else {
+            0
+        };
+        let taken = gone.min(without_receipts);
+        let unaccounted = gone - taken;
+        let missing = match totals.sends_receipts {
+            true if unaccounted > 0 => {
+                let limit = usize::try_from(unaccounted).unwrap_or(NAMED_MAX).min(NAMED_MAX);
+                shared.store.pending(&name, certain_before, limit).await?
+            }
+            _ => Vec::new(),
+        };
+        let figures = AdapterLedger {
+            adapter: name.clone(),
+            matched: totals.matched,
+            confirmed: totals.confirmed,
+            taken,
+            parked: totals.parked,
+            discarded: totals.discarded,
+            expired: totals.expired,
+            in_flight: totals.pending - gone + totals.retrying,
+            unaccounted,
+            missing: missing
+                .into_iter()
+                .map(|delivery| MissingDelivery {
+                    id: delivery.event_id,
+                    source: delivery.source,
+                    r#type: delivery.event_type,
+                    published: delivery.published,
+                })
+                .collect(),
+            receipts_since: totals.last_settled.filter(|_| totals.sends_receipts),
+        };
+        let line = Line {
+            figures,
+            oldest_pending: if totals.pending > gone {
+                totals.oldest_pending
+            } else {
+                None
+            },
+            last_settled: totals.last_settled,
+            uncertain: totals.pending.saturating_sub(in_queue) > gone,
+        };
+        lines.insert(name, line);
+    }
+    for name in routing.adapters.keys() {
+        lines
+            .entry(name.clone())
+            .or_default()
+            .figures
+            .adapter
+            .clone_from(name);
+    }
+    Ok(lines)
+}
+
+impl Hub {
+    /// The ledger at this moment.
+    ///
+    /// # Errors
+    /// `Unavailable` without a database. Without a broker the reading says so in its notes.
+    pub async fn ledger(&self) -> Result<LedgerView, EngineError> {
+        let shared = &self.shared;
+        // The queues first: what is published in between is then too young to be missed.
+        let queues = shared.management.queues().await.ok().map(by_name);
+        let lines = lines(shared, &shared.routing.load(), queues.as_ref()).await?;
+        let totals = shared.store.totals().await?;
+
+        let mut notes = Vec::new();
+        let depth = |name: &str| {
+            let queue = queues.as_ref()?.get(name)?;
+            Some(queue.ready.unwrap_or(0) + queue.unacked.unwrap_or(0))
+        };
+        let waiting_in_ingress = queues.as_ref().map(|_| {
+            (0..names::PARTITIONS)
+                .filter_map(|partition| depth(&names::ingress_queue(partition)))
+                .sum::<u64>()
+        });
+        let unread = depth(names::FAILED).unwrap_or(0);
+        if queues.is_none() {
+            notes.push("RabbitMQ does not answer: what is without a receipt counts as in flight".to_owned());
+        }
+        if unread > 0 {
+            notes.push(format!("{unread} receipts and rejects are not read yet"));
+        }
+        if let Some(undeliverable @ 1..) = depth(names::UNDELIVERABLE) {
+            notes.push(format!(
+                "{undeliverable} messages are in {}",
+                names::UNDELIVERABLE
+            ));
+        }
+        let left_side = totals.received == totals.accepted + totals.duplicates + totals.quarantined;
+        if !left_side {
+            notes.push(
+                "received is not accepted + duplicates + quarantined: the record has lost or gained rows"
+                    .into(),
+            );
+        }
+        let uncertain = lines.values().any(|line| line.uncertain);
+        let adapters: Vec<_> = lines.into_values().map(|line| line.figures).collect();
+        Ok(LedgerView {
+            balanced: left_side && adapters.iter().all(|adapter| adapter.unaccounted == 0),
+            settling: queues.is_none() || uncertain || unread > 0 || waiting_in_ingress.unwrap_or(0) > 0,
+            received: totals.received,
+            accepted: totals.accepted,
+            duplicates: totals.duplicates,
+            redelivered: totals.redelivered,
+            quarantined: totals.quarantined,
+            waiting_in_ingress,
+            adapters,
+            notes,
+        })
+    }
+}

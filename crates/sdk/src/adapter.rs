@@ -1,0 +1,341 @@
+//! The running adapter: its two connections, the loop from delivery to ack, and the stop that drains.
+
+use std::{
+    env,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use chrono::Utc;
+use crossdock_bus::{
+    AdapterConsumer, Broker, BusError, Delivery, HeaderValue, Outgoing, Properties, PublishError, Publisher,
+    message::{decode_event, encode_event},
+    names,
+};
+use crossdock_model::{clock::SystemClock, event::Event, name};
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
+
+use crate::{Answer, Failure, Incoming, SdkError};
+
+/// Deliveries RabbitMQ hands over ahead of acks.
+const PREFETCH: u16 = 20;
+/// How long a handler may take before the attempt counts as failed.
+const HANDLER_MAX: Duration = Duration::from_secs(60);
+/// Pauses between attempts to reach RabbitMQ.
+const PAUSE_MIN: Duration = Duration::from_millis(500);
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// How long a stop waits for the event in hand.
+const STOP_MAX: Duration = Duration::from_secs(10);
+
+/// An adapter, ready to run.
+pub struct Adapter {
+    name: String,
+    broker: Broker,
+    sender: Sender,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// Publishes events of the adapter's own accord. Clones share one connection.
+#[derive(Clone)]
+pub struct Sender(Arc<SenderInner>);
+
+struct SenderInner {
+    source: String,
+    user: String,
+    publisher: Publisher,
+}
+
+impl Adapter {
+    /// Takes name and address from `CROSSDOCK_ADAPTER` and `CROSSDOCK_AMQP_URL`. `source` is the one its
+    /// manifest names. Connects in the background; must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// `Environment` if a variable is missing, `Broker` if the address is none.
+    pub fn from_env(source: &str) -> Result<Self, SdkError> {
+        let variable = |name: &str| {
+            env::var(name).map_err(|_| {
+                SdkError::Environment(format!(
+                    "{name} is not set; the hub writes it to var/adapters/<name>.env"
+                ))
+            })
+        };
+        let name = variable("CROSSDOCK_ADAPTER")?;
+        let broker = Broker::new(&variable("CROSSDOCK_AMQP_URL")?)?;
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let publisher = Publisher::spawn(broker.clone(), &format!("{name} publishes"), &tasks, stop.clone());
+        let inner = SenderInner {
+            source: source.to_owned(),
+            user: broker.user().to_owned(),
+            publisher,
+        };
+        Ok(Self {
+            name,
+            broker,
+            sender: Sender(Arc::new(inner)),
+            stop,
+            tasks,
+        })
+    }
+
+    /// For events that answer nothing.
+    pub fn sender(&self) -> Sender {
+        self.sender.clone()
+    }
+
+    /// Handles events one after the other until SIGTERM or SIGINT; then finishes the one in hand. Outlives
+    /// outages of RabbitMQ.
+    ///
+    /// # Errors
+    /// `Broker` if RabbitMQ refuses for good.
+    pub async fn run<F, Fut>(self, handle: F) -> Result<(), SdkError>
+    where
+        F: Fn(Incoming) -> Fut,
+        Fut: Future<Output = Result<Vec<Answer>, Failure>> + Send + 'static,
+    {
+        let stopping = stop_signal()?;
+        tokio::pin!(stopping);
+        let asked_to_stop = CancellationToken::new();
+        let serving = self.serve(&handle, &asked_to_stop);
+        tokio::pin!(serving);
+        let result = tokio::select! {
+            result = &mut serving => result,
+            () = &mut stopping => {
+                asked_to_stop.cancel();
+                // What does not end in time is delivered again to the next process.
+                tokio::time::timeout(STOP_MAX, &mut serving).await.unwrap_or(Ok(()))
+            }
+        };
+        self.stop.cancel();
+        self.tasks.close();
+        let _ = tokio::time::timeout(STOP_MAX, self.tasks.wait()).await;
+        result
+    }
+
+    async fn serve<F, Fut>(&self, handle: &F, stop: &CancellationToken) -> Result<(), SdkError>
+    where
+        F: Fn(Incoming) -> Fut,
+        Fut: Future<Output = Result<Vec<Answer>, Failure>> + Send + 'static,
+    {
+        let queue = names::adapter_queue(&self.name);
+        let mut pause = PAUSE_MIN;
+        while !stop.is_cancelled() {
+            match AdapterConsumer::open(&self.broker, &queue, PREFETCH, &self.name).await {
+                Ok(consumer) => {
+                    tracing::info!(queue, "consuming");
+                    pause = PAUSE_MIN;
+                    match self.consume(consumer, handle, stop).await {
+                        Ok(()) => return Ok(()),
+                        Err(error) => tracing::warn!(%error, "the connection ended; another follows"),
+                    }
+                }
+                Err(BusError::Url(reason)) => return Err(BusError::Url(reason).into()),
+                Err(error) => tracing::info!(%error, "waiting for RabbitMQ"),
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+        Ok(())
+    }
+
+    async fn consume<F, Fut>(
+        &self,
+        mut consumer: AdapterConsumer,
+        handle: &F,
+        stop: &CancellationToken,
+    ) -> Result<(), SdkError>
+    where
+        F: Fn(Incoming) -> Fut,
+        Fut: Future<Output = Result<Vec<Answer>, Failure>> + Send + 'static,
+    {
+        loop {
+            let delivery = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                delivery = consumer.next() => delivery?,
+            };
+            let tag = delivery.tag;
+            if self.work(&delivery, handle).await? {
+                consumer.ack(tag).await?
+            } else {
+                consumer.reject(tag).await?
+            }
+        }
+        consumer.step_down().await;
+        Ok(())
+    }
+
+    /// Handles one delivery, publishes the answers, sends the receipt. Whether to ack.
+    async fn work<F, Fut>(&self, delivery: &Delivery, handle: &F) -> Result<bool, SdkError>
+    where
+        F: Fn(Incoming) -> Fut,
+        Fut: Future<Output = Result<Vec<Answer>, Failure>> + Send + 'static,
+    {
+        let event = match decode_event(&delivery.properties, &delivery.body) {
+            Ok(event) => event,
+            Err(faults) => {
+                tracing::error!(%faults, "the hub delivered what is no event");
+                return Ok(false);
+            }
+        };
+        let started = Instant::now();
+        let handled = match self.handled(delivery, &event, handle).await {
+            Ok(answers) => self.sender.answer(answers, &event).await?,
+            Err(failure) => Err(failure),
+        };
+        let mut receipt = json!({
+            "event": event.id,
+            "source": event.source,
+            "duration_ms": u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        });
+        match &handled {
+            Ok(()) => receipt["outcome"] = "done".into(),
+            Err(Failure::Retry(detail, after)) => {
+                receipt["outcome"] = "retry".into();
+                receipt["detail"] = detail.as_str().into();
+                receipt["retry_after_s"] = after.map(|after| after.as_secs()).into();
+            }
+            Err(Failure::Dead(detail)) => {
+                receipt["outcome"] = "dead".into();
+                receipt["detail"] = detail.as_str().into();
+            }
+        }
+        if let Err(failure) = &handled {
+            tracing::warn!(event = event.id, %failure, "an event failed");
+        }
+        self.sender.receipt(&receipt).await?;
+        Ok(handled.is_ok())
+    }
+
+    /// Runs the handler in a task of its own, so that its panic or delay is a failed attempt and not the
+    /// adapter's end.
+    async fn handled<F, Fut>(
+        &self,
+        delivery: &Delivery,
+        event: &Event,
+        handle: &F,
+    ) -> Result<Vec<Answer>, Failure>
+    where
+        F: Fn(Incoming) -> Fut,
+        Fut: Future<Output = Result<Vec<Answer>, Failure>> + Send + 'static,
+    {
+        let attempt = match delivery.properties.headers.get("crossdock-attempt") {
+            Some(HeaderValue::Int(attempt)) => u32::try_from(*attempt).unwrap_or(1),
+            _ => 1,
+        };
+        let work = tokio::spawn(handle(Incoming {
+            event: event.clone(),
+            attempt,
+        }));
+        let abort = work.abort_handle();
+        match tokio::time::timeout(HANDLER_MAX, work).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(Failure::Retry("the handler panicked".into(), None)),
+            Err(_) => {
+                abort.abort();
+                Err(Failure::Retry(
+                    format!("the handler took longer than {} s", HANDLER_MAX.as_secs()),
+                    None,
+                ))
+            }
+        }
+    }
+}
+
+impl Sender {
+    /// Publishes an event under a fresh id and waits for RabbitMQ's confirm, through outages as well.
+    ///
+    /// # Errors
+    /// `Event` if the event is not acceptable.
+    pub async fn send(&self, event: Answer) -> Result<(), SdkError> {
+        let event = event.into_event(&self.0.source, name::new_id(&SystemClock), Utc::now(), None)?;
+        self.publish_event(&event)
+            .await
+            .map_err(|failure| SdkError::Event(failure.to_string()))
+    }
+
+    /// Publishes the answers to `cause`. The inner result is the attempt's.
+    async fn answer(&self, answers: Vec<Answer>, cause: &Event) -> Result<Result<(), Failure>, SdkError> {
+        for (place, answer) in answers.into_iter().enumerate() {
+            let id = answer_id(cause, place);
+            let event = match answer.into_event(&self.0.source, id, Utc::now(), Some(cause)) {
+                Ok(event) => event,
+                Err(error) => return Ok(Err(error.into())),
+            };
+            if let Err(failure) = self.publish_event(&event).await {
+                return Ok(Err(failure));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    async fn publish_event(&self, event: &Event) -> Result<(), Failure> {
+        let (mut properties, body) = encode_event(event);
+        properties.user_id = Some(self.0.user.clone());
+        self.publish(Outgoing {
+            exchange: names::INGRESS.to_owned(),
+            routing_key: event.partition_key().into_owned(),
+            bcc: Vec::new(),
+            mandatory: true,
+            properties,
+            body,
+        })
+        .await
+    }
+
+    async fn receipt(&self, receipt: &serde_json::Value) -> Result<(), SdkError> {
+        let properties = Properties {
+            content_type: Some("application/json".to_owned()),
+            user_id: Some(self.0.user.clone()),
+            ..Properties::default()
+        };
+        self.publish(Outgoing {
+            exchange: names::RECEIPTS.to_owned(),
+            routing_key: String::new(),
+            bcc: Vec::new(),
+            mandatory: true,
+            properties,
+            body: receipt.to_string().into_bytes().into(),
+        })
+        .await
+        .map_err(|failure| SdkError::Event(failure.to_string()))
+    }
+
+    /// Publishes until RabbitMQ confirms; only what can never be confirmed fails.
+    async fn publish(&self, message: Outgoing) -> Result<(), Failure> {
+        let mut pause = PAUSE_MIN;
+        loop {
+            match self.0.publisher.publish(message.clone()).await {
+                Ok(()) => return Ok(()),
+                Err(error @ PublishError::TooLarge { .. }) => return Err(Failure::Dead(error.to_string())),
+                Err(error) => tracing::info!(%error, "not confirmed yet; trying again"),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+}
+
+/// The same for every repeat of the work on `cause` (UUID version 5, RFC 9562).
+fn answer_id(cause: &Event, place: usize) -> String {
+    let name = format!("{}#{}/{place}", cause.source, cause.id);
+    Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()).to_string()
+}
+
+/// Ends with the first SIGTERM or SIGINT.
+fn stop_signal() -> Result<impl Future<Output = ()>, SdkError> {
+    let listen = |kind| signal(kind).map_err(|error| SdkError::Environment(error.to_string()));
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
