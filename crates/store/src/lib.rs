@@ -16,6 +16,9 @@ pub mod ledger;
 pub mod outcomes;
 pub mod quarantine;
 pub mod revisions;
+mod settlement;
+mod sqlite;
+mod stored;
 
 use std::sync::Arc;
 
@@ -63,7 +66,7 @@ pub trait Backend:
 /// opened now, `Corrupt` when it is no database of the hub or was written by a newer version.
 pub async fn open(url: &str) -> Result<Store> {
     match url.split_once(':').map(|(scheme, _)| scheme) {
-        Some("sqlite") => Err(StoreError::Unavailable("SQLite is not built yet".into())),
+        Some("sqlite") => Ok(Arc::new(sqlite::Sqlite::open(url).await?)),
         Some(scheme @ ("postgres" | "postgresql")) => Err(StoreError::Invalid(format!(
             "{scheme}: this version keeps its record in SQLite only, expected sqlite://<path>"
         ))),

@@ -1,0 +1,318 @@
+//! How outcomes change deliveries, without a database: a backend loads the deliveries that a batch of outcomes
+//! may mean, applies them here in order, and writes what changed.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use crossdock_model::event::IDENTIFIER_MAX_BYTES;
+
+use crate::events::DeliveryState;
+use crate::outcomes::{DETAIL_MAX_BYTES, Outcome, OutcomeKind};
+
+/// How many early outcomes are kept of each adapter: an adapter that invents ids pushes out only its own.
+pub(crate) const EARLY_MAX_PER_ADAPTER: u32 = 10_000;
+
+/// How much later than a word about it a delivery may seem to be published, for the clocks of two hubs and for
+/// the time between publishing and noting it.
+const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(5);
+
+/// A recorded delivery.
+#[derive(Debug, Clone)]
+pub(crate) struct Known {
+    pub(crate) event_offset: i64,
+    pub(crate) adapter: String,
+    pub(crate) event_id: String,
+    pub(crate) source: String,
+    pub(crate) state: DeliveryState,
+    pub(crate) attempts: u32,
+    pub(crate) published: DateTime<Utc>,
+    pub(crate) settled: Option<DateTime<Utc>>,
+    pub(crate) detail: Option<String>,
+    pub(crate) tries: HashSet<(u32, OutcomeKind)>,
+}
+
+/// A word to note about a delivery.
+#[derive(Debug)]
+pub(crate) struct NewTry {
+    pub(crate) event_offset: i64,
+    pub(crate) number: u32,
+    pub(crate) outcome: Outcome,
+}
+
+/// What an outcome turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// A new word about a recorded delivery.
+    Applied,
+    /// A known word about a recorded delivery.
+    Repeated,
+    /// It means no recorded delivery.
+    Unmatched,
+}
+
+/// The deliveries that a batch of outcomes may mean, and what becomes of them.
+#[derive(Debug, Default)]
+pub(crate) struct Settlement {
+    by_adapter_and_id: HashMap<(String, String), Vec<Known>>,
+    changed: BTreeMap<(i64, String), String>,
+    tries: Vec<NewTry>,
+}
+
+impl Settlement {
+    pub(crate) fn of(mut deliveries: Vec<Known>) -> Self {
+        deliveries.sort_by_key(|delivery| delivery.event_offset);
+        let mut settlement = Self::default();
+        for delivery in deliveries {
+            let key = (delivery.adapter.clone(), delivery.event_id.clone());
+            settlement
+                .by_adapter_and_id
+                .entry(key)
+                .or_default()
+                .push(delivery);
+        }
+        settlement
+    }
+
+    pub(crate) fn apply(&mut self, outcome: &Outcome) -> Verdict {
+        let key = (outcome.adapter.clone(), outcome.event_id.clone());
+        let Some(delivery) = self
+            .by_adapter_and_id
+            .get_mut(&key)
+            .and_then(|all| meant_by(outcome, all))
+        else {
+            return Verdict::Unmatched;
+        };
+        let number = delivery.attempt_of(outcome);
+        if !delivery.tries.insert((number, outcome.kind)) {
+            return Verdict::Repeated;
+        }
+        delivery.note(number, outcome);
+        self.changed.insert((delivery.event_offset, key.0), key.1);
+        self.tries.push(NewTry {
+            event_offset: delivery.event_offset,
+            number,
+            outcome: outcome.clone(),
+        });
+        Verdict::Applied
+    }
+
+    /// The deliveries that differ from what was loaded.
+    pub(crate) fn changed(&self) -> impl Iterator<Item = &Known> {
+        self.changed.iter().filter_map(|((offset, adapter), event_id)| {
+            self.by_adapter_and_id
+                .get(&(adapter.clone(), event_id.clone()))?
+                .iter()
+                .find(|delivery| delivery.event_offset == *offset)
+        })
+    }
+
+    /// The words to note.
+    pub(crate) fn tries(&self) -> &[NewTry] {
+        &self.tries
+    }
+}
+
+impl Known {
+    /// A word without a number is about the latest attempt: RabbitMQ's own redeliveries count as none.
+    fn attempt_of(&self, outcome: &Outcome) -> u32 {
+        outcome.attempt.unwrap_or(self.attempts).max(1)
+    }
+
+    fn note(&mut self, number: u32, outcome: &Outcome) {
+        self.attempts = self.attempts.max(number);
+        let state = self.state.after(outcome.kind);
+        if state != self.state {
+            self.state = state;
+            self.settled = Some(outcome.at);
+            self.detail.clone_from(&outcome.detail);
+        } else if state == DeliveryState::Parked && outcome.detail.is_some() {
+            self.detail.clone_from(&outcome.detail);
+        }
+    }
+
+    fn waits(&self) -> bool {
+        matches!(self.state, DeliveryState::Pending | DeliveryState::Retrying)
+    }
+}
+
+/// Which of the deliveries with its adapter and event id an outcome means.
+///
+/// Without a source several may be meant. Adapters speak in the order in which they work, so it is the oldest
+/// that waits; if none does, the newest to which the word is new. One published after the word is not meant.
+fn meant_by<'a>(outcome: &Outcome, deliveries: &'a mut [Known]) -> Option<&'a mut Known> {
+    if let Some(source) = &outcome.source {
+        return deliveries.iter_mut().find(|delivery| &delivery.source == source);
+    }
+    let latest = outcome.at + CLOCK_TOLERANCE;
+    let possible = |delivery: &Known| delivery.published <= latest;
+    let news = |delivery: &Known| {
+        !delivery
+            .tries
+            .contains(&(delivery.attempt_of(outcome), outcome.kind))
+    };
+    let index = deliveries
+        .iter()
+        .position(|delivery| possible(delivery) && delivery.waits() && news(delivery))
+        .or_else(|| {
+            deliveries
+                .iter()
+                .rposition(|delivery| possible(delivery) && news(delivery))
+        })
+        .or_else(|| deliveries.iter().rposition(possible))?;
+    deliveries.get_mut(index)
+}
+
+/// Whether an outcome must be kept (longer) for an event that is not recorded yet.
+///
+/// A known word without a source is kept too: it may be the first word about an event of the same id from
+/// another source.
+pub(crate) fn must_wait(outcome: &Outcome, verdict: Verdict) -> bool {
+    match verdict {
+        Verdict::Applied => false,
+        Verdict::Repeated => outcome.source.is_none(),
+        Verdict::Unmatched => true,
+    }
+}
+
+/// The outcome as it is stored, or nothing if its id can be no event's.
+pub(crate) fn storable(outcome: &Outcome) -> Option<Outcome> {
+    let id = &outcome.event_id;
+    if id.is_empty() || id.len() > IDENTIFIER_MAX_BYTES || id.contains(char::is_control) {
+        return None;
+    }
+    let detail = outcome.detail.as_ref().map(|detail| {
+        let mut detail = detail.replace('\0', "\u{fffd}");
+        detail.truncate(detail.floor_char_boundary(DETAIL_MAX_BYTES));
+        detail
+    });
+    Some(Outcome {
+        detail,
+        ..outcome.clone()
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_700_000_000 + second, 0).unwrap()
+    }
+
+    fn waiting(event_offset: i64, source: &str) -> Known {
+        Known {
+            event_offset,
+            adapter: "erp".into(),
+            event_id: "1".into(),
+            source: source.into(),
+            state: DeliveryState::Pending,
+            attempts: 0,
+            published: at(0),
+            settled: None,
+            detail: None,
+            tries: HashSet::new(),
+        }
+    }
+
+    fn word(kind: OutcomeKind) -> Outcome {
+        Outcome {
+            adapter: "erp".into(),
+            event_id: "1".into(),
+            source: None,
+            kind,
+            detail: None,
+            retry_after_s: None,
+            duration_ms: None,
+            attempt: None,
+            at: at(1),
+        }
+    }
+
+    #[test]
+    fn no_order_of_words_takes_done_back() {
+        use OutcomeKind::{Dead, DeliveryLimit, Done, Rejected, Retry};
+        for failure in [Dead, DeliveryLimit, Rejected, Retry] {
+            assert_eq!(DeliveryState::Pending.after(failure), DeliveryState::Parked);
+            assert_eq!(
+                DeliveryState::Pending.after(failure).after(Done),
+                DeliveryState::Confirmed
+            );
+            assert_eq!(
+                DeliveryState::Pending.after(Done).after(failure),
+                DeliveryState::Confirmed
+            );
+            assert_eq!(DeliveryState::Discarded.after(failure), DeliveryState::Discarded);
+        }
+    }
+
+    #[test]
+    fn words_without_a_source_go_to_the_oldest_that_waits() {
+        let mut settlement = Settlement::of(vec![waiting(2, "/b"), waiting(1, "/a")]);
+        assert_eq!(settlement.apply(&word(OutcomeKind::Done)), Verdict::Applied);
+        assert_eq!(
+            settlement
+                .changed()
+                .map(|known| known.event_offset)
+                .collect::<Vec<_>>(),
+            [1]
+        );
+        assert_eq!(settlement.apply(&word(OutcomeKind::Done)), Verdict::Applied);
+        assert_eq!(settlement.apply(&word(OutcomeKind::Done)), Verdict::Repeated);
+        assert!(
+            settlement
+                .changed()
+                .all(|known| known.state == DeliveryState::Confirmed)
+        );
+    }
+
+    #[test]
+    fn a_delivery_published_after_the_word_is_not_meant() {
+        let later = Known {
+            published: at(1) + CLOCK_TOLERANCE + TimeDelta::seconds(1),
+            ..waiting(1, "/a")
+        };
+        let mut settlement = Settlement::of(vec![later]);
+        assert_eq!(settlement.apply(&word(OutcomeKind::Done)), Verdict::Unmatched);
+    }
+
+    #[test]
+    fn a_reject_after_a_receipt_keeps_the_receipts_reason() {
+        let mut settlement = Settlement::of(vec![waiting(1, "/a")]);
+        settlement.apply(&Outcome {
+            detail: Some("no such sku".into()),
+            ..word(OutcomeKind::Dead)
+        });
+        settlement.apply(&Outcome {
+            attempt: Some(1),
+            ..word(OutcomeKind::Rejected)
+        });
+        let known = settlement.changed().next().unwrap();
+        assert_eq!((known.state, known.attempts), (DeliveryState::Parked, 1));
+        assert_eq!(known.detail.as_deref(), Some("no such sku"));
+        assert_eq!(settlement.tries().len(), 2);
+    }
+
+    #[test]
+    fn a_detail_is_cut_between_characters() {
+        let long = Outcome {
+            detail: Some("é".repeat(DETAIL_MAX_BYTES)),
+            ..word(OutcomeKind::Dead)
+        };
+        assert_eq!(storable(&long).unwrap().detail.unwrap().len(), DETAIL_MAX_BYTES);
+        assert!(
+            storable(&Outcome {
+                event_id: "a\0b".into(),
+                ..long.clone()
+            })
+            .is_none()
+        );
+        assert!(
+            storable(&Outcome {
+                event_id: "x".repeat(256),
+                ..long
+            })
+            .is_none()
+        );
+    }
+}

@@ -1,0 +1,129 @@
+//! Outcomes that came before their event: kept by `settle`, applied by `record`.
+
+use sqlx::sqlite::SqliteConnection;
+
+use super::outcomes::{duration, known_deliveries, write};
+use super::{failed, rows};
+use crate::Result;
+use crate::outcomes::Outcome;
+use crate::settlement::{EARLY_MAX_PER_ADAPTER, Settlement, must_wait};
+use crate::stored::{from_word, number, time, to_word};
+
+/// Keeps outcomes, and of each adapter only the latest.
+pub(super) async fn keep(connection: &mut SqliteConnection, outcomes: &[Outcome]) -> Result<()> {
+    for outcome in outcomes {
+        sqlx::query(
+            "INSERT INTO early_outcomes
+                (adapter, event_id, source, outcome, detail, retry_after_s, duration_ms, attempt, at)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(&outcome.adapter)
+        .bind(&outcome.event_id)
+        .bind(&outcome.source)
+        .bind(to_word(&outcome.kind))
+        .bind(&outcome.detail)
+        .bind(outcome.retry_after_s)
+        .bind(outcome.duration_ms.map(duration))
+        .bind(outcome.attempt)
+        .bind(outcome.at.timestamp_micros())
+        .execute(&mut *connection)
+        .await
+        .map_err(failed)?;
+    }
+    let mut adapters: Vec<_> = outcomes.iter().map(|outcome| &outcome.adapter).collect();
+    adapters.sort_unstable();
+    adapters.dedup();
+    for adapter in adapters {
+        sqlx::query(
+            "DELETE FROM early_outcomes WHERE adapter = ?1 AND arrival <= (
+                SELECT arrival FROM early_outcomes WHERE adapter = ?1 ORDER BY arrival DESC LIMIT 1 OFFSET ?2)",
+        )
+        .bind(adapter)
+        .bind(EARLY_MAX_PER_ADAPTER)
+        .execute(&mut *connection)
+        .await
+        .map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Applies what was kept to the events that were recorded from `first_offset` on.
+pub(super) async fn apply(connection: &mut SqliteConnection, first_offset: i64) -> Result<()> {
+    let kept = kept_for_events_from(connection, first_offset).await?;
+    if kept.is_empty() {
+        return Ok(());
+    }
+    let outcomes = kept.iter().map(|(_, outcome)| outcome);
+    let mut settlement = Settlement::of(known_deliveries(connection, outcomes, first_offset).await?);
+    let used_up: Vec<i64> = kept
+        .iter()
+        .filter(|(_, outcome)| !must_wait(outcome, settlement.apply(outcome)))
+        .map(|(arrival, _)| *arrival)
+        .collect();
+    write(connection, &settlement).await?;
+    sqlx::query("DELETE FROM early_outcomes WHERE arrival IN (SELECT value FROM json_each(?))")
+        .bind(rows(&used_up))
+        .execute(connection)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+async fn kept_for_events_from(
+    connection: &mut SqliteConnection,
+    first_offset: i64,
+) -> Result<Vec<(i64, Outcome)>> {
+    let kept: Vec<EarlyRow> = sqlx::query_as(
+        "SELECT DISTINCT early.*
+         FROM events
+         CROSS JOIN early_outcomes AS early ON early.event_id = events.id
+         WHERE events.event_offset >= ?
+         ORDER BY early.arrival",
+    )
+    .bind(first_offset)
+    .fetch_all(connection)
+    .await
+    .map_err(failed)?;
+    kept.into_iter()
+        .map(|row| Ok((row.arrival, row.outcome()?)))
+        .collect()
+}
+
+#[derive(sqlx::FromRow)]
+struct EarlyRow {
+    arrival: i64,
+    adapter: String,
+    event_id: String,
+    source: Option<String>,
+    outcome: String,
+    detail: Option<String>,
+    retry_after_s: Option<i64>,
+    duration_ms: Option<i64>,
+    attempt: Option<i64>,
+    at: i64,
+}
+
+impl EarlyRow {
+    fn outcome(self) -> Result<Outcome> {
+        Ok(Outcome {
+            adapter: self.adapter,
+            event_id: self.event_id,
+            source: self.source,
+            kind: from_word("early_outcomes.outcome", &self.outcome)?,
+            detail: self.detail,
+            retry_after_s: self
+                .retry_after_s
+                .map(|s| number("early_outcomes.retry_after_s", s))
+                .transpose()?,
+            duration_ms: self
+                .duration_ms
+                .map(|ms| number("early_outcomes.duration_ms", ms))
+                .transpose()?,
+            attempt: self
+                .attempt
+                .map(|n| number("early_outcomes.attempt", n))
+                .transpose()?,
+            at: time(self.at)?,
+        })
+    }
+}

@@ -1,0 +1,240 @@
+//! `Outcomes` in SQLite: the deliveries that a batch may mean are loaded at once, and what changed is written at
+//! once.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use async_trait::async_trait;
+use sqlx::sqlite::SqliteConnection;
+
+use super::{Sqlite, early, failed, rows};
+use crate::Result;
+use crate::outcomes::{Outcome, Outcomes, SettleSummary};
+use crate::settlement::{Known, Settlement, Verdict, must_wait, storable};
+use crate::stored::{from_word, number, time, time_if_any};
+
+#[async_trait]
+impl Outcomes for Sqlite {
+    async fn settle(&self, outcomes: &[Outcome]) -> Result<SettleSummary> {
+        if outcomes.is_empty() {
+            return Ok(SettleSummary::default());
+        }
+        let mut transaction = self.begin().await?;
+        let summary = settle(&mut transaction, outcomes).await?;
+        transaction.commit().await.map_err(failed)?;
+        Ok(summary)
+    }
+}
+
+async fn settle(connection: &mut SqliteConnection, outcomes: &[Outcome]) -> Result<SettleSummary> {
+    let mut summary = SettleSummary::default();
+    let storable: Vec<Outcome> = outcomes.iter().filter_map(storable).collect();
+    summary.refused = (outcomes.len() - storable.len()) as u64;
+
+    let mut settlement = Settlement::of(known_deliveries(connection, &storable, 0).await?);
+    let mut waiting = Vec::new();
+    for outcome in &storable {
+        let verdict = settlement.apply(outcome);
+        match verdict {
+            Verdict::Applied => summary.applied += 1,
+            Verdict::Repeated => summary.repeated += 1,
+            Verdict::Unmatched => summary.early += 1,
+        }
+        if must_wait(outcome, verdict) {
+            waiting.push(outcome.clone());
+        }
+    }
+    write(connection, &settlement).await?;
+    early::keep(connection, &waiting).await?;
+    note_activity(connection, &storable).await?;
+    Ok(summary)
+}
+
+/// The deliveries, of events from `first_offset` on, that have the adapter and event id of any of `outcomes`.
+pub(super) async fn known_deliveries(
+    connection: &mut SqliteConnection,
+    outcomes: impl IntoIterator<Item = &Outcome>,
+    first_offset: i64,
+) -> Result<Vec<Known>> {
+    let wanted: HashSet<_> = outcomes
+        .into_iter()
+        .map(|outcome| (&outcome.adapter, &outcome.event_id))
+        .collect();
+    let wanted = rows(&wanted.into_iter().collect::<Vec<_>>());
+    let tries = known_tries(connection, &wanted, first_offset).await?;
+    let found: Vec<DeliveryOfEvent> = sqlx::query_as(
+        "SELECT delivery.event_offset, delivery.adapter, events.id AS event_id, events.source, delivery.state,
+                delivery.attempts, delivery.published, delivery.settled, delivery.detail
+         FROM json_each(?) AS wanted
+         CROSS JOIN events ON events.id = wanted.value ->> 1
+         CROSS JOIN deliveries AS delivery
+            ON delivery.event_offset = events.event_offset AND delivery.adapter = wanted.value ->> 0
+         WHERE events.event_offset >= ?",
+    )
+    .bind(wanted)
+    .bind(first_offset)
+    .fetch_all(connection)
+    .await
+    .map_err(failed)?;
+    found.into_iter().map(|row| row.known(&tries)).collect()
+}
+
+/// Attempts and outcomes by offset and adapter.
+type Tries = HashMap<(i64, String), Vec<(i64, String)>>;
+
+async fn known_tries(connection: &mut SqliteConnection, wanted: &str, first_offset: i64) -> Result<Tries> {
+    let found: Vec<(i64, String, i64, String)> = sqlx::query_as(
+        "SELECT attempts.event_offset, attempts.adapter, attempts.number, attempts.outcome
+         FROM json_each(?) AS wanted
+         CROSS JOIN events ON events.id = wanted.value ->> 1
+         CROSS JOIN attempts
+            ON attempts.event_offset = events.event_offset AND attempts.adapter = wanted.value ->> 0
+         WHERE events.event_offset >= ?",
+    )
+    .bind(wanted)
+    .bind(first_offset)
+    .fetch_all(connection)
+    .await
+    .map_err(failed)?;
+    let mut tries = Tries::new();
+    for (offset, adapter, number, outcome) in found {
+        tries
+            .entry((offset, adapter))
+            .or_default()
+            .push((number, outcome));
+    }
+    Ok(tries)
+}
+
+#[derive(sqlx::FromRow)]
+struct DeliveryOfEvent {
+    event_offset: i64,
+    adapter: String,
+    event_id: String,
+    source: String,
+    state: String,
+    attempts: i64,
+    published: i64,
+    settled: Option<i64>,
+    detail: Option<String>,
+}
+
+impl DeliveryOfEvent {
+    fn known(self, tries: &Tries) -> Result<Known> {
+        let key = (self.event_offset, self.adapter);
+        let tries = tries
+            .get(&key)
+            .into_iter()
+            .flatten()
+            .map(|(attempt, outcome)| {
+                Ok((
+                    number("attempts.number", *attempt)?,
+                    from_word("attempts.outcome", outcome)?,
+                ))
+            })
+            .collect::<Result<_>>()?;
+        Ok(Known {
+            event_offset: key.0,
+            adapter: key.1,
+            event_id: self.event_id,
+            source: self.source,
+            state: from_word("deliveries.state", &self.state)?,
+            attempts: number("deliveries.attempts", self.attempts)?,
+            published: time(self.published)?,
+            settled: time_if_any(self.settled)?,
+            detail: self.detail,
+            tries,
+        })
+    }
+}
+
+/// Writes what a settlement changed.
+pub(super) async fn write(connection: &mut SqliteConnection, settlement: &Settlement) -> Result<()> {
+    let changed: Vec<_> = settlement
+        .changed()
+        .map(|known| {
+            let settled = known.settled.map(|at| at.timestamp_micros());
+            (
+                known.event_offset,
+                &known.adapter,
+                known.state,
+                known.attempts,
+                settled,
+                &known.detail,
+            )
+        })
+        .collect();
+    if changed.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "UPDATE deliveries
+         SET state = changed.value ->> 2, attempts = changed.value ->> 3,
+             settled = changed.value ->> 4, detail = changed.value ->> 5
+         FROM json_each(?) AS changed
+         WHERE deliveries.event_offset = changed.value ->> 0 AND deliveries.adapter = changed.value ->> 1",
+    )
+    .bind(rows(&changed))
+    .execute(&mut *connection)
+    .await
+    .map_err(failed)?;
+
+    let tries: Vec<_> = settlement
+        .tries()
+        .iter()
+        .map(|new| {
+            let word = &new.outcome;
+            (
+                (new.event_offset, &word.adapter, new.number, word.kind),
+                (
+                    &word.detail,
+                    word.retry_after_s,
+                    word.duration_ms.map(duration),
+                    word.at.timestamp_micros(),
+                ),
+            )
+        })
+        .collect();
+    sqlx::query(
+        "INSERT INTO attempts
+            (event_offset, adapter, number, outcome, detail, retry_after_s, duration_ms, at)
+         SELECT value ->> '$[0][0]', value ->> '$[0][1]', value ->> '$[0][2]', value ->> '$[0][3]',
+                value ->> '$[1][0]', value ->> '$[1][1]', value ->> '$[1][2]', value ->> '$[1][3]'
+         FROM json_each(?)",
+    )
+    .bind(rows(&tries))
+    .execute(connection)
+    .await
+    .map_err(failed)?;
+    Ok(())
+}
+
+/// A duration as a column holds it.
+pub(super) fn duration(milliseconds: u64) -> i64 {
+    i64::try_from(milliseconds).unwrap_or(i64::MAX)
+}
+
+/// Notes which adapters spoke, when, and whether by receipt.
+async fn note_activity(connection: &mut SqliteConnection, outcomes: &[Outcome]) -> Result<()> {
+    let mut activity: BTreeMap<&str, (bool, i64)> = BTreeMap::new();
+    for outcome in outcomes {
+        let at = outcome.at.timestamp_micros();
+        let (sends_receipts, last) = activity.entry(&outcome.adapter).or_insert((false, at));
+        *sends_receipts |= outcome.kind.is_receipt();
+        *last = at.max(*last);
+    }
+    for (adapter, (sends_receipts, last_settled)) in activity {
+        sqlx::query(
+            "INSERT INTO adapter_activity (adapter, sends_receipts, last_settled) VALUES (?, ?, ?)
+             ON CONFLICT (adapter) DO UPDATE SET
+                sends_receipts = max(sends_receipts, excluded.sends_receipts),
+                last_settled = max(last_settled, excluded.last_settled)",
+        )
+        .bind(adapter)
+        .bind(sends_receipts)
+        .bind(last_settled)
+        .execute(&mut *connection)
+        .await
+        .map_err(failed)?;
+    }
+    Ok(())
+}

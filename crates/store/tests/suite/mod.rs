@@ -1,0 +1,152 @@
+//! What every backend must do. A backend's test names its database type in `conformance!` and every case below
+//! runs on a fresh database of that type.
+
+pub mod crash;
+pub mod finding;
+pub mod ledger;
+pub mod outcomes;
+pub mod quarantine;
+pub mod record;
+pub mod set_up;
+
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use crossdock_model::event::{AttributeValue, Event};
+use crossdock_store::{Accepted, Batch, DeliveryRow, Outcome, OutcomeKind, Store, StoredEvent};
+
+/// A database of its own for one case, gone when dropped.
+pub trait Database: Sized {
+    async fn fresh() -> Self;
+
+    fn url(&self) -> &str;
+
+    /// A connection to it, as another process would have.
+    async fn open(&self) -> Store {
+        crossdock_store::open(self.url()).await.unwrap()
+    }
+}
+
+/// Makes a test of every case, on the database type given.
+#[macro_export]
+macro_rules! conformance {
+    ($database:ty) => {
+        $crate::conformance! { $database:
+            record {
+                an_event_is_kept_to_the_letter, a_batch_of_any_size_is_kept, a_repeated_batch_adds_only_to_counters,
+                a_key_repeated_in_a_batch_counts_once, one_id_of_two_sources_is_two_events,
+                keys_and_chains_are_looked_up, two_hubs_record_the_same_events_once, a_new_connection_sees_it_all,
+            }
+            finding {
+                each_condition_selects, pages_follow_each_other_both_ways, patterns_match_whole_segments,
+                a_journey_follows_names_as_far_as_they_lead, a_journey_is_bounded,
+            }
+            outcomes {
+                receipts_settle_only_their_senders_deliveries, saying_it_again_changes_nothing,
+                done_stands_whatever_else_is_said, failures_are_parked_with_their_attempts,
+                a_word_before_its_event_waits_for_it, words_for_one_id_of_two_sources_find_both,
+                the_order_of_words_and_record_does_not_matter, invented_ids_push_out_only_their_own,
+                impossible_ids_are_refused,
+            }
+            ledger { each_delivery_counts_in_one_state, pending_deliveries_come_oldest_first, activity_is_remembered, }
+            quarantine { a_message_is_kept_whole_and_once, a_message_that_comes_back_waits_again, pages_go_back, }
+            set_up {
+                revisions_are_numbered_without_gaps, of_two_revisions_at_once_one_wins, api_keys_live_and_end,
+                credentials_have_generations, hubs_come_and_go,
+            }
+            crash { killed_while_recording, readers_see_whole_batches, }
+        }
+    };
+    ($database:ty: $($module:ident { $($case:ident),* $(,)? })*) => {
+        $(mod $module {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                let database = <$database as $crate::suite::Database>::fresh().await;
+                $crate::suite::$module::$case(&database).await;
+            })*
+        })*
+    };
+}
+
+/// A moment, `second` seconds into the cases' time.
+pub fn at(second: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_790_000_000, 0).unwrap() + TimeDelta::seconds(second)
+}
+
+pub fn event(source: &str, id: &str, event_type: &str) -> Event {
+    Event {
+        id: id.into(),
+        source: source.into(),
+        event_type: event_type.into(),
+        subject: None,
+        time: None,
+        data_content_type: Some("application/json".into()),
+        data_schema: None,
+        extensions: [].into(),
+        data: Some(Bytes::from_static(b"{}")),
+    }
+}
+
+pub fn order(id: &str) -> Event {
+    event("/shop", id, "order.placed.v1")
+}
+
+pub fn with_extension(mut event: Event, name: &str, value: &str) -> Event {
+    event
+        .extensions
+        .insert(name.into(), AttributeValue::String(value.into()));
+    event
+}
+
+/// Accepted and published in the cases' first second.
+pub fn accepted(event: Event, targets: &[&str]) -> Accepted {
+    Accepted {
+        event,
+        producer: "shop".into(),
+        received: at(0),
+        published: at(1),
+        targets: targets.iter().map(|&target| target.into()).collect(),
+        chain: 0,
+    }
+}
+
+pub fn batch(accepted: impl IntoIterator<Item = Accepted>) -> Batch {
+    Batch {
+        accepted: accepted.into_iter().collect(),
+        ..Batch::default()
+    }
+}
+
+/// A word of an adapter about an event, which names no source.
+pub fn word(adapter: &str, event_id: &str, kind: OutcomeKind) -> Outcome {
+    Outcome {
+        adapter: adapter.into(),
+        event_id: event_id.into(),
+        source: None,
+        kind,
+        detail: None,
+        retry_after_s: None,
+        duration_ms: None,
+        attempt: None,
+        at: at(2),
+    }
+}
+
+pub fn ids(events: &[StoredEvent]) -> Vec<&str> {
+    events.iter().map(|stored| stored.event.id.as_str()).collect()
+}
+
+/// The only event of this id.
+pub async fn only(store: &Store, id: &str) -> StoredEvent {
+    let mut found = store.event(id, None).await.unwrap();
+    assert_eq!(found.len(), 1, "events of id {id}");
+    found.remove(0)
+}
+
+/// The delivery of the only event of this id to `adapter`.
+pub async fn delivery(store: &Store, id: &str, adapter: &str) -> DeliveryRow {
+    let found = only(store, id).await.deliveries;
+    found
+        .into_iter()
+        .find(|delivery| delivery.adapter == adapter)
+        .unwrap()
+}

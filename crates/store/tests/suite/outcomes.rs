@@ -1,0 +1,322 @@
+//! What words make of deliveries.
+
+use crossdock_store::{
+    Accepted, DeliveryState,
+    DeliveryState::{Confirmed, Parked, Pending},
+    Outcome, OutcomeKind,
+    OutcomeKind::{Dead, DeliveryLimit, Done, Rejected, Retry},
+    SettleSummary, Store,
+};
+
+use super::{Database, accepted, at, batch, delivery, event, order, word};
+
+fn applied(applied: u64) -> SettleSummary {
+    SettleSummary {
+        applied,
+        ..SettleSummary::default()
+    }
+}
+
+async fn state(store: &Store, id: &str, adapter: &str) -> DeliveryState {
+    delivery(store, id, adapter).await.state
+}
+
+pub async fn receipts_settle_only_their_senders_deliveries(database: &impl Database) {
+    let store = database.open().await;
+    store
+        .record(batch([
+            accepted(order("a"), &["erp", "warehouse"]),
+            accepted(order("b"), &["erp"]),
+        ]))
+        .await
+        .unwrap();
+    let receipt = Outcome {
+        detail: Some("posted".into()),
+        duration_ms: Some(12),
+        ..word("erp", "a", Done)
+    };
+    assert_eq!(
+        store.settle(std::slice::from_ref(&receipt)).await.unwrap(),
+        applied(1)
+    );
+    let other = [word("warehouse", "b", Done), word("stranger", "a", Dead)];
+    assert_eq!(
+        store.settle(&other).await.unwrap(),
+        SettleSummary {
+            early: 2,
+            ..SettleSummary::default()
+        }
+    );
+
+    let settled = delivery(&store, "a", "erp").await;
+    assert_eq!(
+        (settled.state, settled.attempts, settled.settled),
+        (Confirmed, 1, Some(at(2)))
+    );
+    assert_eq!(settled.detail.as_deref(), Some("posted"));
+    let tried = &settled.tries[0];
+    assert_eq!(
+        (tried.number, tried.outcome, tried.at, tried.duration_ms),
+        (1, Done, at(2), Some(12))
+    );
+    assert_eq!(state(&store, "a", "warehouse").await, Pending);
+    assert_eq!(state(&store, "b", "erp").await, Pending);
+}
+
+pub async fn saying_it_again_changes_nothing(database: &impl Database) {
+    let store = database.open().await;
+    let all = ["a", "b", "c", "d", "e"];
+    store
+        .record(batch(all.map(|id| accepted(order(id), &["erp"]))))
+        .await
+        .unwrap();
+    let words: Vec<_> = all
+        .iter()
+        .zip([Done, Retry, Dead, Rejected, DeliveryLimit])
+        .map(|(id, kind)| word("erp", id, kind))
+        .collect();
+    assert_eq!(store.settle(&words).await.unwrap(), applied(5));
+    let totals = store.per_adapter().await.unwrap();
+    let again: Vec<_> = words
+        .iter()
+        .map(|word| Outcome {
+            at: at(60),
+            ..word.clone()
+        })
+        .collect();
+    let repeated = SettleSummary {
+        repeated: 5,
+        ..SettleSummary::default()
+    };
+    assert_eq!(store.settle(&words).await.unwrap(), repeated);
+    assert_eq!(store.settle(&again).await.unwrap(), repeated);
+    for id in all {
+        let row = delivery(&store, id, "erp").await;
+        assert_eq!((row.settled, row.tries.len()), (Some(at(2)), 1));
+    }
+    let after = store.per_adapter().await.unwrap();
+    assert_eq!(
+        (after[0].confirmed, after[0].parked),
+        (totals[0].confirmed, totals[0].parked)
+    );
+}
+
+pub async fn done_stands_whatever_else_is_said(database: &impl Database) {
+    let store = database.open().await;
+    for (n, failure) in [Retry, Dead, Rejected, DeliveryLimit].into_iter().enumerate() {
+        for (order_of_words, name) in [
+            ([failure, Done], "failure first"),
+            ([Done, failure], "done first"),
+        ] {
+            let id = format!("{n} {name}");
+            store
+                .record(batch([accepted(order(&id), &["erp"])]))
+                .await
+                .unwrap();
+            for kind in order_of_words {
+                store.settle(&[word("erp", &id, kind)]).await.unwrap();
+            }
+            let row = delivery(&store, &id, "erp").await;
+            assert_eq!((row.state, row.tries.len()), (Confirmed, 2), "{id}");
+        }
+    }
+}
+
+pub async fn failures_are_parked_with_their_attempts(database: &impl Database) {
+    let store = database.open().await;
+    store
+        .record(batch([accepted(order("a"), &["erp"])]))
+        .await
+        .unwrap();
+    let attempt = |number, kind, detail: Option<&str>| Outcome {
+        attempt: Some(number),
+        detail: detail.map(str::to_owned),
+        at: at(number.into()),
+        ..word("erp", "a", kind)
+    };
+    let words = [
+        Outcome {
+            retry_after_s: Some(30),
+            ..attempt(1, Retry, Some("busy"))
+        },
+        attempt(1, Rejected, None),
+        attempt(2, DeliveryLimit, None),
+    ];
+    assert_eq!(store.settle(&words).await.unwrap(), applied(3));
+    let row = delivery(&store, "a", "erp").await;
+    assert_eq!((row.state, row.attempts, row.settled), (Parked, 2, Some(at(1))));
+    assert_eq!(row.detail.as_deref(), Some("busy"));
+    let tries: Vec<_> = row
+        .tries
+        .iter()
+        .map(|tried| (tried.number, tried.outcome))
+        .collect();
+    assert_eq!(tries, [(1, Rejected), (1, Retry), (2, DeliveryLimit)]);
+}
+
+pub async fn a_word_before_its_event_waits_for_it(database: &impl Database) {
+    let store = database.open().await;
+    let named = Outcome {
+        source: Some("/shop".into()),
+        ..word("erp", "named", Dead)
+    };
+    let misnamed = Outcome {
+        source: Some("/crm".into()),
+        ..word("erp", "misnamed", Done)
+    };
+    let early = [
+        word("erp", "bare", Done),
+        word("erp", "bare", Done),
+        named,
+        misnamed,
+    ];
+    assert_eq!(
+        store.settle(&early).await.unwrap(),
+        SettleSummary {
+            early: 4,
+            ..SettleSummary::default()
+        }
+    );
+    drop(store);
+
+    let store = database.open().await;
+    let events = ["bare", "named", "misnamed"].map(|id| accepted(order(id), &["erp", "warehouse"]));
+    store.record(batch(events)).await.unwrap();
+    assert_eq!(state(&store, "bare", "erp").await, Confirmed);
+    assert_eq!(delivery(&store, "bare", "erp").await.tries.len(), 1);
+    assert_eq!(state(&store, "named", "erp").await, Parked);
+    assert_eq!(state(&store, "misnamed", "erp").await, Pending);
+    assert_eq!(state(&store, "bare", "warehouse").await, Pending);
+}
+
+pub async fn words_for_one_id_of_two_sources_find_both(database: &impl Database) {
+    let of = |source: &str, id: &str| accepted(event(source, id, "order.placed.v1"), &["erp"]);
+    let confirmed = async |store: &Store, id: &str| {
+        let events = store.event(id, None).await.unwrap();
+        events
+            .iter()
+            .filter(|stored| stored.deliveries[0].state == Confirmed)
+            .count()
+    };
+    let store = database.open().await;
+
+    store
+        .record(batch([of("/a", "after"), of("/b", "after")]))
+        .await
+        .unwrap();
+    let receipts = |id| [word("erp", id, Done), word("erp", id, Done)];
+    store.settle(&receipts("after")).await.unwrap();
+    assert_eq!(confirmed(&store, "after").await, 2);
+
+    store.settle(&receipts("before")).await.unwrap();
+    store.record(batch([of("/a", "before")])).await.unwrap();
+    store.record(batch([of("/b", "before")])).await.unwrap();
+    assert_eq!(confirmed(&store, "before").await, 2);
+
+    store.record(batch([of("/a", "between")])).await.unwrap();
+    store.settle(&receipts("between")).await.unwrap();
+    store.record(batch([of("/b", "between")])).await.unwrap();
+    assert_eq!(confirmed(&store, "between").await, 2);
+
+    store.record(batch([of("/a", "long ago")])).await.unwrap();
+    store.settle(&receipts("long ago")).await.unwrap();
+    store
+        .record(batch([Accepted {
+            published: at(3_600),
+            ..of("/b", "long ago")
+        }]))
+        .await
+        .unwrap();
+    assert_eq!(confirmed(&store, "long ago").await, 1);
+}
+
+/// A step of the case below: the record of the event, or a word about it.
+type Step = Option<OutcomeKind>;
+
+fn orders_of(steps: &[Step]) -> Vec<Vec<Step>> {
+    if steps.is_empty() {
+        return vec![Vec::new()];
+    }
+    let first_then_rest = |first: usize| {
+        let mut rest = steps.to_vec();
+        let first = rest.remove(first);
+        orders_of(&rest)
+            .into_iter()
+            .map(move |rest| [vec![first], rest].concat())
+    };
+    (0..steps.len()).flat_map(first_then_rest).collect()
+}
+
+pub async fn the_order_of_words_and_record_does_not_matter(database: &impl Database) {
+    let store = database.open().await;
+    for (group, words) in [
+        [Some(Retry), Some(Rejected), Some(Done)],
+        [Some(Retry), Some(Dead), Some(Retry)],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let steps = [&[None], words.as_slice()].concat();
+        for (n, order_of_steps) in orders_of(&steps).into_iter().enumerate() {
+            let id = format!("{group}/{n}");
+            for step in &order_of_steps {
+                match step {
+                    None => store
+                        .record(batch([accepted(order(&id), &["erp"])]))
+                        .await
+                        .unwrap(),
+                    Some(kind) => drop(store.settle(&[word("erp", &id, *kind)]).await.unwrap()),
+                }
+            }
+            let row = delivery(&store, &id, "erp").await;
+            let expected = if group == 0 { (Confirmed, 3) } else { (Parked, 2) };
+            assert_eq!((row.state, row.tries.len()), expected, "{order_of_steps:?}");
+        }
+    }
+}
+
+pub async fn invented_ids_push_out_only_their_own(database: &impl Database) {
+    let store = database.open().await;
+    store
+        .settle(&[word("erp", "real", Done), word("mischief", "first", Done)])
+        .await
+        .unwrap();
+    let invented: Vec<_> = (0..10_000)
+        .map(|n| word("mischief", &format!("no-{n}"), Done))
+        .collect();
+    store.settle(&invented).await.unwrap();
+    let events = ["real", "first", "no-0", "no-9999"].map(|id| accepted(order(id), &["erp", "mischief"]));
+    store.record(batch(events)).await.unwrap();
+    assert_eq!(state(&store, "real", "erp").await, Confirmed);
+    assert_eq!(state(&store, "first", "mischief").await, Pending);
+    assert_eq!(state(&store, "no-0", "mischief").await, Confirmed);
+    assert_eq!(state(&store, "no-9999", "mischief").await, Confirmed);
+}
+
+pub async fn impossible_ids_are_refused(database: &impl Database) {
+    let store = database.open().await;
+    let long = "x".repeat(300);
+    let words = ["", "nul\0", &long, "line\n"].map(|id| word("erp", id, Done));
+    assert_eq!(
+        store.settle(&words).await.unwrap(),
+        SettleSummary {
+            refused: 4,
+            ..SettleSummary::default()
+        }
+    );
+    assert_eq!(store.settle(&[]).await.unwrap(), SettleSummary::default());
+    store
+        .record(batch([accepted(order("a"), &["erp"])]))
+        .await
+        .unwrap();
+    let detail = Some(format!("\0{}", "é".repeat(5_000)));
+    store
+        .settle(&[Outcome {
+            detail,
+            ..word("erp", "a", Dead)
+        }])
+        .await
+        .unwrap();
+    let kept = delivery(&store, "a", "erp").await.detail.unwrap();
+    assert!(kept.len() <= crossdock_store::DETAIL_MAX_BYTES && !kept.contains('\0'));
+}
