@@ -1,0 +1,469 @@
+//! What mappings compute, what is refused, and that every explosion ends.
+#![allow(clippy::unwrap_used)]
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn outputs(source: &str, input: &Value) -> Vec<Value> {
+    let mapping = Mapping::compile(source).unwrap_or_else(|fault| panic!("{source}: {fault}"));
+    mapping
+        .run(input)
+        .unwrap_or_else(|error| panic!("{source}: {}", error.detail()))
+}
+
+#[track_caller]
+fn yields(source: &str, input: Value, expected: Value) {
+    assert_eq!(outputs(source, &input), [expected], "{source}");
+}
+
+#[track_caller]
+fn refused(source: &str, line: usize, column: usize, part: &str) {
+    let fault = Mapping::compile(source).expect_err(source);
+    assert_eq!((fault.line, fault.column), (line, column), "{source}: {fault}");
+    assert!(fault.message.contains(part), "{source}: {fault}");
+}
+
+fn fails(source: &str, input: &Value) -> JqError {
+    Mapping::compile(source)
+        .unwrap_or_else(|fault| panic!("{source}: {fault}"))
+        .run(input)
+        .expect_err(source)
+}
+
+#[test]
+fn mappings_are_shared_between_threads() {
+    fn shared<T: Send + Sync + Clone + 'static>(_: &T) {}
+    let mapping = Mapping::compile(".a + 1").unwrap();
+    shared(&mapping);
+    let workers: Vec<_> = (0..4)
+        .map(|number| {
+            let mapping = mapping.clone();
+            std::thread::spawn(move || mapping.run(&json!({ "a": number })))
+        })
+        .collect();
+    for (number, worker) in workers.into_iter().enumerate() {
+        assert_eq!(worker.join().unwrap().unwrap(), [json!(number + 1)]);
+    }
+}
+
+#[test]
+fn the_language() {
+    yields(
+        "{id, total: (.lines | map(.q * .p) | add)}",
+        json!({"id": "a", "lines": [{"q": 2, "p": 3}, {"q": 1, "p": 4}]}),
+        json!({"id": "a", "total": 10}),
+    );
+    yields(
+        ". as {a: $x, b: [$y]} | $x + $y",
+        json!({"a": 1, "b": [2]}),
+        json!(3),
+    );
+    yields("[.[] | select(. > 1)] | length", json!([1, 2, 3]), json!(2));
+    yields("reduce .[] as $x (0; . + $x)", json!([1, 2, 3]), json!(6));
+    yields(
+        "[foreach .[] as $x (0; . + $x; [$x, .])]",
+        json!([1, 2]),
+        json!([[1, 1], [2, 3]]),
+    );
+    yields(
+        "def double(f): f * 2; def one: 1; double(double(one))",
+        json!(null),
+        json!(4),
+    );
+    yields(
+        "[label $out | .[] | if . > 2 then break $out else . end]",
+        json!([1, 2, 3, 4]),
+        json!([1, 2]),
+    );
+    yields("try error(\"x\") catch .", json!(null), json!("x"));
+    yields(
+        ".a.b.c = 1 | .a.d += [2]",
+        json!({"a": {"b": {}}}),
+        json!({"a": {"b": {"c": 1}, "d": [2]}}),
+    );
+    yields(
+        "del(.a, .b[0]) | .b |= map(. + 1)",
+        json!({"a": 1, "b": [1, 2]}),
+        json!({"b": [3]}),
+    );
+    yields("[..| numbers]", json!({"a": [1, {"b": 2}]}), json!([1, 2]));
+    yields("[paths]", json!({"a": [1]}), json!([["a"], ["a", 0]]));
+    yields(
+        "[getpath([\"a\", 0]), (setpath([\"a\", 0]; 5) | .a[0])]",
+        json!({"a": [1]}),
+        json!([1, 5]),
+    );
+    yields(
+        "walk(if type == \"number\" then . + 1 else . end)",
+        json!({"a": [1]}),
+        json!({"a": [2]}),
+    );
+    yields(
+        "to_entries | map(.key + \"=\" + (.value | tostring)) | join(\"&\")",
+        json!({"a": 1, "b": true}),
+        json!("a=1&b=true"),
+    );
+    yields("with_entries(.value += 1)", json!({"a": 1}), json!({"a": 2}));
+    yields(
+        "[group_by(.k)[] | {k: .[0].k, n: length}]",
+        json!([{"k": "b"}, {"k": "a"}, {"k": "b"}]),
+        json!([{"k": "a", "n": 1}, {"k": "b", "n": 2}]),
+    );
+    yields(
+        "[unique, min, max, sort, (sort_by(-.) | first)]",
+        json!([2, 1, 2]),
+        json!([[1, 2], 1, 2, [1, 2, 2], 2]),
+    );
+    yields(
+        "[.[1:], .[-1], .[:1], (.[1:] |= [9])]",
+        json!([1, 2, 3]),
+        json!([[2, 3], 3, [1], [1, 9]]),
+    );
+    yields(
+        "[.[2:4], length, (split(\"\") | length)]",
+        json!("añ€🛒z"),
+        json!(["€🛒", 5, 5]),
+    );
+    yields(
+        "[test(\"^c\"; \"i\"), sub(\"(?<d>\\\\d+)\"; \"<\\(.d)>\"), [scan(\"[0-9]\")]]",
+        json!("C12"),
+        json!([true, "C<12>", ["1", "2"]]),
+    );
+    yields("[splits(\", *\")]", json!("a, b,c"), json!(["a", "b", "c"]));
+    yields(
+        "[indices(\"aa\"), index(\"a\"), rindex(\"a\")]",
+        json!("aaa"),
+        json!([[0, 1], 0, 2]),
+    );
+    yields(
+        "[indices(1), indices([1, 2]), contains([2]), has(0), (1 | in([5, 6]))]",
+        json!([1, 2, 1]),
+        json!([[0, 2], [0], true, true, true]),
+    );
+    yields("transpose", json!([[1], [2, 3]]), json!([[1, 2], [null, 3]]));
+    yields(
+        "[flatten, flatten(1)]",
+        json!([1, [2, [3]]]),
+        json!([[1, 2, 3], [1, 2, [3]]]),
+    );
+    yields(
+        "[@base64, (@base64 | @base64d), @uri, @html \"<\\(.)>\", @json]",
+        json!("a b<"),
+        json!(["YSBiPA==", "a b<", "a%20b%3C", "<a b&lt;>", "\"a b<\""]),
+    );
+    yields(
+        "[10 / 4, 10 / 5, 7 % 4, -7 % 4, 1 - 2, 1e1000 > 1, (0.1 | floor)]",
+        json!(null),
+        json!([2.5, 2, 3, -3, -1, true, 0]),
+    );
+    yields(
+        "{a: 1} * {a: {b: 2}} * {a: {c: 3}} + {d: 4}",
+        json!(null),
+        json!({"a": {"b": 2, "c": 3}, "d": 4}),
+    );
+    yields(
+        "[[1, 2, 2] - [2], \"ab\" * 2, \"a\" * 0, \"a,b\" / \",\"]",
+        json!(null),
+        json!([[1], "abab", null, ["a", "b"]]),
+    );
+    yields("[.[] | tonumber]", json!(["1.5", 2]), json!([1.5, 2]));
+    yields(
+        "tojson | [., fromjson]",
+        json!({"a": [1, "x"]}),
+        json!(["{\"a\":[1,\"x\"]}", {"a": [1, "x"]}]),
+    );
+    yields(
+        "[limit(2; .[]), first(.[]), ([skip(1; .[])] | last), any(. > 2), all(. > 0)]",
+        json!([1, 2, 3]),
+        json!([1, 2, 1, 3, true, true]),
+    );
+    yields(
+        "[range(3), range(1; 6; 2), range(2; 0; -1)]",
+        json!(null),
+        json!([0, 1, 2, 1, 3, 5, 2, 1]),
+    );
+    yields(
+        "fromdate | [todate, strftime(\"%Y\")]",
+        json!("2011-06-01T07:26:00Z"),
+        json!(["2011-06-01T07:26:00Z", "2011"]),
+    );
+    yields("[.[] | toboolean]", json!(["true", false]), json!([true, false]));
+    assert_eq!(outputs("empty", &json!(1)), Vec::<Value>::new());
+    assert_eq!(outputs(".[]", &json!([1, 2])), [json!(1), json!(2)]);
+}
+
+#[test]
+fn money_and_times() {
+    yields(
+        "[.[] | minor_units(2)]",
+        json!(["2.55", "-3", 19.99, 7]),
+        json!([255, -300, 1999, 700]),
+    );
+    yields(
+        "utc(\"Europe/London\")",
+        json!("2011-06-01 08:26:00"),
+        json!("2011-06-01T07:26:00Z"),
+    );
+    for (source, input) in [
+        ("minor_units(2)", json!("2.555")),
+        ("minor_units(2)", json!(0.1 + 0.2)),
+        ("minor_units(2)", json!(null)),
+        ("minor_units(9)", json!("1")),
+        ("utc(\"Europe/London\")", json!("2011-03-27 01:30:00")),
+        ("utc(.)", json!("Nowhere")),
+    ] {
+        assert!(matches!(fails(source, &input), JqError::Raised(_)), "{source}");
+    }
+}
+
+#[test]
+fn json_text_keeps_every_digit() {
+    let mapping = Mapping::compile("., (.[0] | minor_units(2))").unwrap();
+    let text = "[90071992547409.93,12345678901234567890,0.10]";
+    assert_eq!(
+        mapping.run_json(text.as_bytes()).unwrap(),
+        [text, "9007199254740993"]
+    );
+    assert_eq!(mapping.run_json(b"[1,}"), Err(JqError::Input { offset: 3 }));
+    assert_eq!(mapping.run_json(b"\"\xff\""), Err(JqError::Input { offset: 1 }));
+}
+
+#[test]
+fn errors_do_not_show_the_event_in_logs() {
+    let input = json!({"name": "Ada Lovelace"});
+    let typed = fails(".name + 1", &input);
+    assert_eq!(
+        typed.detail(),
+        "the mapping raised an error: cannot calculate a string + a number"
+    );
+    let quoted = fails("error(.name)", &input);
+    assert!(quoted.detail().contains("Ada"));
+    assert!(!format!("{quoted} {quoted:?}").contains("Ada"));
+}
+
+#[test]
+fn what_could_loop_is_refused_with_its_place() {
+    refused("def f: f; f", 1, 8, "calls itself");
+    refused("1 |\n  def f(g): g | f(g);\n  f(.)", 2, 17, "calls itself");
+    refused("def f: def g: f; g; f", 1, 15, "calls itself");
+    refused("def f(g): g; def h: f(h); h", 1, 23, "calls itself");
+    refused("def f: def f: 1; f; def g: def f: g; f; g", 1, 35, "calls itself");
+    for name in [
+        "repeat(.)",
+        "while(true; .)",
+        "until(false; .)",
+        "recurse(.)",
+        "recurse(.; true)",
+        "combinations",
+        "combinations(2)",
+    ] {
+        refused(&format!(". | {name}"), 1, 5, "is not available");
+    }
+    for name in [
+        "range(infinite)",
+        "range(1e9)",
+        "range(0; 5000000)",
+        "range(0; 1; 0)",
+    ] {
+        refused(name, 1, 1, "must end");
+    }
+    refused("[limit(5; repeat(1))]", 1, 11, "may never end");
+}
+
+#[test]
+fn what_looks_outside_is_refused_with_its_place() {
+    for name in [
+        "input",
+        "inputs",
+        "now",
+        "env",
+        "$ENV",
+        "debug",
+        "debug(1)",
+        "stderr",
+        "halt",
+        "halt_error",
+        "localtime",
+        "input_line_number",
+    ] {
+        refused(&format!("{{a: [\"\\({name})\"]}}"), 1, 9, "is not available");
+    }
+    refused("import \"a\" as a; .", 1, 1, "stands alone");
+    refused("include \"a\"; .", 1, 1, "stands alone");
+}
+
+#[test]
+fn mistakes_are_named_with_their_place() {
+    refused(".a | lenght", 1, 6, "not a function");
+    refused("é\n", 1, 1, "expected token");
+    refused("\"é\" | foo", 1, 7, "not a function");
+    refused("map(.; .)", 1, 1, "takes 1 arguments, not 2");
+    refused("{a: }", 1, 5, "expected term");
+    refused(".a +", 1, 5, "expected term");
+    refused("", 1, 1, "expected term");
+    refused("[1", 1, 3, "closing bracket");
+    refused("$x", 1, 1, "undefined");
+    refused("break $x", 1, 7, "undefined");
+    refused("utc(\"Europe/Londn\")", 1, 6, "not a time zone");
+    refused("raw::f", 1, 1, "not a function");
+    refused("matches_unmetered(\"a\"; \"\")", 1, 1, "not a function");
+    refused("path(reduce .a as $x (.; .a))", 1, 6, "cannot say a path");
+    refused("def f: .a; path(f)", 1, 17, "a path cannot be taken");
+}
+
+#[test]
+fn programs_of_any_shape_are_read_or_refused() {
+    let shapes = [
+        "[".repeat(60_000),
+        "(".repeat(60) + "1" + &")".repeat(60),
+        "-".repeat(8_000) + "1",
+        "try ".repeat(8_000) + "1",
+        ".|".repeat(4_000) + ".",
+        "1 as $x|".repeat(2_000) + "$x",
+        "if . then ".repeat(4_000),
+        "def f: ".repeat(3_000),
+        "label $x | ".repeat(2_700) + ".",
+        ".a".repeat(8_000),
+        "def f: ".repeat(1_000) + "1" + &"; f".repeat(1_000),
+        "if . then ".repeat(1_500) + "1" + &" else 2 end".repeat(1_500),
+        "if . then 1 ".to_owned() + &"elif . then 2 ".repeat(1_500) + "end",
+        ". as [".to_owned() + &"$x,".repeat(3_000) + "$y] | 1",
+        format!("\"{}\"", "\\(1)".repeat(1_500)),
+        "def f(g): g; ".to_owned() + &"f(".repeat(60) + "1" + &")".repeat(60),
+        "\"\\(".repeat(60) + "1" + &")\"".repeat(60),
+        "1+".repeat(4_000) + "1",
+        format!("{{{}b:1}}", "a:1,".repeat(2_000)),
+        "x".repeat(70_000),
+    ];
+    for shape in shapes {
+        if let Ok(mapping) = Mapping::compile(&shape) {
+            let _ = mapping.run(&json!({}));
+        }
+    }
+}
+
+/// What this thread has used of a processor, so that a busy machine does not count.
+fn time_on_cpu() -> Duration {
+    let schedule = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanoseconds = schedule.split(' ').next().and_then(|field| field.parse().ok());
+    Duration::from_nanos(nanoseconds.unwrap_or_default())
+}
+
+#[test]
+fn every_explosion_ends_within_a_second() {
+    let doubling: String = (0..60).fold("def f0: .,.; ".to_owned(), |defs, n| {
+        format!("{defs} def f{}: f{n} | f{n}; ", n + 1)
+    }) + "f60";
+    let nested_loops = "range(1000000) as $a | ".repeat(6) + "empty";
+    let explosions = [
+        "reduce range(60) as $i (\"x\"; . + .)",
+        "reduce range(60) as $i ([1]; . + .)",
+        "reduce range(60) as $i ([1]; [., .])",
+        "reduce range(60) as $i ({a: 1}; {a: ., b: .})",
+        "reduce range(60) as $i ([1]; [., .]) | tojson",
+        "reduce range(20) as $i ([1]; [., .]) | [., .] | .[0] == .[1]",
+        "reduce range(40) as $i ([1]; [., .]) | [.., 1] | length",
+        "reduce range(40) as $i ([1]; [., .]) | . as $x | [range(1000) | $x] | sort | unique | length",
+        "reduce range(100000) as $i (0; [.])",
+        "reduce range(100000) as $i (null; {a: .}) | tojson",
+        "\"x\" * 1000000000000",
+        "\"\" * 1e18",
+        "[range(1000000)] | [.[] as $x | .[] | . + $x] | length",
+        "[range(1000000)] | map(tostring) | join(\"\")",
+        "last(range(1; 1000000; 0.0000001))",
+        "range(0; .n)",
+        "[limit(1000000000; range(.n))]",
+        "[range(.n)] | length",
+        "try reduce range(.n) as $i (0; try (. + 1) catch 0) catch 1",
+        "[range(0; .n; .zero)]",
+        "reduce range(200) as $i (3; . * .)",
+        "[range(100000)] | [.[] | tostring] | group_by(.) | length",
+        "[range(3000)] as $a | [$a[] | [$a[] | . * 2]] | length",
+        "[range(100000) | \"a\"] | add | test(\"(a*)*b\")",
+        "(\"a\" * 10000) | test(\"((a{100}){100}){100}\")",
+        "(\"a\" * 10000) | [match(\"a\"; \"g\")] | length",
+        "(\"ab\" * 20000) | gsub(\"a\"; \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\") | length",
+        "(\"a\" * 100000) | indices(\"a\" * 50000)",
+        "(\"[\" * 100000) | fromjson",
+        "(\"1\" * 1000000) | fromjson",
+        "(\"1\" * 1000000) | tonumber | . * .",
+        "{} | setpath([range(100000) | \"a\"]; 1)",
+        "getpath([range(100000) | \"a\"])",
+        "[1] | getpath([range(100000) | {start: 0, end: 1}])",
+        "(reduce range(100000) as $i (.; .a)) |= 1",
+        "(reduce range(100000) as $i (.; .)) |= 1",
+        "[[1]] | (reduce range(100000) as $i (.; .[0:])) |= [1]",
+        "(foreach range(100000) as $i (.; .)) |= 1",
+        "[foreach range(1000000) as $i ([]; . + [$i])] | length",
+        "[1, [2, [3]]] | flatten(1000000000)",
+        "[range(100000)] | [paths] | length",
+        "[range(1000)] | [.. | ..| ..] | [.[], .[], .[]] | [.[], .[], .[]] | map([., .]) | length",
+        "[splits(\"\")] | length",
+        "[range(100000)] | implode | explode | implode | ascii_upcase | @base64 | @uri | @html | length",
+        "first(range(1000000) | select(. < 0))",
+        "[range(1000000) | select(false)]",
+        "isempty(range(1000000) | select(false))",
+        "label $f | range(1000000) | if . > 999999 then break $f else empty end",
+        "[.[]?, (try error(range(1000000)) catch empty)]",
+        "strftime(\"%1000000000d\")",
+        doubling.as_str(),
+        nested_loops.as_str(),
+    ];
+    for source in explosions {
+        let mapping = Mapping::compile(source).unwrap_or_else(|fault| panic!("{source}: {fault}"));
+        let (start, start_on_cpu) = (Instant::now(), time_on_cpu());
+        let _ = mapping.run(&json!({"n": 1e15, "zero": 0}));
+        let took = time_on_cpu() - start_on_cpu;
+        assert!(took < Duration::from_secs(1), "{source} took {took:?}");
+        assert!(
+            start.elapsed() < Duration::from_secs(10),
+            "{source} took {:?}",
+            start.elapsed()
+        );
+    }
+}
+
+#[test]
+fn a_spent_budget_cannot_be_caught() {
+    let error = fails(
+        "try (reduce range(60) as $i (\"x\"; . + .)) catch 1",
+        &json!(null),
+    );
+    assert!(matches!(error, JqError::Bounds(_)));
+    yields("1 + 1", json!(null), json!(2));
+}
+
+#[test]
+fn outputs_are_bounded() {
+    for source in [
+        "range(1001)",
+        "range(20) | \"x\" * 60000",
+        "reduce range(123) as $i (0; [.])",
+    ] {
+        assert!(
+            matches!(fails(source, &json!(null)), JqError::Bounds(_)),
+            "{source}"
+        );
+    }
+    assert_eq!(outputs("range(1000)", &json!(null)).len(), 1000);
+    assert_eq!(outputs("reduce range(120) as $i (0; [.])", &json!(null)).len(), 1);
+}
+
+#[test]
+fn what_needs_more_stack_gets_a_thread_of_its_own() {
+    let members: Vec<_> = (0..900).map(|number| format!("k{number}: .a")).collect();
+    let source = format!("{{{}}} | length", members.join(","));
+    yields(&source, json!({"a": 1}), json!(900));
+}
+
+#[test]
+fn large_inputs_have_work_enough() {
+    let lines: Vec<_> = (0..5_000)
+        .map(|number| json!({"StockCode": format!("S{number}"), "Quantity": "6", "Price": "2.55", "InvoiceDate": "2010-12-01 08:26:00"}))
+        .collect();
+    let source = "{lines: map({sku: .StockCode, quantity: (.Quantity | tonumber), price: (.Price | minor_units(2)), at: (.InvoiceDate | utc(\"Europe/London\"))})} | .total = ([.lines[] | .quantity * .price] | add) | .total";
+    yields(source, Value::from(lines), json!(5_000 * 6 * 255));
+}
