@@ -11,7 +11,7 @@ use crossdock_model::types::TypePattern;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::outcomes::OutcomeKind;
+use crate::outcomes::{Outcome, OutcomeKind};
 use crate::quarantine::NewQuarantined;
 
 /// The most events that a journey shows.
@@ -79,6 +79,9 @@ pub struct Batch {
     pub duplicates: Vec<Duplicate>,
     /// Messages that hold no acceptable event.
     pub quarantined: Vec<NewQuarantined>,
+    /// What the hub itself has to say about the deliveries of `accepted`, such as that one could not be
+    /// published. A crash cannot part it from them.
+    pub outcomes: Vec<Outcome>,
 }
 
 /// Where a delivery stands. Each is in exactly one of these, so that the ledger can balance.

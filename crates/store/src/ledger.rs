@@ -52,9 +52,11 @@ pub struct AdapterTotals {
     pub retrying: u64,
     /// Whether the adapter has ever sent a receipt: only then does a missing one mean something.
     pub sends_receipts: bool,
+    /// When its first receipt came: a delivery before that has none to miss.
+    pub receipts_since: Option<DateTime<Utc>>,
     /// When the oldest pending delivery was published.
     pub oldest_pending: Option<DateTime<Utc>>,
-    /// When the adapter last said anything.
+    /// When the adapter, or the hub about it, last said anything.
     pub last_settled: Option<DateTime<Utc>>,
 }
 
@@ -79,6 +81,9 @@ pub trait Ledger {
 
     /// The totals of every adapter that was ever published to or spoke, by name.
     async fn per_adapter(&self) -> Result<Vec<AdapterTotals>>;
+
+    /// How many of the adapter's deliveries were published before a time and are still without a word.
+    async fn pending_count(&self, adapter: &str, published_before: DateTime<Utc>) -> Result<u64>;
 
     /// The adapter's deliveries that were published before a time and are still without a word, oldest first.
     async fn pending(

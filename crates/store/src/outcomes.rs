@@ -1,4 +1,4 @@
-//! What adapters say about deliveries: receipts, rejects, and deaths by delivery limit. The rules for what
+//! What is said about deliveries: receipts, rejects, deaths by delivery limit, failures to publish. The rules for what
 //! a word makes of a delivery are here and in `settlement`; who may speak for an adapter is the caller's.
 
 use async_trait::async_trait;
@@ -25,10 +25,12 @@ pub enum OutcomeKind {
     Rejected,
     /// RabbitMQ gave the message up after its delivery limit.
     DeliveryLimit,
+    /// The hub could not publish the message to the adapter's queue.
+    Undelivered,
 }
 
 impl OutcomeKind {
-    /// Whether the adapter itself sent this as a receipt; the others are dead letters.
+    /// Whether the adapter itself sent this as a receipt; the others are the hub's and RabbitMQ's observations.
     pub fn is_receipt(self) -> bool {
         matches!(self, Self::Done | Self::Retry | Self::Dead)
     }

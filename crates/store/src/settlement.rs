@@ -231,8 +231,8 @@ mod tests {
 
     #[test]
     fn no_order_of_words_takes_done_back() {
-        use OutcomeKind::{Dead, DeliveryLimit, Done, Rejected, Retry};
-        for failure in [Dead, DeliveryLimit, Rejected, Retry] {
+        use OutcomeKind::{Dead, DeliveryLimit, Done, Rejected, Retry, Undelivered};
+        for failure in [Dead, DeliveryLimit, Rejected, Retry, Undelivered] {
             assert_eq!(DeliveryState::Pending.after(failure), DeliveryState::Parked);
             assert_eq!(
                 DeliveryState::Pending.after(failure).after(Done),

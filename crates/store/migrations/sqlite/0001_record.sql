@@ -49,7 +49,7 @@ CREATE TABLE attempts (
     adapter       TEXT    NOT NULL,
     number        INTEGER NOT NULL,
     outcome       TEXT    NOT NULL
-        CHECK (outcome IN ('done', 'retry', 'dead', 'rejected', 'delivery_limit')),
+        CHECK (outcome IN ('done', 'retry', 'dead', 'rejected', 'delivery_limit', 'undelivered')),
     detail        TEXT,
     retry_after_s INTEGER,
     duration_ms   INTEGER,
@@ -77,7 +77,7 @@ CREATE INDEX early_outcomes_by_adapter ON early_outcomes (adapter);
 
 CREATE TABLE adapter_activity (
     adapter        TEXT    PRIMARY KEY,
-    sends_receipts INTEGER NOT NULL,
+    receipts_since INTEGER,
     last_settled   INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 

@@ -10,7 +10,7 @@ use super::{Sqlite, failed};
 use crate::Result;
 use crate::events::DeliveryState;
 use crate::ledger::{AdapterTotals, Ledger, PendingDelivery, Totals};
-use crate::stored::{from_word, number, time};
+use crate::stored::{from_word, number, time, time_if_any};
 
 #[async_trait]
 impl Ledger for Sqlite {
@@ -39,6 +39,19 @@ impl Ledger for Sqlite {
         add_states(&mut snapshot, &mut adapters).await?;
         add_activity(&mut snapshot, &mut adapters).await?;
         Ok(adapters.into_values().collect())
+    }
+
+    async fn pending_count(&self, adapter: &str, published_before: DateTime<Utc>) -> Result<u64> {
+        let count: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM deliveries INDEXED BY deliveries_by_state
+             WHERE adapter = ? AND state = 'pending' AND published < ?",
+        )
+        .bind(adapter)
+        .bind(published_before.timestamp_micros())
+        .fetch_one(&self.readers)
+        .await
+        .map_err(failed)?;
+        number("deliveries", count)
     }
 
     async fn pending(
@@ -113,14 +126,15 @@ async fn add_states(connection: &mut SqliteConnection, adapters: &mut ByAdapter)
 }
 
 async fn add_activity(connection: &mut SqliteConnection, adapters: &mut ByAdapter) -> Result<()> {
-    let activity: Vec<(String, bool, i64)> =
-        sqlx::query_as("SELECT adapter, sends_receipts, last_settled FROM adapter_activity")
+    let activity: Vec<(String, Option<i64>, i64)> =
+        sqlx::query_as("SELECT adapter, receipts_since, last_settled FROM adapter_activity")
             .fetch_all(connection)
             .await
             .map_err(failed)?;
-    for (adapter, sends_receipts, last_settled) in activity {
+    for (adapter, receipts_since, last_settled) in activity {
         let totals = totals_of(adapters, adapter);
-        totals.sends_receipts = sends_receipts;
+        totals.sends_receipts = receipts_since.is_some();
+        totals.receipts_since = time_if_any(receipts_since)?;
         totals.last_settled = Some(time(last_settled)?);
     }
     Ok(())

@@ -25,7 +25,7 @@ impl Outcomes for Sqlite {
     }
 }
 
-async fn settle(connection: &mut SqliteConnection, outcomes: &[Outcome]) -> Result<SettleSummary> {
+pub(super) async fn settle(connection: &mut SqliteConnection, outcomes: &[Outcome]) -> Result<SettleSummary> {
     let mut summary = SettleSummary::default();
     let storable: Vec<Outcome> = outcomes.iter().filter_map(storable).collect();
     summary.refused = (outcomes.len() - storable.len()) as u64;
@@ -213,24 +213,26 @@ pub(super) fn duration(milliseconds: u64) -> i64 {
     i64::try_from(milliseconds).unwrap_or(i64::MAX)
 }
 
-/// Notes which adapters spoke, when, and whether by receipt.
+/// Notes when each adapter last spoke, and since when it sends receipts.
 async fn note_activity(connection: &mut SqliteConnection, outcomes: &[Outcome]) -> Result<()> {
-    let mut activity: BTreeMap<&str, (bool, i64)> = BTreeMap::new();
+    let mut activity: BTreeMap<&str, (Option<i64>, i64)> = BTreeMap::new();
     for outcome in outcomes {
         let at = outcome.at.timestamp_micros();
-        let (sends_receipts, last) = activity.entry(&outcome.adapter).or_insert((false, at));
-        *sends_receipts |= outcome.kind.is_receipt();
+        let (receipts_since, last) = activity.entry(&outcome.adapter).or_insert((None, at));
+        if outcome.kind.is_receipt() {
+            *receipts_since = Some(receipts_since.map_or(at, |since| at.min(since)));
+        }
         *last = at.max(*last);
     }
-    for (adapter, (sends_receipts, last_settled)) in activity {
+    for (adapter, (receipts_since, last_settled)) in activity {
         sqlx::query(
-            "INSERT INTO adapter_activity (adapter, sends_receipts, last_settled) VALUES (?, ?, ?)
+            "INSERT INTO adapter_activity (adapter, receipts_since, last_settled) VALUES (?, ?, ?)
              ON CONFLICT (adapter) DO UPDATE SET
-                sends_receipts = max(sends_receipts, excluded.sends_receipts),
+                receipts_since = coalesce(receipts_since, excluded.receipts_since),
                 last_settled = max(last_settled, excluded.last_settled)",
         )
         .bind(adapter)
-        .bind(sends_receipts)
+        .bind(receipts_since)
         .bind(last_settled)
         .execute(&mut *connection)
         .await

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{QueryBuilder, Sqlite};
 
-use super::{early, failed, quarantine, rows};
+use super::{early, failed, outcomes, quarantine, rows};
 use crate::events::{Accepted, Batch, EventKey};
 use crate::stored::{Attributes, to_json};
 use crate::{Result, StoreError};
@@ -30,6 +30,9 @@ pub(super) async fn record(connection: &mut SqliteConnection, batch: &Batch) -> 
     if let Some(first_offset) = offsets.values().min().copied() {
         insert_names_and_deliveries(connection, &batch.accepted, offsets).await?;
         early::apply(connection, first_offset).await?;
+    }
+    if !batch.outcomes.is_empty() {
+        outcomes::settle(connection, &batch.outcomes).await?;
     }
     for message in &batch.quarantined {
         let is_new = quarantine::insert(connection, message).await?;

@@ -3,12 +3,12 @@
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crossdock_store::{Batch, Duplicate, EventKey, EventQuery, Store};
+use crossdock_store::{Batch, Duplicate, EventKey, EventQuery, OutcomeKind, Store};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use super::quarantine::message;
-use super::{Database, accepted, at, order};
+use super::{Database, accepted, at, order, word};
 
 /// Set in a child process: the database it records to and the number of its first batch.
 const CHILD: &str = "CROSSDOCK_STORE_SUITE_CHILD";
@@ -35,6 +35,7 @@ fn numbered_batch(number: u64) -> Batch {
             .collect(),
         duplicates: vec![duplicate],
         quarantined: vec![message(&number.to_string())],
+        outcomes: vec![word("erp", &id(1), OutcomeKind::Undelivered)],
     }
 }
 
@@ -97,6 +98,11 @@ async fn assert_whole_batches(store: &Store, next: u64) {
     assert_eq!(totals.accepted, batches * EVENTS);
     for adapter in store.per_adapter().await.unwrap() {
         assert_eq!(adapter.matched, totals.accepted, "{}", adapter.adapter);
+        let parked = if adapter.adapter == "erp" { batches } else { 0 };
+        assert_eq!(
+            (adapter.parked, adapter.pending),
+            (parked, totals.accepted - parked)
+        );
     }
     for number in 0..next {
         let keys: Vec<_> = numbered_batch(number)

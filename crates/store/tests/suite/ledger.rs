@@ -1,6 +1,6 @@
 //! The figures.
 
-use crossdock_store::{Accepted, AdapterTotals, OutcomeKind};
+use crossdock_store::{Accepted, AdapterTotals, Outcome, OutcomeKind};
 
 use super::{Database, accepted, at, batch, order, word};
 
@@ -30,6 +30,7 @@ pub async fn each_delivery_counts_in_one_state(database: &impl Database) {
             parked: 1,
             pending: 3,
             sends_receipts: true,
+            receipts_since: Some(at(2)),
             oldest_pending: Some(at(13)),
             last_settled: Some(at(2)),
             ..AdapterTotals::default()
@@ -71,6 +72,9 @@ pub async fn pending_deliveries_come_oldest_first(database: &impl Database) {
     assert_eq!(pending(9, 10).await, "b e a");
     assert_eq!(pending(10, 2).await, "b e");
     assert_eq!(pending(3, 10).await, "");
+    for (before, count) in [(9, 3), (10, 4), (3, 0)] {
+        assert_eq!(store.pending_count("erp", at(before)).await.unwrap(), count);
+    }
     let oldest = store.pending("erp", at(4), 1).await.unwrap().remove(0);
     assert_eq!(
         (oldest.source.as_str(), oldest.event_type.as_str()),
@@ -82,16 +86,26 @@ pub async fn pending_deliveries_come_oldest_first(database: &impl Database) {
 
 pub async fn activity_is_remembered(database: &impl Database) {
     let store = database.open().await;
-    store
-        .settle(&[word("erp", "unknown", OutcomeKind::Retry)])
-        .await
-        .unwrap();
-    let mut later = word("erp", "unknown", OutcomeKind::Rejected);
-    later.at = at(50);
-    store.settle(&[later]).await.unwrap();
+    let steps = [
+        (10, OutcomeKind::Rejected, None),
+        (20, OutcomeKind::Retry, Some(at(20))),
+        (15, OutcomeKind::Done, Some(at(20))),
+        (50, OutcomeKind::DeliveryLimit, Some(at(20))),
+    ];
+    for (second, kind, receipts_since) in steps {
+        store
+            .settle(&[Outcome {
+                at: at(second),
+                ..word("erp", "unknown", kind)
+            }])
+            .await
+            .unwrap();
+        let totals = store.per_adapter().await.unwrap().remove(0);
+        assert_eq!(
+            (totals.receipts_since, totals.sends_receipts),
+            (receipts_since, receipts_since.is_some())
+        );
+    }
     let totals = store.per_adapter().await.unwrap().remove(0);
-    assert_eq!(
-        (totals.matched, totals.sends_receipts, totals.last_settled),
-        (0, true, Some(at(50)))
-    );
+    assert_eq!((totals.matched, totals.last_settled), (0, Some(at(50))));
 }

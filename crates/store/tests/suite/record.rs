@@ -5,10 +5,10 @@ use std::collections::{HashMap, HashSet};
 use bytes::Bytes;
 use chrono::{TimeDelta, Timelike};
 use crossdock_model::event::AttributeValue;
-use crossdock_store::{Accepted, Batch, DeliveryState, Duplicate, EventKey, EventQuery, Totals};
+use crossdock_store::{Accepted, Batch, DeliveryState, Duplicate, EventKey, EventQuery, OutcomeKind, Totals};
 
 use super::quarantine::message;
-use super::{Database, accepted, at, batch, event, ids, only, order, with_extension};
+use super::{Database, accepted, at, batch, delivery, event, ids, only, order, with_extension, word};
 
 pub async fn an_event_is_kept_to_the_letter(database: &impl Database) {
     let store = database.open().await;
@@ -101,6 +101,7 @@ pub async fn a_repeated_batch_adds_only_to_counters(database: &impl Database) {
         accepted: ["a", "b", "c"].map(|id| accepted(order(id), &["erp"])).to_vec(),
         duplicates: vec![duplicate("a", false), duplicate("b", true)],
         quarantined: vec![message("one"), message("two")],
+        outcomes: vec![word("erp", "c", OutcomeKind::Undelivered)],
     };
     store.record(given.clone()).await.unwrap();
     let once = store.totals().await.unwrap();
@@ -139,7 +140,13 @@ pub async fn a_repeated_batch_adds_only_to_counters(database: &impl Database) {
     );
     assert!(once.balanced() && twice.balanced());
     assert_eq!(only(&store, "a").await.deliveries[0].adapter, "erp");
-    assert_eq!(store.per_adapter().await.unwrap().len(), 1);
+    let adapters = store.per_adapter().await.unwrap();
+    assert_eq!(
+        (adapters.len(), adapters[0].pending, adapters[0].parked),
+        (1, 2, 1)
+    );
+    assert!(!adapters[0].sends_receipts);
+    assert_eq!(delivery(&store, "c", "erp").await.tries.len(), 1);
 }
 
 pub async fn a_key_repeated_in_a_batch_counts_once(database: &impl Database) {
