@@ -1,1 +1,29 @@
-//! stub
+//! The configuration as people write it: the hub's settings in `crossdock.toml` and one manifest
+//! per adapter. It takes the contents of files and says every fault in them with its place and
+//! what was expected; it reads no disk and no environment, and knows nothing of brokers or
+//! databases.
+
+mod adapters;
+mod delay;
+mod digest;
+mod document;
+mod environment;
+mod fault;
+mod formats;
+mod grammar;
+mod manifest;
+mod network;
+mod phrase;
+pub mod schema;
+mod secret;
+mod settings;
+mod syntax;
+
+pub use adapters::{AdapterSet, load_adapters};
+pub use delay::{DELAY_MAX, DELAY_MIN, SCHEDULE_MAX_DELAYS};
+pub use digest::digest;
+pub use fault::{ConfigFault, SourceFile};
+pub use manifest::{Delivery, Manifest, Order, Retry, Subscription};
+pub use network::{InvalidRange, IpRange};
+pub use secret::{Secret, SecretError, SecretReference};
+pub use settings::{Database, Http, RabbitMq, Settings};

@@ -1,0 +1,181 @@
+//! All adapters' manifests together: each by its own rules, and as neighbours that may not claim
+//! the same name or source.
+
+use std::collections::HashMap;
+
+use crossdock_model::jq::Mapping;
+use crossdock_model::name::is_adapter_name;
+use serde_json::Value;
+
+use crate::document::Document;
+use crate::grammar::Grammar;
+use crate::manifest::Manifest;
+use crate::{ConfigFault, SourceFile, schema};
+
+/// Lies beside the manifests and is read by [`Settings::load`](crate::Settings::load).
+const SETTINGS_FILE: &str = "crossdock.toml";
+
+/// The adapters of a configuration, without a fault.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AdapterSet {
+    /// In the order of their names.
+    pub manifests: Vec<Manifest>,
+}
+
+/// Reads the manifests `adapters/<name>.toml` among `files`. `crossdock.toml` is passed over; any
+/// other file is a fault.
+///
+/// # Errors
+/// Every fault of every file, in the order of the files and of the places within them.
+pub fn load_adapters(files: &[SourceFile]) -> Result<AdapterSet, Vec<ConfigFault>> {
+    let grammar = Grammar::new(schema::manifest());
+    let mut files: Vec<_> = files.iter().filter(|file| file.path != SETTINGS_FILE).collect();
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+
+    let mut claims = Claims::default();
+    let mut manifests = Vec::new();
+    let mut faults = Vec::new();
+    for (index, file) in files.iter().enumerate() {
+        let read = match stem(&file.path) {
+            None => Err(vec![whole_file_fault(
+                file,
+                "this file has no place here, expected adapters/<name>.toml",
+            )]),
+            Some(_) if index > 0 && files[index - 1].path == file.path => Err(vec![whole_file_fault(
+                file,
+                "this file is here for the second time, expected it once",
+            )]),
+            Some(stem) => read_manifest(&grammar, file, stem, &mut claims),
+        };
+        match read {
+            Ok(manifest) => manifests.push(manifest),
+            Err(mut found) => faults.append(&mut found),
+        }
+    }
+    if faults.is_empty() {
+        Ok(AdapterSet { manifests })
+    } else {
+        Err(faults)
+    }
+}
+
+fn read_manifest(
+    grammar: &Grammar,
+    file: &SourceFile,
+    stem: &str,
+    claims: &mut Claims,
+) -> Result<Manifest, Vec<ConfigFault>> {
+    let document = Document::parse(file);
+    let mut faults = grammar.faults(&document);
+    faults.extend(file_name_fault(&document, stem));
+    faults.extend(claims.faults(&document, &file.path));
+    faults.extend(repetitions(&document, "/publishes"));
+    faults.extend(unavailable_delivery(&document));
+    faults.extend(subscription_faults(&document));
+    match document.in_order(faults) {
+        none if none.is_empty() => document.read().map_err(|fault| vec![fault]),
+        faults => Err(faults),
+    }
+}
+
+fn whole_file_fault(file: &SourceFile, message: &str) -> ConfigFault {
+    ConfigFault {
+        file: file.path.clone(),
+        line: 1,
+        column: 1,
+        message: message.to_owned(),
+    }
+}
+
+/// The name that a manifest's path promises.
+fn stem(path: &str) -> Option<&str> {
+    let stem = path.strip_prefix("adapters/")?.strip_suffix(".toml")?;
+    (!stem.is_empty() && !stem.contains('/')).then_some(stem)
+}
+
+fn text<'a>(document: &'a Document, pointer: &str) -> Option<&'a str> {
+    document.value().pointer(pointer)?.as_str()
+}
+
+fn file_name_fault(document: &Document, stem: &str) -> Option<ConfigFault> {
+    let name = text(document, "/name").filter(|name| is_adapter_name(name) && *name != stem)?;
+    let message = format!("adapter {name:?} is described in {stem}.toml, expected {name}.toml");
+    Some(document.fault("/name", message))
+}
+
+/// Who was the first to use a name or a source.
+#[derive(Default)]
+struct Claims(HashMap<(&'static str, String), String>);
+
+impl Claims {
+    fn faults(&mut self, document: &Document, path: &str) -> Vec<ConfigFault> {
+        let mut faults = Vec::new();
+        for key in ["name", "source"] {
+            let pointer = format!("/{key}");
+            let Some(claim) = text(document, &pointer) else {
+                continue;
+            };
+            let first = self
+                .0
+                .entry((key, claim.to_owned()))
+                .or_insert_with(|| path.to_owned());
+            if first != path {
+                let message = format!("{claim:?} is already the {key} in {first}, expected one of its own");
+                faults.push(document.fault(&pointer, message));
+            }
+        }
+        faults
+    }
+}
+
+fn repetitions(document: &Document, list: &str) -> Vec<ConfigFault> {
+    let items = document
+        .value()
+        .pointer(list)
+        .and_then(Value::as_array)
+        .map_or(&[][..], Vec::as_slice);
+    let repeated = items
+        .iter()
+        .enumerate()
+        .filter(|(index, item)| items[..*index].contains(item));
+    let fault = |(index, item): (usize, &Value)| {
+        Some(document.fault(
+            &format!("{list}/{index}"),
+            format!("{:?} is listed twice, expected once", item.as_str()?),
+        ))
+    };
+    repeated.filter_map(fault).collect()
+}
+
+fn unavailable_delivery(document: &Document) -> Option<ConfigFault> {
+    let kind = text(document, "/delivery/kind").filter(|kind| ["webhook", "feed"].contains(kind))?;
+    let message = format!("{kind} delivery is not available in this version, expected `kind = \"amqp\"`");
+    Some(document.fault("/delivery/kind", message))
+}
+
+fn subscription_faults(document: &Document) -> Vec<ConfigFault> {
+    let subscriptions = document.value()["subscribe"].as_array().map_or(0, Vec::len);
+    (0..subscriptions)
+        .flat_map(|index| {
+            let subscription = format!("/subscribe/{index}");
+            let mut faults = repetitions(document, &format!("{subscription}/types"));
+            faults.extend(mapping_faults(document, &subscription, "filter"));
+            faults.extend(mapping_faults(document, &subscription, "transform"));
+            faults
+        })
+        .collect()
+}
+
+fn mapping_faults(document: &Document, subscription: &str, key: &str) -> Vec<ConfigFault> {
+    let pointer = format!("{subscription}/{key}");
+    let Some(program) = text(document, &pointer) else {
+        return Vec::new();
+    };
+    let unavailable =
+        format!("{key} is not available in this version, expected a subscription by `types` alone");
+    let mut faults = vec![document.key_fault(&pointer, unavailable)];
+    if let Err(fault) = Mapping::compile(program) {
+        faults.push(document.fault_inside(&pointer, fault.line, fault.column, fault.message));
+    }
+    faults
+}

@@ -1,0 +1,148 @@
+//! The formats of texts that the schemas name under `format`, and what is said of a text that is
+//! not of its format.
+
+use std::net::SocketAddr;
+
+use crossdock_model::name::{ADAPTER_NAME_MAX_BYTES, is_adapter_name};
+use crossdock_model::types::is_valid_type;
+use crossdock_model::{AttributeValue, Event, TypePattern};
+use url::Url;
+
+use crate::delay;
+use crate::network::IpRange;
+
+/// Judges a text; the error says what is wrong and what was expected.
+pub(crate) type Judge = fn(&str) -> Result<(), String>;
+
+/// Every format that the schemas use. The URLs may hold passwords, so their judges repeat nothing.
+pub(crate) const FORMATS: [(&str, Judge); 10] = [
+    ("adapter-name", adapter_name),
+    ("amqp-url", amqp_url),
+    ("database-url", database_url),
+    ("delay", |text| delay::parse(text).map(drop)),
+    ("event-source", event_source),
+    ("event-type", event_type),
+    ("event-type-pattern", |text| {
+        text.parse::<TypePattern>()
+            .map(drop)
+            .map_err(|error| error.to_string())
+    }),
+    ("http-url", http_url),
+    ("ip-range", |text| {
+        text.parse::<IpRange>()
+            .map(drop)
+            .map_err(|error| error.to_string())
+    }),
+    ("socket-address", socket_address),
+];
+
+/// The judge of the format called `name`.
+pub(crate) fn judge(name: &str) -> Option<Judge> {
+    FORMATS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, judge)| *judge)
+}
+
+fn adapter_name(text: &str) -> Result<(), String> {
+    expect(is_adapter_name(text), || {
+        format!(
+            "{text:?} is not an adapter name, expected 1 to {ADAPTER_NAME_MAX_BYTES} lower-case letters, digits and \
+             hyphens, such as \"erp-2\""
+        )
+    })
+}
+
+fn event_type(text: &str) -> Result<(), String> {
+    expect(is_valid_type(text), || {
+        format!(
+            "{text:?} is not an event type, expected <family>.<past tense>.v<n>, such as \"order.placed.v1\""
+        )
+    })
+}
+
+/// What an event may carry as its `source`, by the rules of the events themselves.
+fn event_source(text: &str) -> Result<(), String> {
+    let attributes = [
+        ("specversion", "1.0"),
+        ("id", "1"),
+        ("type", "order.placed.v1"),
+        ("source", text),
+    ];
+    let attributes =
+        attributes.map(|(name, value)| (name.to_owned(), AttributeValue::String(value.to_owned())));
+    expect(Event::from_attributes(attributes, None, None).is_ok(), || {
+        format!("{text:?} is not a CloudEvents source, expected a URI reference, such as \"/erp\"")
+    })
+}
+
+fn socket_address(text: &str) -> Result<(), String> {
+    expect(text.parse::<SocketAddr>().is_ok(), || {
+        format!(
+            "{text:?} is not a listening address, expected an IP address and a port, such as \"127.0.0.1:8080\""
+        )
+    })
+}
+
+fn amqp_url(text: &str) -> Result<(), String> {
+    expect(is_url_of(text, &["amqp", "amqps"]), || {
+        "this is not an AMQP URL, expected amqp://user:password@host:5672/vhost, or amqps:// with TLS"
+            .to_owned()
+    })
+}
+
+fn http_url(text: &str) -> Result<(), String> {
+    expect(is_url_of(text, &["http", "https"]), || {
+        "this is not a web address, expected http://host:port or https://host".to_owned()
+    })
+}
+
+fn is_url_of(text: &str, schemes: &[&str]) -> bool {
+    Url::parse(text).is_ok_and(|url| schemes.contains(&url.scheme()) && url.has_host())
+}
+
+fn database_url(text: &str) -> Result<(), String> {
+    match text.split_once("://") {
+        Some(("sqlite", path)) if !path.is_empty() => Ok(()),
+        Some(("postgres" | "postgresql", _)) => Err(
+            "PostgreSQL is not available in this version, expected sqlite://<path of the file>".to_owned(),
+        ),
+        _ => Err("this is not a database URL, expected sqlite://<path of the file>".to_owned()),
+    }
+}
+
+fn expect(holds: bool, fault: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(fault()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_examples_of_the_messages_are_right() {
+        for (name, example) in [
+            ("adapter-name", "erp-2"),
+            ("amqp-url", "amqp://user:password@host:5672/vhost"),
+            ("database-url", "sqlite://var/crossdock.db"),
+            ("delay", "1h30m"),
+            ("event-source", "/erp"),
+            ("event-source", "urn:example:erp"),
+            ("event-type", "order.placed.v1"),
+            ("event-type-pattern", "order.*.v1"),
+            ("http-url", "http://host:15672"),
+            ("ip-range", "10.0.0.0/8"),
+            ("socket-address", "127.0.0.1:8080"),
+        ] {
+            assert_eq!(judge(name).map(|judge| judge(example)), Some(Ok(())), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_source_is_what_events_accept() {
+        for text in ["", " ", "/a b", "/%zz", "/a#b#c", "1:2", "/é"] {
+            assert!(event_source(text).is_err(), "{text:?}");
+        }
+        assert!(event_source(&format!("/{}", "a".repeat(2_000))).is_err());
+    }
+}

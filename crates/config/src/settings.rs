@@ -1,0 +1,144 @@
+//! The hub's settings: `crossdock.toml`, overridden by the environment. One struct per section;
+//! every setting has a default, so that no file is needed.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+use url::Url;
+
+use crate::document::Document;
+use crate::environment::Environment;
+use crate::grammar::Grammar;
+use crate::network::IpRange;
+use crate::secret::Secret;
+use crate::{ConfigFault, SourceFile, schema};
+
+/// The settings of one hub process.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(title = "crossdock.toml", description = "Settings of the Crossdock hub.")]
+pub struct Settings {
+    /// Folder for what the hub keeps: database, keys, private RabbitMQ node.
+    #[schemars(schema_with = "schema::folder")]
+    pub data_dir: PathBuf,
+    /// The broker. Without a URL the hub starts a private RabbitMQ node of its own.
+    pub rabbitmq: RabbitMq,
+    /// The database. Without a URL it is SQLite in the data folder.
+    pub database: Database,
+    /// The HTTP listener.
+    pub http: Http,
+}
+
+/// The broker to use.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RabbitMq {
+    /// AMQP URL of a RabbitMQ server: amqp:// or amqps://.
+    #[schemars(schema_with = "schema::amqp_url")]
+    pub url: Option<Secret>,
+    /// URL of the server's management API. Without a user of its own it is asked with that of `url`.
+    #[schemars(schema_with = "schema::management_url")]
+    pub management_url: Option<Secret>,
+}
+
+/// The database to use.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Database {
+    /// Database URL: sqlite:// and the path of the file.
+    #[schemars(schema_with = "schema::database_url")]
+    pub url: Option<Secret>,
+}
+
+/// Where and how the hub listens for HTTP.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// IP address and port to listen on.
+    #[schemars(schema_with = "schema::socket_address")]
+    pub listen: SocketAddr,
+    /// The address under which others reach the hub, when it differs from `listen`.
+    #[schemars(schema_with = "schema::public_url")]
+    pub public_url: Option<Url>,
+    /// Proxies that are believed when they say whose request they pass on: addresses or CIDR ranges.
+    #[schemars(schema_with = "schema::ip_ranges")]
+    pub trusted_proxies: Vec<IpRange>,
+    /// Allows plain HTTP on an address that other machines can reach.
+    pub allow_plaintext: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            data_dir: "var".into(),
+            rabbitmq: RabbitMq::default(),
+            database: Database::default(),
+            http: Http::default(),
+        }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
+            public_url: None,
+            trusted_proxies: Vec::new(),
+            allow_plaintext: false,
+        }
+    }
+}
+
+impl Settings {
+    /// The settings of `file`, or the defaults without one, each overridden by the variable
+    /// `CROSSDOCK_<SECTION>__<KEY>` of `environment` where that is set and not empty. Lists are
+    /// written there with commas. The texts beside the settings are warnings for the operator.
+    ///
+    /// # Errors
+    /// Every fault of the file and of the variables.
+    pub fn load(
+        file: Option<&SourceFile>,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<(Self, Vec<String>), Vec<ConfigFault>> {
+        let grammar = Grammar::new(schema::settings());
+        let environment = Environment::new(environment);
+        let mut document = file.map_or_else(Document::empty, Document::parse);
+        let mut faults = environment.override_settings(&grammar, &mut document);
+        faults.extend(grammar.faults(&document));
+        faults.extend(plaintext_fault(&document));
+        let faults = document.in_order(faults);
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let settings: Self = document.read().map_err(|fault| vec![fault])?;
+        let mut warnings = environment.warnings(&grammar, &document);
+        if settings.rabbitmq.url.is_none() && settings.rabbitmq.management_url.is_some() {
+            warnings.push(
+                "rabbitmq.management_url has no effect without rabbitmq.url: the hub uses its private node"
+                    .to_owned(),
+            );
+        }
+        Ok((settings, warnings))
+    }
+}
+
+/// A listener without TLS is for the loopback interface, unless the operator allows more.
+fn plaintext_fault(document: &Document) -> Option<ConfigFault> {
+    let listen: SocketAddr = document.value().pointer("/http/listen")?.as_str()?.parse().ok()?;
+    let allowed = document
+        .value()
+        .pointer("/http/allow_plaintext")
+        .is_some_and(|allowed| *allowed != Value::Bool(false));
+    (!allowed && !listen.ip().to_canonical().is_loopback()).then(|| {
+        document.fault(
+            "/http/listen",
+            format!(
+                "\"{listen}\" can be reached from other machines and would speak plain HTTP, expected a loopback address \
+                 such as \"127.0.0.1:8080\", or `allow_plaintext = true` in [http] where a proxy in front speaks TLS"
+            ),
+        )
+    })
+}

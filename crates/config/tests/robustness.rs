@@ -1,0 +1,56 @@
+//! Whatever stands in a file, `check` answers: with the places of faults that are inside of it.
+
+#![allow(missing_docs)]
+
+use crossdock_config::{ConfigFault, Settings, SourceFile, load_adapters};
+use proptest::prelude::*;
+
+const MANIFEST: &str = r#"name = "größe"
+source = '''/erp'''
+publishes = ["order.numbered.v1", "b"]
+delivery = { kind = "amqp" }
+[[subscribe]]
+types = ["order.*.v1"]
+filter = ".data\n+ 1"
+[retry]
+schedule = ["5s", """
+6h"""]
+"#;
+
+fn are_inside(text: &str, faults: &[ConfigFault]) -> bool {
+    faults.iter().all(|fault| {
+        let line = text.split('\n').nth(fault.line.wrapping_sub(1));
+        line.is_some_and(|line| (1..=line.chars().count() + 1).contains(&fault.column))
+    })
+}
+
+fn is_answered(text: String) -> bool {
+    let settings = SourceFile {
+        path: "crossdock.toml".into(),
+        text,
+    };
+    let manifest = SourceFile {
+        path: "adapters/erp.toml".into(),
+        text: settings.text.clone(),
+    };
+    let of_settings = Settings::load(Some(&settings), std::iter::empty())
+        .err()
+        .unwrap_or_default();
+    let of_manifest = load_adapters(&[manifest]).err().unwrap_or_default();
+    are_inside(&settings.text, &of_settings) && are_inside(&settings.text, &of_manifest)
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_answered(text in "\\PC*|[\\[\\]{}=\"'\\\\\n\r,.a-c #0-9é]{0,60}") {
+        prop_assert!(is_answered(text));
+    }
+
+    #[test]
+    fn a_damaged_manifest_is_answered(cut in 0..MANIFEST.chars().count(), length in 0usize..12, put in "[\\[\\]{}=\"'\\\\\n,é]{0,3}") {
+        let characters: Vec<_> = MANIFEST.chars().collect();
+        let rest = &characters[(cut + length).min(characters.len())..];
+        let text: String = characters[..cut].iter().copied().chain(put.chars()).chain(rest.iter().copied()).collect();
+        prop_assert!(is_answered(text));
+    }
+}
