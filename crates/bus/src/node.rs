@@ -33,7 +33,7 @@ pub const BOOT_DEADLINE: Duration = Duration::from_secs(120);
 const BOOT_ATTEMPTS: usize = 3;
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
-/// A node that ran for this long is restarted at once when it dies.
+/// What went wrong before a node ran for this long does not slow its next restart.
 const STEADY: Duration = Duration::from_secs(60);
 
 /// How the private node is to be run.
@@ -321,6 +321,8 @@ impl Supervisor {
             retry_in_s = backoff.as_secs(),
             "the private RabbitMQ node is down"
         );
+        // The tail of the log, where there is one, is for the log only.
+        let reason = reason.lines().next().unwrap_or_default().to_owned();
         self.pid.send_replace(None);
         self.state.send_replace(NodeState::Down { reason });
     }

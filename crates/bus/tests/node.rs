@@ -44,6 +44,18 @@ fn processes(folder: &Path) -> Vec<PathBuf> {
     entries.filter(bears_mark).collect()
 }
 
+fn port_mapper(folder: &Path) -> Option<u32> {
+    let is_epmd =
+        |process: &PathBuf| fs::read_to_string(process.join("comm")).is_ok_and(|name| name == "epmd\n");
+    processes(folder)
+        .into_iter()
+        .find(is_epmd)?
+        .file_name()?
+        .to_str()?
+        .parse()
+        .ok()
+}
+
 /// Local addresses of listening sockets on any of the node's ports, in the kernel's notation.
 fn listening(folder: &Path) -> Vec<String> {
     let kept = kept(folder);
@@ -71,6 +83,14 @@ async fn wait_until(what: &str, condition: impl Fn() -> bool) {
         assert!(Instant::now() < deadline, "{what}: not within {DEADLINE:?}");
         sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// Ends a node that has shown what it had to, quicker than in order.
+async fn end(node: Node) {
+    if let Some(pid) = node.pid() {
+        kill(pid);
+    }
+    node.stop().await;
 }
 
 fn kill(pid: u32) {
@@ -196,15 +216,21 @@ async fn two_run_side_by_side_and_a_folder_belongs_to_one() {
         node.management().unwrap().overview().await.unwrap();
     }
 
+    let killed = port_mapper(one_folder.path()).unwrap();
+    kill(killed);
+    let replaced = || port_mapper(one_folder.path()).is_some_and(|other| other != killed);
+    wait_until("the port mapper is replaced", replaced).await;
+    assert_eq!(one.state(), NodeState::Running);
+
     let refused = Node::start(NodeOptions::new(one_folder.path()))
         .await
         .unwrap_err();
     assert!(matches!(refused, NodeError::InUse(_)), "{refused}");
 
-    one.stop().await;
+    end(one).await;
     assert_eq!(processes(one_folder.path()), Vec::<PathBuf>::new());
     other.management().unwrap().overview().await.unwrap();
-    other.stop().await;
+    end(other).await;
 }
 
 /// Not a test of its own: the hub that other tests start as a process, to kill it.
@@ -223,7 +249,7 @@ struct StandIn(Child);
 
 impl StandIn {
     fn start(mut command: Command, folder: &Path) -> Self {
-        command.env(STAND_IN_FOLDER, folder).stderr(Stdio::piped());
+        command.env(STAND_IN_FOLDER, folder).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         assert!(
@@ -296,7 +322,7 @@ async fn what_a_killed_hub_left_is_recognised_and_ended_by_the_next() {
             .all(|process| !processes(folder.path()).contains(process))
     );
     node.management().unwrap().overview().await.unwrap();
-    node.stop().await;
+    end(node).await;
     assert_eq!(processes(folder.path()), Vec::<PathBuf>::new());
 }
 
@@ -320,20 +346,6 @@ async fn an_ordinary_user_without_a_home_runs_it_as_well() {
     wait_until("the kernel ends the node", || processes(&data).is_empty()).await;
 }
 
-#[tokio::test]
-async fn data_of_a_version_too_far_away_is_left_alone() {
-    let folder = folder();
-    start(folder.path()).await.stop().await;
-    let mut identity = kept(folder.path());
-    identity["rabbitmq_version"] = "2.8.7".into();
-    fs::write(folder.path().join("node.json"), identity.to_string()).unwrap();
-
-    let error = Node::start(NodeOptions::new(folder.path())).await.unwrap_err();
-    assert!(matches!(error, NodeError::UnsupportedUpgrade { .. }), "{error}");
-    assert!(error.to_string().contains("written by RabbitMQ 2.8.7"), "{error}");
-    assert_eq!(kept(folder.path())["rabbitmq_version"], "2.8.7");
-}
-
 /// A RabbitMQ whose server is this script.
 fn impostor(script: &str) -> TempDir {
     let home = folder();
@@ -345,29 +357,68 @@ fn impostor(script: &str) -> TempDir {
     home
 }
 
-async fn failure_of(script: &str) -> String {
-    let (home, data) = (impostor(script), folder());
+async fn failure_in(data: &Path, script: &str) -> NodeError {
+    let home = impostor(script);
     let options = NodeOptions {
         rabbitmq_home: Some(home.path().to_owned()),
         boot_deadline: Duration::from_secs(2),
-        ..NodeOptions::new(data.path())
+        ..NodeOptions::new(data)
     };
     let error = Node::start(options).await.unwrap_err();
-    assert!(matches!(error, NodeError::Boot { .. }), "{error}");
-    assert_eq!(processes(data.path()), Vec::<PathBuf>::new());
-    error.to_string()
+    assert_eq!(processes(data), Vec::<PathBuf>::new());
+    error
 }
 
 #[tokio::test]
 async fn a_start_that_fails_shows_the_end_of_the_log() {
-    let error = failure_of("#!/bin/sh\necho 'BOOT FAILED: no room'\nexit 3\n").await;
+    let error = failure_in(
+        folder().path(),
+        "#!/bin/sh\necho 'BOOT FAILED: no room'\nexit 3\n",
+    )
+    .await;
+    assert!(matches!(error, NodeError::Boot { .. }), "{error}");
+    let error = error.to_string();
     assert!(error.contains("exit status: 3"), "{error}");
     assert!(error.contains("BOOT FAILED: no room"), "{error}");
 }
 
 #[tokio::test]
 async fn a_start_that_takes_too_long_is_given_up() {
-    let error = failure_of("#!/bin/sh\necho 'still thinking'\nexec sleep 600\n").await;
+    let error = failure_in(
+        folder().path(),
+        "#!/bin/sh\necho 'still thinking'\nexec sleep 600\n",
+    )
+    .await;
+    assert!(matches!(error, NodeError::Boot { .. }), "{error}");
+    let error = error.to_string();
     assert!(error.contains("not ready after 2 s"), "{error}");
     assert!(error.contains("still thinking"), "{error}");
+}
+
+#[tokio::test]
+async fn data_of_a_version_too_far_away_is_left_alone() {
+    let folder = folder();
+    let broken = "#!/bin/sh\nexit 1\n";
+    failure_in(folder.path(), broken).await;
+    let mut identity = kept(folder.path());
+    identity["rabbitmq_version"] = "2.8.7".into();
+    fs::write(folder.path().join("node.json"), identity.to_string()).unwrap();
+
+    let error = failure_in(folder.path(), broken).await;
+    assert!(matches!(error, NodeError::UnsupportedUpgrade { .. }), "{error}");
+    assert!(error.to_string().contains("written by RabbitMQ 2.8.7"), "{error}");
+    assert_eq!(kept(folder.path())["rabbitmq_version"], "2.8.7");
+}
+
+#[tokio::test]
+async fn a_start_that_fails_does_not_count_as_an_upgrade() {
+    let folder = folder();
+    let broken = "#!/bin/sh\nexit 1\n";
+    failure_in(folder.path(), broken).await;
+    let mut identity = kept(folder.path());
+    identity["rabbitmq_version"] = "3.9.29".into();
+    fs::write(folder.path().join("node.json"), identity.to_string()).unwrap();
+
+    failure_in(folder.path(), broken).await;
+    assert_eq!(kept(folder.path())["rabbitmq_version"], "3.9.29");
 }

@@ -1,7 +1,7 @@
 //! Runs the two processes of a node, Erlang's port mapper and RabbitMQ itself, up to the point where clients are
 //! served, and down again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use super::NodeError;
 use super::folder::{Folder, Identity};
 use super::install::Installation;
 use super::process::{Mark, Process, Tether};
+use crate::error::BusError;
 use crate::management::Management;
 
 /// How long RabbitMQ may take to stop in order; after that it is killed.
@@ -132,7 +133,7 @@ impl Site {
     }
 
     /// A command that dies with the hub, bears the node's mark and sees nothing of the hub's environment.
-    fn command(&self, program: &std::path::Path) -> Command {
+    fn command(&self, program: &Path) -> Command {
         let mark = self.mark();
         let mut command = self.tether.command(program.as_os_str());
         command
@@ -142,6 +143,8 @@ impl Site {
             .env("PATH", &self.installation.path)
             .env("HOME", &mark.folder)
             .env("LANG", "C.UTF-8")
+            // A crash dump would hold the messages in memory, personal data among them.
+            .env("ERL_CRASH_DUMP_SECONDS", "0")
             .env("ERL_EPMD_ADDRESS", LOOPBACK)
             .env("ERL_EPMD_PORT", self.identity.ports.epmd.to_string());
         command
@@ -209,7 +212,7 @@ impl Site {
 
 /// Data taken over from an older RabbitMQ has its new features disabled; quorum queues and their at-least-once
 /// dead-lettering need two of them, and the next upgrade needs them all.
-async fn enable_feature_flags(management: &Management) -> Result<(), crate::error::BusError> {
+async fn enable_feature_flags(management: &Management) -> Result<(), BusError> {
     for flag in management.feature_flags().await? {
         if flag.state == "disabled" && flag.stability == "stable" {
             management.enable_feature_flag(&flag.name).await?;

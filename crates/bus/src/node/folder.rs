@@ -19,8 +19,8 @@ use crate::credentials::new_password;
 const MAX_MESSAGE_BYTES: u32 = 4 * 1024 * 1024;
 /// Publishers are blocked while the disk has less space.
 const DISK_FREE_LIMIT: &str = "512MB";
-/// Publishers are blocked while RabbitMQ uses more of the machine's memory; the hub and others live here too.
-const MEMORY_LIMIT: f32 = 0.3;
+/// Publishers are blocked while RabbitMQ uses more than this part of the machine's memory.
+const MEMORY_LIMIT: f32 = 0.4;
 /// Quorum queues keep up to a few of these files' contents in memory; RabbitMQ's own 512 MiB suit big machines.
 const WAL_MAX_BYTES: u32 = 64 * 1024 * 1024;
 /// How old counts of messages may be.
