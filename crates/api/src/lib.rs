@@ -1,1 +1,53 @@
-//! stub
+//! The HTTP door of the hub: routes, authentication, problems, the OpenAPI description and the
+//! serving of connections. It turns requests into calls on the hub and what the hub says into
+//! responses; it knows nothing of RabbitMQ or the database.
+
+mod access_log;
+mod adapters;
+mod api_keys;
+mod auth;
+mod body;
+mod client;
+mod cloud_events;
+mod events;
+mod extract;
+mod headers;
+mod health;
+mod journeys;
+mod ledger;
+mod limits;
+mod media_type;
+mod metrics;
+mod openapi;
+mod problem;
+mod problem_types;
+mod quarantine;
+mod queues;
+mod revisions;
+mod serve;
+mod state;
+mod status;
+mod stream;
+
+use axum::{Router, middleware};
+use tower_http::catch_panic::CatchPanicLayer;
+
+pub use openapi::description;
+pub use problem::{Problem, ProblemBody};
+pub use serve::serve;
+pub use state::ApiState;
+
+/// All routes with everything that stands before them: the limit of concurrent requests, the
+/// request log, the security headers. Serve it with [`serve`], which also says who the peer is.
+pub fn router(state: ApiState) -> Router {
+    let (routes, description) = openapi::routes().split_for_parts();
+    routes
+        .merge(openapi::documentation(description))
+        .fallback(problem_types::no_such_route)
+        .method_not_allowed_fallback(problem_types::no_such_method)
+        .layer(middleware::from_fn_with_state(state.clone(), limits::admit))
+        .layer(CatchPanicLayer::custom(problem::from_panic))
+        .layer(middleware::from_fn(access_log::record))
+        .layer(middleware::from_fn(headers::secure))
+        .with_state(state)
+}

@@ -1,0 +1,135 @@
+//! Who is calling and whether they may: `Authorization: Bearer <api key>` (RFC 6750). A handler
+//! names the scope it needs in its signature and so cannot forget to ask.
+
+use std::marker::PhantomData;
+
+use axum::extract::FromRequestParts;
+use axum::http::{HeaderMap, header, request::Parts};
+use crossdock_engine::{Principal, Scope};
+
+use crate::{ApiState, Problem, access_log::CallerSlot, client, problem_types as kinds};
+
+/// No key is as long as this, in bytes.
+const TOKEN_MAX_BYTES: usize = 256;
+
+/// A scope as a type.
+pub(crate) trait Requirement {
+    const SCOPE: Scope;
+}
+
+macro_rules! requirements {
+    ($($name:ident),+) => {
+        $(#[doc = "The scope of the same name."]
+        pub(crate) enum $name {}
+        impl Requirement for $name { const SCOPE: Scope = Scope::$name; })+
+    };
+}
+requirements!(EventsRead, EventsWrite, AdaptersRead, AdaptersWrite, Admin);
+
+/// A caller that has shown a key with the scope `R`.
+pub(crate) struct Caller<R> {
+    pub(crate) principal: Principal,
+    requirement: PhantomData<R>,
+}
+
+impl<R: Requirement> FromRequestParts<ApiState> for Caller<R> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &ApiState) -> Result<Self, Problem> {
+        let refused = |problem: Problem| {
+            let client = client::address(&parts.extensions, &parts.headers, api.trusted_proxies());
+            let client = client.map(|address| address.to_string());
+            tracing::warn!(client, problem = problem.body().r#type, "a request was refused");
+            problem
+        };
+        let token = bearer(&parts.headers).map_err(refused)?;
+        let principal = api
+            .hub()
+            .authenticate(token)
+            .await
+            .map_err(|error| refused(error.into()))?;
+        if let Some(slot) = parts.extensions.get::<CallerSlot>() {
+            slot.fill(&principal.key_id);
+        }
+        if !principal.may(R::SCOPE) {
+            return Err(refused(lacking(R::SCOPE)));
+        }
+        Ok(Self {
+            principal,
+            requirement: PhantomData,
+        })
+    }
+}
+
+/// The API key of a request.
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+    let missing = |detail: &str| {
+        kinds::API_KEY_MISSING
+            .with(detail)
+            .header(header::WWW_AUTHENTICATE, "Bearer realm=\"crossdock\"")
+    };
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values
+        .next()
+        .ok_or_else(|| missing("the request has no Authorization header"))?;
+    if values.next().is_some() {
+        return Err(missing("the request has more than one Authorization header"));
+    }
+    value
+        .to_str()
+        .ok()
+        .and_then(|text| text.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim())
+        .filter(|token| !token.is_empty() && token.len() <= TOKEN_MAX_BYTES)
+        .ok_or_else(|| missing("the Authorization header is not `Bearer <api key>`"))
+}
+
+fn lacking(scope: Scope) -> Problem {
+    let challenge = format!("Bearer realm=\"crossdock\", error=\"insufficient_scope\", scope=\"{scope}\"");
+    kinds::SCOPE_MISSING
+        .with(format!("this needs the scope {scope}"))
+        .scope(scope.to_string())
+        .header(header::WWW_AUTHENTICATE, &challenge)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn with(values: &[&[u8]]) -> HeaderMap {
+        let pairs = values
+            .iter()
+            .map(|value| (header::AUTHORIZATION, HeaderValue::from_bytes(value).unwrap()));
+        pairs.collect()
+    }
+
+    #[test]
+    fn the_token_of_one_bearer_header_is_read() {
+        assert_eq!(bearer(&with(&[b"Bearer cdk_a_b"])).unwrap(), "cdk_a_b");
+        assert_eq!(bearer(&with(&[b"bEARER   cdk_a_b "])).unwrap(), "cdk_a_b");
+    }
+
+    #[test]
+    fn anything_else_is_no_key() {
+        let long = [b"Bearer ".as_slice(), &[b'a'; TOKEN_MAX_BYTES + 1]].concat();
+        let cases: [&[&[u8]]; 7] = [
+            &[],
+            &[b"Bearer"],
+            &[b"Bearer  "],
+            &[b"Basic YTpi"],
+            &[b"Bearer \xff"],
+            &[b"Bearer a", b"Bearer b"],
+            &[&long],
+        ];
+        for case in cases {
+            assert_eq!(
+                bearer(&with(case)).unwrap_err().body().r#type,
+                kinds::API_KEY_MISSING.uri()
+            );
+        }
+    }
+}
