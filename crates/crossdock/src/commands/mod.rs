@@ -1,0 +1,12 @@
+//! One module per command: its arguments, its help, what it does.
+
+pub(crate) mod adapter;
+pub(crate) mod api_key;
+pub(crate) mod apply;
+pub(crate) mod check;
+pub(crate) mod event;
+pub(crate) mod import;
+pub(crate) mod journey;
+pub(crate) mod prove;
+pub(crate) mod status;
+pub(crate) mod up;

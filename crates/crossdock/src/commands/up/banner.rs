@@ -1,0 +1,71 @@
+//! What `up` tells the person who started it: where everything is and what to try next.
+
+use std::{io, path::PathBuf};
+
+use serde::Serialize;
+
+use crate::output::Output;
+
+/// Where everything is.
+#[derive(Debug, Serialize)]
+pub(super) struct Banner {
+    /// The hub's address.
+    pub(super) url: String,
+    /// RabbitMQ's management API and pages.
+    pub(super) management_url: String,
+    /// The file that holds the private node's user and password; none for a broker of the settings.
+    pub(super) private_node: Option<PathBuf>,
+    pub(super) data_dir: PathBuf,
+    /// The file that holds the operators' API key.
+    pub(super) admin_key: PathBuf,
+}
+
+pub(super) fn print(output: Output, banner: &Banner) -> io::Result<()> {
+    if output.is_json() {
+        return output.json_line(banner);
+    }
+    for line in lines(banner) {
+        output.line(line)?;
+    }
+    Ok(())
+}
+
+fn lines(banner: &Banner) -> Vec<String> {
+    let Banner { url, management_url, private_node, data_dir, admin_key } = banner;
+    let rabbitmq = match private_node {
+        Some(file) => format!("{management_url}  (private node; user and password in {})", file.display()),
+        None => management_url.clone(),
+    };
+    vec![
+        format!("crossdock {} is up", env!("CARGO_PKG_VERSION")),
+        format!("  HTTP      {url}"),
+        format!("  API docs  {url}/docs"),
+        format!("  RabbitMQ  {rabbitmq}"),
+        format!("  data      {}  (operators' API key in {})", data_dir.display(), admin_key.display()),
+        "In another terminal:".to_owned(),
+        "  crossdock status        what runs, what waits, what wants attention".to_owned(),
+        "  crossdock event tail    events as they are accepted".to_owned(),
+        "  crossdock prove         that none is lost".to_owned(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_banner_fits_and_names_every_place() {
+        let banner = Banner {
+            url: "http://127.0.0.1:8080".into(),
+            management_url: "http://127.0.0.1:25673".into(),
+            private_node: Some("var/rabbitmq/node.json".into()),
+            data_dir: "var".into(),
+            admin_key: "var/admin.key".into(),
+        };
+        let text = lines(&banner).join("\n");
+        for place in ["http://127.0.0.1:8080/docs", "http://127.0.0.1:25673", "var/rabbitmq/node.json", "var/admin.key"] {
+            assert!(text.contains(place), "{place}");
+        }
+        assert!(text.lines().all(|line| line.chars().count() <= 100));
+    }
+}

@@ -1,0 +1,298 @@
+//! `crossdock up`: the hub from its start to its stop.
+//!
+//! What the configuration lacks is said before anything starts. HTTP is up first and says what it waits for.
+//! Each part has an owner here that notices its death; a stop takes them down in the order in which events
+//! flow, within [`STOP_DEADLINE`].
+
+mod admin_key;
+mod banner;
+mod broker;
+mod data_dir;
+mod demo;
+mod door;
+mod log;
+mod readiness;
+
+use std::{io::ErrorKind, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, anyhow, bail};
+use clap::Args;
+use crossdock_api::ApiState;
+use crossdock_bus::node::Node;
+use crossdock_config::Settings;
+use crossdock_engine::{EngineError, Hub, HubOptions};
+use crossdock_model::SystemClock;
+use crossdock_store::Store;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Context,
+    configuration::{Configuration, reachable},
+};
+use broker::Broker;
+use data_dir::DataDir;
+use demo::Demo;
+use door::Door;
+
+/// How long a stop may take in all.
+const STOP_DEADLINE: Duration = Duration::from_secs(30);
+/// How often the metrics' recorder puts its samples in order.
+const METRICS_UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+/// Upper bounds of the histograms' buckets, in seconds.
+const BUCKETS_S: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+/// The exit status of a program that a second signal ends.
+const EXIT_INTERRUPTED: i32 = 130;
+
+/// Run the hub until it is stopped by SIGTERM or Ctrl+C
+#[derive(Args, Debug)]
+#[command(
+    long_about = "Run the hub until it is stopped by SIGTERM or Ctrl+C. Without [rabbitmq].url it starts a\n\
+                  private RabbitMQ node on loopback ports and ends it with itself. A second signal ends it at\n\
+                  once.",
+    after_help = "Examples:\n  crossdock up --demo\n  crossdock up --config config/crossdock.toml"
+)]
+pub(crate) struct Up {
+    /// Also run the demo's adapters: a small shop, its ERP and its warehouse
+    #[arg(long)]
+    demo: bool,
+}
+
+impl Up {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        #[cfg(feature = "fault-injection")]
+        let _fail_points = fail::FailScenario::setup();
+        let configuration = Configuration::read(context.common.config.as_deref())?;
+        let (settings, warnings) = configuration.check()?;
+        log::start();
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        let stop = CancellationToken::new();
+        listen_for_signals(stop.clone())?;
+        let data_dir = DataDir::open(&settings.data_dir)?;
+        let listener = listen(settings.http.listen).await?;
+        let mut hall = Hall::open(&settings, listener)?;
+        let started = stop.run_until_cancelled(hall.start(&configuration, &settings, &data_dir)).await;
+        let outcome = match started {
+            None => Ok(()),
+            Some(Err(error)) => Err(error),
+            Some(Ok(running)) => {
+                if self.demo {
+                    hall.demo = Some(Demo::start(running.hub.clone(), &data_dir, context.output).await?);
+                }
+                banner::print(context.output, &running.banner)?;
+                tokio::select! {
+                    () = stop.cancelled() => Ok(()),
+                    reason = hall.death() => Err(anyhow!("the hub stops: {reason}")),
+                }
+            }
+        };
+        tracing::info!("stopping");
+        if tokio::time::timeout(STOP_DEADLINE, hall.close()).await.is_err() {
+            bail!("the stop took longer than {} s; what was not finished is delivered again", STOP_DEADLINE.as_secs());
+        }
+        outcome?;
+        tracing::info!("stopped");
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Everything that runs, with its owner.
+struct Hall {
+    tasks: JoinSet<&'static str>,
+    door: Door,
+    metrics: PrometheusHandle,
+    stop_http: CancellationToken,
+    stop_tasks: CancellationToken,
+    listen: SocketAddr,
+    node: Option<Node>,
+    api: Option<ApiState>,
+    hub: Option<Hub>,
+    demo: Option<Demo>,
+}
+
+/// What runs once the start is done.
+struct Running {
+    hub: Hub,
+    banner: banner::Banner,
+}
+
+impl Hall {
+    /// HTTP is up from here on.
+    fn open(settings: &Settings, listener: TcpListener) -> anyhow::Result<Self> {
+        let metrics = PrometheusBuilder::new()
+            .set_buckets(&BUCKETS_S)
+            .and_then(PrometheusBuilder::install_recorder)
+            .context("cannot set up the metrics")?;
+        let waiting_for = if settings.rabbitmq.url.is_some() { "the database" } else { "the private RabbitMQ node" };
+        let door = Door::new(waiting_for);
+        let listen = listener.local_addr().context("the listener has no address")?;
+        let mut tasks = JoinSet::new();
+        let stop_http = CancellationToken::new();
+        let serving = crossdock_api::serve(listener, door.router(), stop_http.clone());
+        tasks.spawn(async {
+            serving.await;
+            "the HTTP listener"
+        });
+        let stop_tasks = CancellationToken::new();
+        tasks.spawn(upkeep_of_metrics(metrics.clone(), stop_tasks.clone()));
+        Ok(Self { tasks, door, metrics, stop_http, stop_tasks, listen, node: None, api: None, hub: None, demo: None })
+    }
+
+    async fn start(
+        &mut self,
+        configuration: &Configuration,
+        settings: &Settings,
+        data_dir: &DataDir,
+    ) -> anyhow::Result<Running> {
+        let store = open_store(settings, data_dir).await?;
+        let Broker { address, node } = Broker::find(&settings.rabbitmq, data_dir).await?;
+        self.node = node;
+        let public_url = match &settings.http.public_url {
+            Some(url) => url.as_str().trim_end_matches('/').to_owned(),
+            None => format!("http://{}", reachable(self.listen)),
+        };
+        let options = HubOptions {
+            broker: address.clone(),
+            public_url: public_url.clone(),
+            store,
+            clock: Arc::new(SystemClock),
+            data_dir: data_dir.path().to_owned(),
+            config_files: configuration.adapter_files.clone(),
+            host: host_name(),
+        };
+        let hub = start_hub(configuration, options).await?;
+        self.hub = Some(hub.clone());
+        let admin_key = admin_key::ensure(&hub, data_dir).await?;
+        let api = ApiState::new(
+            hub.clone(),
+            self.metrics.clone(),
+            settings.http.trusted_proxies.clone(),
+            self.stop_http.clone(),
+        );
+        self.api = Some(api.clone());
+        self.door.open(crossdock_api::router(api));
+        self.tasks.spawn(readiness::announce(hub.clone(), self.stop_tasks.clone()));
+        let banner = banner::Banner {
+            url: public_url,
+            management_url: broker::without_credentials(&address.management_url),
+            private_node: self.node.as_ref().map(|_| data_dir.node_identity_file()),
+            data_dir: data_dir.path().to_owned(),
+            admin_key,
+        };
+        Ok(Running { hub, banner })
+    }
+
+    /// Resolves when something that should run for ever has ended, with what it was.
+    async fn death(&mut self) -> String {
+        let demo_ended = async {
+            match &mut self.demo {
+                Some(demo) => demo.ended().await,
+                None => std::future::pending().await,
+            }
+        };
+        let node_ended = async {
+            match &self.node {
+                Some(node) => {
+                    // While its supervisor lives the state changes, and is not final before it is told to stop.
+                    while node.watch().changed().await.is_ok() {}
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            ended = self.tasks.join_next() => match ended {
+                Some(Ok(name)) => format!("{name} ended by itself"),
+                Some(Err(error)) => format!("a task failed: {error}"),
+                None => "no task is left".to_owned(),
+            },
+            () = demo_ended => "the demo's supervisor ended by itself".to_owned(),
+            () = node_ended => "the supervisor of the private RabbitMQ node ended by itself".to_owned(),
+        }
+    }
+
+    /// Takes everything down: first what brings events in, then the hub, the broker last.
+    async fn close(mut self) {
+        self.stop_tasks.cancel();
+        self.stop_http.cancel();
+        if let Some(demo) = self.demo.take() {
+            demo.stop().await;
+        }
+        while self.tasks.join_next().await.is_some() {}
+        if let Some(api) = &self.api {
+            api.drained().await;
+        }
+        if let Some(hub) = &self.hub {
+            hub.stop().await;
+        }
+        if let Some(node) = self.node {
+            node.stop().await;
+        }
+    }
+}
+
+async fn open_store(settings: &Settings, data_dir: &DataDir) -> anyhow::Result<Store> {
+    let url = match &settings.database.url {
+        Some(secret) => secret.resolve(|path| std::fs::read_to_string(path)).context("database.url")?,
+        None => format!("sqlite://{}", data_dir.database_file().display()),
+    };
+    crossdock_store::open(&url).await.context("cannot open the database")
+}
+
+async fn start_hub(configuration: &Configuration, options: HubOptions) -> anyhow::Result<Hub> {
+    Hub::start(options).await.map_err(|error| match error {
+        EngineError::Config(faults) => configuration.place(faults).into(),
+        other => other.into(),
+    })
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        ErrorKind::AddrInUse => anyhow!(
+            "{address} is in use: another hub or another program listens there. Stop it, or set another address: \
+             listen in [http], or CROSSDOCK_HTTP__LISTEN"
+        ),
+        ErrorKind::PermissionDenied => anyhow!("this user may not listen on {address}"),
+        ErrorKind::AddrNotAvailable => anyhow!("this machine has no address {}", address.ip()),
+        _ => anyhow!("cannot listen on {address}: {error}"),
+    })
+}
+
+/// The first SIGTERM or Ctrl+C asks for a stop, the second does not wait for it.
+fn listen_for_signals(stop: CancellationToken) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if stop.is_cancelled() {
+                tracing::warn!("asked a second time: ending at once");
+                std::process::exit(EXIT_INTERRUPTED);
+            }
+            stop.cancel();
+        }
+    });
+    Ok(())
+}
+
+async fn upkeep_of_metrics(metrics: PrometheusHandle, stop: CancellationToken) -> &'static str {
+    let mut ticks = tokio::time::interval(METRICS_UPKEEP_INTERVAL);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        metrics.run_upkeep();
+    }
+    "the upkeep of metrics"
+}
+
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::fs::read_to_string("/etc/hostname"));
+    name.map(|name| name.trim().to_owned()).ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".to_owned())
+}

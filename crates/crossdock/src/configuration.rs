@@ -1,0 +1,184 @@
+//! The configuration as it lies on the disk: which folder, which files, and the settings read from them
+//! and from the environment. What the files mean is `crossdock-config`'s business.
+
+use std::{
+    fs, io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, anyhow};
+use crossdock_config::{ConfigFault, Settings, SourceFile, load_adapters};
+
+/// Read where no `--config` is given, if it exists.
+const DEFAULT_FILE: &str = "config/crossdock.toml";
+const ADAPTERS_FOLDER: &str = "adapters";
+
+/// Every file of a configuration folder.
+#[derive(Debug)]
+pub(crate) struct Configuration {
+    folder: PathBuf,
+    settings_file: Option<SourceFile>,
+    /// The files that revisions are made of, sorted by path.
+    pub(crate) adapter_files: Vec<SourceFile>,
+}
+
+/// Everything wrong with a configuration, with paths as seen from the working directory.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", list(.0))]
+pub(crate) struct Faults(pub(crate) Vec<ConfigFault>);
+
+fn list(faults: &[ConfigFault]) -> String {
+    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+impl Configuration {
+    /// Reads `file`, else `config/crossdock.toml` if there is one, and the adapters' manifests in the folder
+    /// `adapters` beside it.
+    pub(crate) fn read(file: Option<&Path>) -> anyhow::Result<Self> {
+        let path = file.unwrap_or(Path::new(DEFAULT_FILE));
+        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        let settings_file = match fs::read_to_string(path) {
+            Ok(text) => {
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                Some(SourceFile { path: name, text })
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound && file.is_none() => None,
+            Err(error) => return Err(unreadable(path, error)),
+        };
+        let adapter_files = read_manifests(&folder)?;
+        Ok(Self { folder, settings_file, adapter_files })
+    }
+
+    /// The settings of this machine, and what is worth a warning about them.
+    pub(crate) fn settings(&self) -> Result<(Settings, Vec<String>), Faults> {
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Settings::load(self.settings_file.as_ref(), environment).map_err(|faults| self.place(faults))
+    }
+
+    /// Every fault of the settings and of the manifests at once; otherwise the settings and their warnings.
+    pub(crate) fn check(&self) -> Result<(Settings, Vec<String>), Faults> {
+        match (self.settings(), load_adapters(&self.adapter_files)) {
+            (Ok(settings), Ok(_)) => Ok(settings),
+            (Err(faults), Ok(_)) => Err(faults),
+            (Ok(_), Err(faults)) => Err(self.place(faults)),
+            (Err(mut all), Err(faults)) => {
+                all.0.extend(self.place(faults).0);
+                Err(all)
+            }
+        }
+    }
+
+    /// Faults with their files named as seen from the working directory.
+    pub(crate) fn place(&self, faults: Vec<ConfigFault>) -> Faults {
+        let folder = self.folder.to_string_lossy();
+        if folder.is_empty() {
+            return Faults(faults);
+        }
+        Faults(faults.into_iter().map(|fault| fault.in_folder(&folder)).collect())
+    }
+
+    /// What was read, for people: `config/crossdock.toml and 3 adapters`.
+    pub(crate) fn summary(&self) -> String {
+        let settings = match &self.settings_file {
+            Some(file) => self.folder.join(&file.path).display().to_string(),
+            None => "no settings file (all defaults)".to_owned(),
+        };
+        let adapters = match self.adapter_files.len() {
+            1 => "1 adapter".to_owned(),
+            number => format!("{number} adapters"),
+        };
+        format!("{settings}, {adapters}")
+    }
+}
+
+/// Where something that listens on `listen` is reached from its own machine.
+pub(crate) fn reachable(listen: SocketAddr) -> SocketAddr {
+    let loopback = match listen.ip() {
+        IpAddr::V4(address) if address.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(address) if address.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        named => named,
+    };
+    SocketAddr::new(loopback, listen.port())
+}
+
+fn read_manifests(folder: &Path) -> anyhow::Result<Vec<SourceFile>> {
+    let adapters = folder.join(ADAPTERS_FOLDER);
+    let entries = match fs::read_dir(&adapters) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(unreadable(&adapters, error)),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.with_context(|| format!("cannot list {}", adapters.display()))?.path();
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if hidden || path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).map_err(|error| unreadable(&path, error))?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        files.push(SourceFile { path: format!("{ADAPTERS_FOLDER}/{name}"), text });
+    }
+    files.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(files)
+}
+
+fn unreadable(path: &Path, error: io::Error) -> anyhow::Error {
+    match error.kind() {
+        io::ErrorKind::NotFound => anyhow!("{} does not exist", path.display()),
+        io::ErrorKind::InvalidData => anyhow!("{} is not UTF-8 text", path.display()),
+        _ => anyhow!("cannot read {}: {error}", path.display()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn folder() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join(ADAPTERS_FOLDER)).unwrap();
+        folder
+    }
+
+    #[test]
+    fn reads_manifests_and_nothing_else_in_order() {
+        let folder = folder();
+        for name in ["shop.toml", "erp.toml", ".hidden.toml", "notes.md"] {
+            fs::write(folder.path().join(ADAPTERS_FOLDER).join(name), "name = 1").unwrap();
+        }
+        let file = folder.path().join("crossdock.toml");
+        fs::write(&file, "").unwrap();
+        let configuration = Configuration::read(Some(&file)).unwrap();
+        let paths: Vec<_> = configuration.adapter_files.iter().map(|file| file.path.as_str()).collect();
+        assert_eq!(paths, ["adapters/erp.toml", "adapters/shop.toml"]);
+        assert!(configuration.summary().ends_with("crossdock.toml, 2 adapters"));
+    }
+
+    #[test]
+    fn faults_are_named_from_where_the_reader_stands() {
+        let folder = folder();
+        fs::write(folder.path().join("adapters/erp.toml"), "name = ").unwrap();
+        let file = folder.path().join("crossdock.toml");
+        fs::write(&file, "[http]\nlisten = \"nowhere\"\n").unwrap();
+        let faults = Configuration::read(Some(&file)).unwrap().check().unwrap_err().to_string();
+        let here = folder.path().display();
+        assert!(faults.contains(&format!("{here}/crossdock.toml:2:")), "{faults}");
+        assert!(faults.contains(&format!("{here}/adapters/erp.toml:1:")), "{faults}");
+    }
+
+    #[test]
+    fn whatever_listens_everywhere_is_reached_on_loopback() {
+        let reached = ["0.0.0.0:8080", "[::]:8080", "192.0.2.7:80"].map(|listen| reachable(listen.parse().unwrap()));
+        assert_eq!(reached.map(|address| address.to_string()), ["127.0.0.1:8080", "[::1]:8080", "192.0.2.7:80"]);
+    }
+
+    #[test]
+    fn a_file_that_was_named_must_exist() {
+        let error = Configuration::read(Some(Path::new("nowhere/crossdock.toml"))).unwrap_err();
+        assert_eq!(error.to_string(), "nowhere/crossdock.toml does not exist");
+    }
+}
