@@ -19,6 +19,8 @@ use crate::{
 const CERTAIN_AFTER: TimeDelta = TimeDelta::seconds(12);
 /// How many missing deliveries are named.
 const NAMED_MAX: usize = 1000;
+/// How many deliveries from before an adapter's first receipt are read over to find the missing ones.
+const SKIPPED_MAX: usize = 10_000;
 
 /// An adapter's figures with what else its view shows.
 #[derive(Clone, Default)]
@@ -46,20 +48,31 @@ pub(crate) async fn lines(
             (Some(_), None) => 0,
             (Some(_), Some(queue)) => queue.ready.unwrap_or(0) + queue.unacked.unwrap_or(0),
         };
-        let gone = (shared.store.pending(&name, certain_before, 100_000).await?.len() as u64).saturating_sub(in_queue);
-        let without_receipts = if !totals.sends_receipts {
-            gone
-        } else {
-            0
-        };
-        let taken = gone.min(without_receipts);
-        let unaccounted = gone - taken;
-        let missing = match totals.sends_receipts {
-            true if unaccounted > 0 => {
-                let limit = usize::try_from(unaccounted).unwrap_or(NAMED_MAX).min(NAMED_MAX);
-                shared.store.pending(&name, certain_before, limit).await?
+        let gone = shared
+            .store
+            .pending_count(&name, certain_before)
+            .await?
+            .saturating_sub(in_queue);
+        let owed_no_receipt = match totals.receipts_since {
+            None => gone,
+            Some(since) => {
+                shared
+                    .store
+                    .pending_count(&name, since.min(certain_before))
+                    .await?
             }
-            _ => Vec::new(),
+        };
+        let taken = gone.min(owed_no_receipt);
+        let unaccounted = gone - taken;
+        let missing = if unaccounted == 0 {
+            Vec::new()
+        } else {
+            let (skipped, named) = (at_most(taken, SKIPPED_MAX), at_most(unaccounted, NAMED_MAX));
+            let oldest = shared
+                .store
+                .pending(&name, certain_before, skipped + named)
+                .await?;
+            oldest.into_iter().skip(skipped).collect()
         };
         let figures = AdapterLedger {
             adapter: name.clone(),
@@ -80,7 +93,7 @@ pub(crate) async fn lines(
                     published: delivery.published,
                 })
                 .collect(),
-            receipts_since: totals.last_settled.filter(|_| totals.sends_receipts),
+            receipts_since: totals.receipts_since,
         };
         let line = Line {
             figures,
@@ -103,6 +116,10 @@ pub(crate) async fn lines(
             .clone_from(name);
     }
     Ok(lines)
+}
+
+fn at_most(count: u64, limit: usize) -> usize {
+    usize::try_from(count).unwrap_or(limit).min(limit)
 }
 
 impl Hub {
@@ -140,7 +157,7 @@ impl Hub {
                 names::UNDELIVERABLE
             ));
         }
-        let left_side = totals.received == totals.accepted + totals.duplicates + totals.quarantined;
+        let left_side = totals.balanced();
         if !left_side {
             notes.push(
                 "received is not accepted + duplicates + quarantined: the record has lost or gained rows"

@@ -47,7 +47,7 @@ pub struct DeliveryView {
 pub struct AttemptView {
     /// Counts from 1.
     pub number: u32,
-    /// `done`, `retry`, `dead`, `rejected` or `delivery_limit`.
+    /// `done`, `retry`, `dead`, `rejected`, `delivery_limit` or `undelivered`.
     pub outcome: String,
     /// The adapter's words, where it gave any.
     pub detail: Option<String>,

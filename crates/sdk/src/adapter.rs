@@ -167,7 +167,6 @@ impl Adapter {
                 consumer.reject(tag).await?
             }
         }
-        consumer.step_down().await;
         Ok(())
     }
 

@@ -74,6 +74,9 @@ impl Answer {
         extend("correlationid", self.correlation.or(inherited));
         extend("causationid", cause.map(|event| event.id.clone()));
         extend("aliases", self.aliases);
+        let same_subject = cause.filter(|_| self.subject.is_none());
+        let key = same_subject.and_then(|event| event.extension("partitionkey"));
+        extend("partitionkey", key.map(|value| value.into_owned()));
         extend(
             "traceparent",
             cause

@@ -12,6 +12,7 @@ pub(crate) use publish::ATTEMPT_HEADER;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
+use chrono::{DateTime, Utc};
 use crossdock_bus::{BusError, lane::Lane, message::Delivery, names};
 use crossdock_model::{event::Event, fault::Fault};
 use crossdock_store::{
@@ -126,27 +127,17 @@ async fn process(
     fail::fail_point!("gate-after-confirm");
 
     let now = shared.clock.now();
-    let mut unreachable = Vec::new();
     for mut event in published.confirmed {
         event.accepted.published = now;
-        unreachable.extend(event.unreachable.into_iter().map(|(adapter, reason)| Outcome {
-            adapter,
-            event_id: event.accepted.event.id.clone(),
-            source: Some(event.accepted.event.source.clone()),
-            kind: OutcomeKind::Dead,
-            detail: Some(reason),
-            retry_after_s: None,
-            duration_ms: None,
-            attempt: None,
-            at: now,
-        }));
+        for (adapter, reason) in event.unreachable {
+            batch
+                .outcomes
+                .push(undelivered(&event.accepted.event, adapter, reason, now));
+        }
         batch.accepted.push(event.accepted);
     }
     let recorded = until_stored(shared, stop, || async {
         shared.store.record(batch.clone()).await?;
-        if !unreachable.is_empty() {
-            shared.store.settle(&unreachable).await?;
-        }
         shared.store.latest_offset().await
     })
     .await;
@@ -230,6 +221,21 @@ fn circle() -> Fault {
         message: format!(
             "the chain of causes is longer than {CHAIN_MAX} events: adapters seem to answer each other in a circle"
         ),
+    }
+}
+
+/// The hub's own word that a delivery never reached its queue.
+fn undelivered(event: &Event, adapter: String, reason: String, at: DateTime<Utc>) -> Outcome {
+    Outcome {
+        adapter,
+        event_id: event.id.clone(),
+        source: Some(event.source.clone()),
+        kind: OutcomeKind::Undelivered,
+        detail: Some(reason),
+        retry_after_s: None,
+        duration_ms: None,
+        attempt: None,
+        at,
     }
 }
 
