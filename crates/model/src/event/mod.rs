@@ -151,3 +151,6 @@ impl std::fmt::Debug for Event {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use super::{
     ATTRIBUTES_MAX_BYTES, AttributeValue, CORE_ATTRIBUTES, DATA_MAX_BYTES, Event, IDENTIFIER_MAX_BYTES,
     REFERENCE_MAX_BYTES, check_json, syntax,
 };
-use crate::fault::Fault;
+use crate::fault::{Fault, push_token};
 
 impl Event {
     /// Everything that is wrong with the event, context and data; empty if it is valid. The type
@@ -48,10 +48,8 @@ impl Event {
             faults.extension(name, value);
         }
         if self.attribute_bytes() > ATTRIBUTES_MAX_BYTES {
-            faults.add(
-                "",
-                format!("has more than {ATTRIBUTES_MAX_BYTES} bytes of context attributes"),
-            );
+            let message = format!("has more than {ATTRIBUTES_MAX_BYTES} bytes of context attributes");
+            faults.0.push(Fault::new("", message));
         }
         faults.0
     }
@@ -89,17 +87,13 @@ struct Checks(Vec<Fault>);
 impl Checks {
     fn add(&mut self, attribute: &str, message: impl Into<String>) {
         let mut pointer = String::new();
-        if !attribute.is_empty() {
-            crate::fault::push_token(&mut pointer, attribute);
-        }
+        push_token(&mut pointer, attribute);
         self.0.push(Fault::new(pointer, message));
     }
 
     fn must(&mut self, attribute: &str, holds: bool, message: &str) {
-        let known = self
-            .0
-            .last()
-            .is_some_and(|fault| fault.pointer[1..] == *attribute);
+        let told = |fault: &Fault| fault.pointer.strip_prefix('/') == Some(attribute);
+        let known = self.0.last().is_some_and(told);
         if !holds && !known {
             self.add(attribute, message);
         }
