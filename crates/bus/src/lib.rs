@@ -15,6 +15,12 @@ pub mod node;
 pub mod publisher;
 pub mod topology;
 
+mod confirms;
+mod frames;
+mod link;
+mod pipeline;
+mod transport;
+
 pub use broker::Broker;
 pub use consumer::AdapterConsumer;
 pub use error::{BusError, PublishError};

@@ -1,92 +1,119 @@
 //! What travels over RabbitMQ, free of any client library: properties, headers, outgoing messages
-//! and deliveries.
+//! and deliveries, and the CloudEvents binding to them. Nothing passes through by itself: an
+//! outgoing message carries the properties and headers that someone put there by name.
+
+mod cloudevents;
+mod header;
+mod wire;
+
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use crossdock_model::{Event, Faults};
-use std::collections::BTreeMap;
-/// h
-pub type Headers = BTreeMap<String, HeaderValue>;
-/// v
-#[derive(Debug, Clone, PartialEq)]
-pub enum HeaderValue {
-    /// b
-    Bool(bool),
-    /// i
-    Int(i64),
-    /// f
-    Float(f64),
-    /// t
-    Text(String),
-    /// b
-    Bytes(Bytes),
-    /// t
-    Time(DateTime<Utc>),
-    /// l
-    List(Vec<HeaderValue>),
-    /// t
-    Table(Headers),
-    /// n
-    Null,
-}
-/// p
-#[derive(Debug, Clone, Default, PartialEq)]
+
+pub use cloudevents::{decode_event, encode_event};
+pub use header::{HeaderValue, Headers, headers_to_json};
+pub(crate) use wire::{Prepared, delivery, field_table, prepare, returned_tag};
+
+/// The largest header table of an outgoing message, in bytes as AMQP encodes it. Twice this does
+/// not fit into a frame any more, and the broker would close the connection.
+pub const HEADERS_MAX_BYTES: usize = 64 * 1024;
+/// The largest body of an outgoing message, in bytes: what the private node accepts.
+pub const BODY_MAX_BYTES: usize = 4 * 1024 * 1024;
+/// The largest AMQP short string: routing keys, exchange names, header names and the text of
+/// every property but the headers, in bytes.
+pub const SHORT_STRING_MAX_BYTES: usize = 255;
+
+/// The properties of a message (AMQP 0-9-1, class basic). Delivery mode, expiration, priority and
+/// reply-to are not among them: every message is persistent, and nothing uses the others.
+#[derive(Clone, Default, PartialEq)]
 pub struct Properties {
-    /// c
+    /// Media type of the body.
     pub content_type: Option<String>,
-    /// c
+    /// Encoding of the body, such as `gzip`.
     pub content_encoding: Option<String>,
-    /// c
+    /// The publisher's name for the message.
     pub message_id: Option<String>,
-    /// c
+    /// What the message belongs to.
     pub correlation_id: Option<String>,
-    /// c
+    /// The publisher's RabbitMQ user, verified by RabbitMQ where it is present.
     pub user_id: Option<String>,
-    /// c
+    /// The publisher's time, in whole seconds.
     pub timestamp: Option<DateTime<Utc>>,
-    /// c
+    /// `type` on the wire.
     pub message_type: Option<String>,
-    /// c
+    /// The publishing program.
     pub app_id: Option<String>,
-    /// c
+    /// Everything else.
     pub headers: Headers,
 }
-/// o
-#[derive(Debug, Clone, Default, PartialEq)]
+
+/// A message to publish. It is persistent (delivery mode 2).
+#[derive(Clone, Default, PartialEq)]
 pub struct Outgoing {
-    /// e
+    /// The exchange, `""` for the default one.
     pub exchange: String,
-    /// r
+    /// The routing key.
     pub routing_key: String,
-    /// b
+    /// Further routing keys, which RabbitMQ removes before it delivers.
     pub bcc: Vec<String>,
-    /// m
+    /// Whether to have it returned when no queue takes it.
     pub mandatory: bool,
-    /// p
+    /// Properties and headers. Headers named `CC`, `BCC` or `x-…` steer RabbitMQ and are left out.
     pub properties: Properties,
-    /// b
+    /// The body.
     pub body: Bytes,
 }
-/// d
-#[derive(Debug, Clone, PartialEq)]
+
+/// A message from a queue, to be acked or rejected.
+#[derive(Clone, PartialEq)]
 pub struct Delivery {
-    /// t
+    /// By which it is acked: unique on the lane or consumer that it came from, growing from 1.
     pub tag: u64,
-    /// e
+    /// The exchange it was published to.
     pub exchange: String,
-    /// r
+    /// The routing key it was published with.
     pub routing_key: String,
-    /// r
+    /// Whether it may have been delivered before.
     pub redelivered: bool,
-    /// p
+    /// Properties and headers as they came.
     pub properties: Properties,
-    /// b
+    /// The body as it came.
     pub body: Bytes,
 }
-/// e
-pub fn encode_event(_event: &Event) -> (Properties, Bytes) {
-    unimplemented!()
+
+/// Names the message without what may be personal: subjects, keys, headers and bodies.
+impl std::fmt::Debug for Properties {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Properties")
+            .field("content_type", &self.content_type)
+            .field("message_id", &self.message_id)
+            .field("user_id", &self.user_id)
+            .field("headers", &self.headers.keys())
+            .finish_non_exhaustive()
+    }
 }
-/// d
-pub fn decode_event(_properties: &Properties, _body: &Bytes) -> Result<Event, Faults> {
-    unimplemented!()
+
+/// Names the message without what may be personal.
+impl std::fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outgoing")
+            .field("exchange", &self.exchange)
+            .field("bcc", &self.bcc)
+            .field("mandatory", &self.mandatory)
+            .field("properties", &self.properties)
+            .field("body_bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Names the message without what may be personal.
+impl std::fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Delivery")
+            .field("tag", &self.tag)
+            .field("exchange", &self.exchange)
+            .field("redelivered", &self.redelivered)
+            .field("properties", &self.properties)
+            .field("body_bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
 }
