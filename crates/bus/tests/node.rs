@@ -249,7 +249,10 @@ struct StandIn(Child);
 
 impl StandIn {
     fn start(mut command: Command, folder: &Path) -> Self {
-        command.env(STAND_IN_FOLDER, folder).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+            .env(STAND_IN_FOLDER, folder)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         assert!(
