@@ -1,4 +1,5 @@
-//! Lists the schemas under `schemas/`, one file per event type, so that a new type is a new file.
+//! Gathers the schemas under `schemas/`, one file per event type, so that a new type is a new file.
+//! The texts go into the list themselves: a build folder may be shared between checkouts.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

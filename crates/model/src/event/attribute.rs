@@ -17,6 +17,16 @@ pub enum AttributeValue {
     String(String),
 }
 
+impl AttributeValue {
+    /// The length of the canonical string form, in bytes.
+    pub(super) fn string_length(&self) -> usize {
+        match self {
+            Self::String(text) => text.len(),
+            other => other.to_string().len(),
+        }
+    }
+}
+
 /// The canonical string form that CloudEvents gives each type, as HTTP headers carry it.
 impl fmt::Display for AttributeValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

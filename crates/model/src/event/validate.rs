@@ -55,15 +55,23 @@ impl Event {
     }
 
     fn attribute_bytes(&self) -> usize {
-        let core = self.attributes();
-        let content_type = self.data_content_type.as_deref().map_or(0, str::len);
-        core.iter()
-            .map(|(name, value)| match value {
-                AttributeValue::String(text) => name.len() + text.len(),
-                other => name.len() + other.to_string().len(),
-            })
-            .sum::<usize>()
-            + content_type
+        const TIME_BYTES: usize = "2026-01-31T12:00:00.123456789Z".len();
+        let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let core = [
+            self.id.len(),
+            self.source.len(),
+            self.event_type.len(),
+            length(&self.subject),
+            self.time.map_or(0, |_| TIME_BYTES),
+            length(&self.data_content_type),
+            length(&self.data_schema),
+        ];
+        let names: usize = CORE_ATTRIBUTES.iter().map(|name| name.len()).sum();
+        let extensions = self
+            .extensions
+            .iter()
+            .map(|(name, value)| name.len() + value.string_length());
+        names + core.iter().sum::<usize>() + extensions.sum::<usize>()
     }
 
     pub(super) fn data_faults(&self) -> Vec<Fault> {

@@ -2,6 +2,9 @@
 //! that it is given draw on this one, which belongs to the thread for as long as the run takes.
 //! Whoever overdraws it is unwound from: unlike an error, that cannot be caught by `try`.
 
+#[cfg(panic = "abort")]
+compile_error!("a mapping that overdraws its budget is ended by unwinding, which panic = \"abort\" forbids");
+
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 

@@ -171,6 +171,27 @@ fn the_language() {
     );
     yields("[.[] | tonumber]", json!(["1.5", 2]), json!([1.5, 2]));
     yields(
+        "[nan, 1, nan, 0] | [sort[] | isnan]",
+        json!(null),
+        json!([true, true, false, false]),
+    );
+    yields(
+        "[nan == nan, nan < nan, (nan | isnan), (1 | isnan), 1.0 == 1, ([1, 1.0] | unique | length)]",
+        json!(null),
+        json!([false, true, true, false, true, 1]),
+    );
+    yields(
+        "[.[0] < .[1], .[0] == .[1], .[2] > .[1], .[3] < .[0]]",
+        json!([
+            9_007_199_254_740_992_i64,
+            9_007_199_254_740_993_i64,
+            1e300,
+            -1e300
+        ]),
+        json!([true, false, true, true]),
+    );
+    yields("gsub(\"\"; \"-\")", json!("ab"), json!("-a-b-"));
+    yields(
         "tojson | [., fromjson]",
         json!({"a": [1, "x"]}),
         json!(["{\"a\":[1,\"x\"]}", {"a": [1, "x"]}]),
@@ -336,11 +357,23 @@ fn programs_of_any_shape_are_read_or_refused() {
         "\"\\(".repeat(60) + "1" + &")\"".repeat(60),
         "1+".repeat(4_000) + "1",
         format!("{{{}b:1}}", "a:1,".repeat(2_000)),
+        format!(
+            "path({})",
+            [".a"; 8_000]
+                .chunks(100)
+                .map(<[_]>::concat)
+                .collect::<Vec<_>>()
+                .join("|")
+        ),
+        format!("path({}.a)", ".a|".repeat(2_700)),
+        format!("{}.a |= 1", ".a|".repeat(2_700)),
+        format!("path({}.[0:])", ".[0:]|".repeat(1_300)),
         "x".repeat(70_000),
     ];
     for shape in shapes {
         if let Ok(mapping) = Mapping::compile(&shape) {
             let _ = mapping.run(&json!({}));
+            let _ = mapping.run(&json!(null));
         }
     }
 }

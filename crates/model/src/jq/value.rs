@@ -275,36 +275,58 @@ impl Ord for Value {
     }
 }
 
+/// As [`Ord`], but not-a-number is less than itself: that is how jq's library tells it.
+#[allow(clippy::non_canonical_partial_ord_impl)]
 impl PartialOrd for Value {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
+        match (self, other) {
+            (Value::Number(left), Value::Number(right)) if left.is_nan() && right.is_nan() => {
+                Some(Ordering::Less)
+            }
+            _ => Some(self.cmp(other)),
+        }
     }
 }
 
 impl PartialEq for Value {
     fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
+        self.partial_cmp(other) == Some(Ordering::Equal)
     }
 }
 
 impl Eq for Value {}
 
-/// Not-a-number is less than every number, itself included, as jq has it.
+/// A total order by exact value, with not-a-number below every other number.
 impl Number {
     fn cmp(&self, other: &Self) -> Ordering {
         meter::charge(1);
         match (self, other) {
             (Number::Integer(left), Number::Integer(right)) => left.cmp(right),
-            (Number::Literal(left), Number::Literal(right)) if left == right => Ordering::Equal,
-            _ => {
-                let (left, right) = (self.as_f64(), other.as_f64());
-                left.partial_cmp(&right).unwrap_or(if left.is_nan() {
-                    Ordering::Less
-                } else {
-                    Ordering::Greater
-                })
+            (Number::Integer(left), right) => compare_exactly(*left, right.as_f64()),
+            (left, Number::Integer(right)) => compare_exactly(*right, left.as_f64()).reverse(),
+            (left, right) => {
+                let (left, right) = (left.as_f64(), right.as_f64());
+                let by_nan = right.is_nan().cmp(&left.is_nan());
+                left.partial_cmp(&right).unwrap_or(by_nan)
             }
         }
+    }
+
+    fn is_nan(&self) -> bool {
+        !matches!(self, Number::Integer(_)) && self.as_f64().is_nan()
+    }
+}
+
+/// Compares without rounding the whole number to a floating-point one.
+fn compare_exactly(whole: i64, float: f64) -> Ordering {
+    const BEYOND: f64 = 9_223_372_036_854_775_808.0;
+    if float.is_nan() || float < -BEYOND {
+        Ordering::Greater
+    } else if float >= BEYOND {
+        Ordering::Less
+    } else {
+        let by_whole = whole.cmp(&(float.trunc() as i64));
+        by_whole.then_with(|| 0.0_f64.partial_cmp(&float.fract()).unwrap_or(Ordering::Equal))
     }
 }
 
