@@ -2,21 +2,20 @@
 //! publisher never holds an ack back. It ends as a [`Lane`](crate::Lane) does, by cutting the
 //! connection, so that what is unacked stays in order.
 
-use futures::StreamExt;
 use lapin::options::{BasicAckOptions, BasicRejectOptions};
 
 use crate::broker::Broker;
+use crate::deliveries::{ANSWER_DEADLINE, Deliveries};
 use crate::error::BusError;
-use crate::lane::{ANSWER_DEADLINE, consume};
 use crate::link::{Link, within};
-use crate::message::{Delivery, delivery};
+use crate::message::Delivery;
 
 const ACCESS_REFUSED: u16 = 403;
 
 /// A consumer with manual acks.
 pub struct AdapterConsumer {
     link: Link,
-    consumer: lapin::Consumer,
+    deliveries: Deliveries,
 }
 
 impl AdapterConsumer {
@@ -28,8 +27,8 @@ impl AdapterConsumer {
     /// [`BusError::Refused`] where the credentials are no longer good or there is no such queue.
     pub async fn open(broker: &Broker, queue: &str, prefetch: u16, tag: &str) -> Result<Self, BusError> {
         let link = Link::open(broker, tag).await?;
-        match consume(&link, queue, prefetch, tag).await {
-            Ok(consumer) => Ok(Self { link, consumer }),
+        match Deliveries::from(&link, queue, prefetch, tag).await {
+            Ok(deliveries) => Ok(Self { link, deliveries }),
             Err(BusError::Refused {
                 code: ACCESS_REFUSED,
                 reason,
@@ -46,13 +45,7 @@ impl AdapterConsumer {
     /// # Errors
     /// The consumer is over and another must be opened. Deliveries not yet acked come again.
     pub async fn next(&mut self) -> Result<Delivery, BusError> {
-        let reason = match self.consumer.next().await {
-            Some(Ok(next)) => return Ok(delivery(next)),
-            Some(Err(error)) => error.to_string(),
-            None => "the consumer was cancelled".to_owned(),
-        };
-        self.link.cut();
-        Err(BusError::Unavailable(reason))
+        self.deliveries.next().await.inspect_err(|_| self.link.cut())
     }
 
     /// Done with the delivery.

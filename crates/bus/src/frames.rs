@@ -20,9 +20,10 @@ const FRAME_HEAD_BYTES: usize = 7;
 const FRAME_END_BYTES: usize = 1;
 const METHOD_FRAME: u8 = 1;
 const HEADER_FRAME: u8 = 2;
-const BASIC: u16 = 60;
-const DELIVER: u16 = 60;
-const RETURN: u16 = 50;
+const CONNECTION_CLOSE: (u16, u16) = (10, 50);
+const CHANNEL_CLOSE: (u16, u16) = (20, 40);
+const RETURN: (u16, u16) = (60, 50);
+const DELIVER: (u16, u16) = (60, 60);
 const UNREADABLE: u8 = b'?';
 
 /// Takes bytes from the socket as they come and gives frames as they should be.
@@ -126,19 +127,23 @@ struct Payload<'a> {
 
 impl Payload<'_> {
     fn method(&mut self) -> Option<()> {
-        match (self.u16()?, self.u16()?) {
-            (BASIC, DELIVER) => {
+        let method = (self.u16()?, self.u16()?);
+        match method {
+            DELIVER => {
                 self.short_string()?; // consumer tag
                 self.skip(8 + 1)?; // delivery tag, redelivered
             }
-            (BASIC, RETURN) => {
+            RETURN | CHANNEL_CLOSE | CONNECTION_CLOSE => {
                 self.skip(2)?; // reply code
                 self.short_string()?; // reply text
             }
-            _ => return Some(()),
+            _ => {}
         }
-        self.short_string()?; // exchange
-        self.short_string() // routing key
+        if matches!(method, DELIVER | RETURN) {
+            self.short_string()?; // exchange
+            self.short_string()?; // routing key
+        }
+        Some(())
     }
 
     fn properties(&mut self) -> Option<()> {

@@ -10,28 +10,26 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::{FutureExt, StreamExt, future};
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::FieldTable;
+use futures::{FutureExt, future};
+use lapin::options::{BasicAckOptions, BasicQosOptions};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::broker::Broker;
+use crate::deliveries::{ANSWER_DEADLINE, Deliveries};
 use crate::error::{BusError, PublishError};
 use crate::link::{Link, within};
-use crate::message::{Delivery, Outgoing, SHORT_STRING_MAX_BYTES, delivery};
+use crate::message::{Delivery, Outgoing};
 use crate::pipeline::{Pipeline, pipeline};
 use crate::publisher::LinkState;
 
-/// How long an ack may take to leave, or RabbitMQ to answer.
-pub(crate) const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 const STEP_DOWN_DEADLINE: Duration = Duration::from_secs(2);
 
 /// A consumer and a publisher on one channel, fenced.
 pub struct Lane {
     link: Arc<Link>,
-    consumer: lapin::Consumer,
+    deliveries: Deliveries,
     prefetch: u16,
     received: VecDeque<Delivery>,
     unacked: Mutex<BTreeSet<u64>>,
@@ -55,10 +53,10 @@ impl Lane {
                 link.cut();
             }
         }));
-        let consumer = consume(&link, queue, prefetch, tag).await?;
+        let deliveries = Deliveries::from(&link, queue, prefetch, tag).await?;
         Ok(Self {
             link,
-            consumer,
+            deliveries,
             prefetch,
             received: VecDeque::new(),
             unacked: Mutex::default(),
@@ -75,14 +73,14 @@ impl Lane {
     /// Deliveries not yet acked come again, to whoever consumes next.
     pub async fn next_batch(&mut self, max: usize, linger: Duration) -> Result<Vec<Delivery>, BusError> {
         if self.received.is_empty() {
-            let next = self.consumer.next().await;
+            let next = self.deliveries.next().await;
             self.receive(next)?;
         }
         let end = Instant::now() + linger;
         while self.received.len() < max {
-            let next = match self.consumer.next().now_or_never() {
+            let next = match self.deliveries.next().now_or_never() {
                 Some(next) => next,
-                None => match timeout_at(end, self.consumer.next()).await {
+                None => match timeout_at(end, self.deliveries.next()).await {
                     Ok(next) => next,
                     Err(_) => break,
                 },
@@ -138,22 +136,19 @@ impl Lane {
         let _ = within(STEP_DOWN_DEADLINE, round_trip).await;
     }
 
-    fn receive(&mut self, next: Option<lapin::Result<lapin::message::Delivery>>) -> Result<(), BusError> {
+    fn receive(&mut self, next: Result<Delivery, BusError>) -> Result<(), BusError> {
         match next {
-            Some(Ok(next)) => {
-                self.unacked().insert(next.delivery_tag);
-                self.received.push_back(delivery(next));
+            Ok(delivery) => {
+                self.unacked().insert(delivery.tag);
+                self.received.push_back(delivery);
                 Ok(())
             }
-            Some(Err(error)) => Err(self.over(error.to_string())),
-            None => Err(self.over("the consumer was cancelled".into())),
+            Err(over) => {
+                self.link.cut();
+                self.received.clear();
+                Err(over)
+            }
         }
-    }
-
-    fn over(&mut self, reason: String) -> BusError {
-        self.link.cut();
-        self.received.clear();
-        BusError::Unavailable(reason)
     }
 
     fn unacked(&self) -> MutexGuard<'_, BTreeSet<u64>> {
@@ -166,33 +161,6 @@ impl Drop for Lane {
     fn drop(&mut self) {
         self.link.cut();
     }
-}
-
-/// Starts a consumer with manual acks.
-pub(crate) async fn consume(
-    link: &Link,
-    queue: &str,
-    prefetch: u16,
-    tag: &str,
-) -> Result<lapin::Consumer, BusError> {
-    if let Some(long) = [queue, tag]
-        .into_iter()
-        .find(|name| name.len() > SHORT_STRING_MAX_BYTES)
-    {
-        return Err(BusError::Topology(format!(
-            "the name {long} is longer than {SHORT_STRING_MAX_BYTES} bytes"
-        )));
-    }
-    within(
-        ANSWER_DEADLINE,
-        link.channel.basic_qos(prefetch, BasicQosOptions::default()),
-    )
-    .await?;
-    let options = BasicConsumeOptions::default();
-    let consuming = link
-        .channel
-        .basic_consume(queue.into(), tag.into(), options, FieldTable::default());
-    within(ANSWER_DEADLINE, consuming).await
 }
 
 /// The fewest acks for a set of deliveries.

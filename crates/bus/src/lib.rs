@@ -16,6 +16,7 @@ pub mod publisher;
 pub mod topology;
 
 mod confirms;
+mod deliveries;
 mod frames;
 mod link;
 mod pipeline;

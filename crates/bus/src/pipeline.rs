@@ -179,7 +179,7 @@ impl Pump {
     }
 
     /// Publishes over the link until it ends, and says why it did. When `stop` is cancelled, takes
-    /// nothing new and ends once everything under way is answered.
+    /// nothing new and ends once everything that somebody waits for is answered.
     pub(crate) async fn run(&mut self, link: &Link, stop: &CancellationToken) -> String {
         let mut events = link.events().boxed();
         let mut flight = Flight::over(Arc::clone(&link.channel));
@@ -188,7 +188,7 @@ impl Pump {
         self.set_state(LinkState::Connected);
         let reason = loop {
             let stopping = stop.is_cancelled();
-            if stopping && flight.is_empty() {
+            if stopping && !flight.is_awaited() {
                 break "stopped".to_owned();
             }
             tokio::select! {
@@ -264,6 +264,10 @@ impl Flight {
         self.replies.is_empty() && self.answers.is_empty()
     }
 
+    fn is_awaited(&self) -> bool {
+        self.replies.values().any(|(reply, _)| !reply.caller.is_closed())
+    }
+
     fn is_stalled(&self) -> bool {
         self.replies
             .first_key_value()
@@ -271,6 +275,9 @@ impl Flight {
     }
 
     fn publish(&mut self, Request { mut message, reply }: Request) {
+        if reply.caller.is_closed() {
+            return;
+        }
         self.last += 1;
         let number = self.last;
         let channel = Arc::clone(&self.channel);

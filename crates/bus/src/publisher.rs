@@ -67,7 +67,8 @@ impl Publisher {
 
     /// Publishes, and resolves when RabbitMQ has confirmed that the message is routed and safe.
     /// Without a connection it fails within a second, at the latest after [`CONFIRM_DEADLINE`].
-    /// Dropping the future does not call the message back.
+    /// Dropping the future calls back a message that
+    /// still waits, but none that is on its way.
     ///
     /// # Errors
     /// Every reason for which the message is not known to be safe.
@@ -89,29 +90,38 @@ impl Publisher {
 
 async fn keep_connected(broker: Broker, name: String, mut pump: Pump, stop: CancellationToken) {
     let mut pause = FIRST_PAUSE;
+    let mut logged = String::new();
     while !stop.is_cancelled() {
-        let reason = tokio::select! {
-            link = Link::open_confirming(&broker, &name) => match link {
-                Ok(link) => {
-                    let connected = Instant::now();
-                    let reason = pump.run(&link, &stop).await;
-                    link.close().await;
-                    if connected.elapsed() > GOOD_LINK {
-                        pause = FIRST_PAUSE;
-                    }
-                    reason
-                }
-                Err(error) => error.to_string(),
-            },
+        let opened = tokio::select! {
+            opened = Link::open_confirming(&broker, &name) => opened,
             () = stop.cancelled() => break,
         };
-        if pump.is_abandoned() {
-            return;
-        }
-        if !stop.is_cancelled() {
-            tracing::warn!(connection = name, reason, "no connection to RabbitMQ");
+        let reason = match opened {
+            Ok(link) => {
+                tracing::info!(
+                    connection = name,
+                    broker = broker.host_port(),
+                    "connected to RabbitMQ"
+                );
+                let connected = Instant::now();
+                let reason = pump.run(&link, &stop).await;
+                link.close().await;
+                if connected.elapsed() > GOOD_LINK {
+                    pause = FIRST_PAUSE;
+                }
+                logged.clear();
+                reason
+            }
+            Err(error) => error.to_string(),
+        };
+        if stop.is_cancelled() || pump.is_abandoned() {
+            break;
         }
         pump.set_down(reason.clone());
+        if logged != reason {
+            tracing::warn!(connection = name, reason, "no connection to RabbitMQ");
+            logged.clone_from(&reason);
+        }
         tokio::select! {
             _ = timeout(jittered(pause), pump.refuse(&reason)) => {}
             () = stop.cancelled() => {}

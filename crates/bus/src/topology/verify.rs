@@ -1,6 +1,8 @@
 //! Whether what was declared is what applies: arguments, policies over them, and bindings that
 //! somebody else made.
 
+use futures::{StreamExt, TryStreamExt, stream};
+
 use crate::error::BusError;
 use crate::management::{BindingInfo, Management, QueueInfo};
 use crate::message::HeaderValue;
@@ -21,6 +23,9 @@ const DELIVERY_LIMIT: &str = "delivery-limit";
 /// Without it RabbitMQ 3.10 accepts at-least-once dead-lettering and does not follow it. Later
 /// versions always have it.
 const NEEDED_FEATURE: &str = "stream_queue";
+
+/// One by one: the list of all queues may be older than the queues just declared.
+const REQUESTS_AT_ONCE: usize = 8;
 
 impl Topology {
     pub(super) async fn verify(&self, management: &Management) -> Result<(), BusError> {
@@ -45,8 +50,12 @@ impl Topology {
                 }
             }
         }
-        for queue in &self.queues {
-            match management.queue(&queue.name).await? {
+        let found: Vec<_> = stream::iter(self.queues.iter().map(|queue| management.queue(&queue.name)))
+            .buffered(REQUESTS_AT_ONCE)
+            .try_collect()
+            .await?;
+        for (queue, found) in self.queues.iter().zip(found) {
+            match found {
                 None => differences.push(format!("queue {} does not exist", queue.name)),
                 Some(found) => differences.extend(queue_differences(queue, &found)),
             }

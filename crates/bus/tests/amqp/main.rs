@@ -1,0 +1,11 @@
+//! Lanes, publishers, consumers and the topology against a real RabbitMQ.
+#![allow(clippy::unwrap_used)]
+
+mod consumer;
+mod fence;
+mod hostile;
+mod lane;
+mod outages;
+mod publisher;
+mod support;
+mod topology;
