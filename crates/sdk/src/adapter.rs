@@ -63,8 +63,20 @@ impl Adapter {
                 ))
             })
         };
-        let name = variable("CROSSDOCK_ADAPTER")?;
-        let broker = Broker::new(&variable("CROSSDOCK_AMQP_URL")?)?;
+        Self::new(
+            &variable("CROSSDOCK_ADAPTER")?,
+            &variable("CROSSDOCK_AMQP_URL")?,
+            source,
+        )
+    }
+
+    /// The adapter `name`, which speaks as `source`, at the `amqp` or `amqps` address with its own user.
+    /// Connects in the background; must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// `Broker` if the address is none.
+    pub fn new(name: &str, amqp_url: &str, source: &str) -> Result<Self, SdkError> {
+        let broker = Broker::new(amqp_url)?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let publisher = Publisher::spawn(broker.clone(), &format!("{name} publishes"), &tasks, stop.clone());
         let inner = SenderInner {
@@ -73,7 +85,7 @@ impl Adapter {
             publisher,
         };
         Ok(Self {
-            name,
+            name: name.to_owned(),
             broker,
             sender: Sender(Arc::new(inner)),
             stop,
@@ -122,8 +134,9 @@ impl Adapter {
     {
         let queue = names::adapter_queue(&self.name);
         let mut pause = PAUSE_MIN;
-        while !stop.is_cancelled() {
-            match AdapterConsumer::open(&self.broker, &queue, PREFETCH, &self.name).await {
+        let open = || AdapterConsumer::open(&self.broker, &queue, PREFETCH, &self.name);
+        while let Some(opened) = stop.run_until_cancelled(open()).await {
+            match opened {
                 Ok(consumer) => {
                     tracing::info!(queue, "consuming");
                     pause = PAUSE_MIN;
@@ -135,10 +148,7 @@ impl Adapter {
                 Err(BusError::Url(reason)) => return Err(BusError::Url(reason).into()),
                 Err(error) => tracing::info!(%error, "waiting for RabbitMQ"),
             }
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = tokio::time::sleep(pause) => {}
-            }
+            stop.run_until_cancelled(tokio::time::sleep(pause)).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
         Ok(())
@@ -262,7 +272,7 @@ impl Sender {
     /// Publishes the answers to `cause`. The inner result is the attempt's.
     async fn answer(&self, answers: Vec<Answer>, cause: &Event) -> Result<Result<(), Failure>, SdkError> {
         for (place, answer) in answers.into_iter().enumerate() {
-            let id = answer_id(cause, place);
+            let id = answer_id(&self.0.source, cause, place);
             let event = match answer.into_event(&self.0.source, id, Utc::now(), Some(cause)) {
                 Ok(event) => event,
                 Err(error) => return Ok(Err(error.into())),
@@ -321,9 +331,10 @@ impl Sender {
     }
 }
 
-/// The same for every repeat of the work on `cause` (UUID version 5, RFC 9562).
-fn answer_id(cause: &Event, place: usize) -> String {
-    let name = format!("{}#{}/{place}", cause.source, cause.id);
+/// The same for every repeat of the work on `cause` by `source`, and no other adapter's (UUID version 5,
+/// RFC 9562).
+fn answer_id(source: &str, cause: &Event, place: usize) -> String {
+    let name = format!("{source}#{}#{}/{place}", cause.source, cause.id);
     Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()).to_string()
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use crossdock_model::event::{AttributeValue, Event};
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::SdkError;
 
@@ -54,6 +54,24 @@ impl Answer {
     pub fn also_known_as(mut self, aliases: &[String]) -> Self {
         self.aliases = Some(aliases.join(" "));
         self
+    }
+
+    /// The CloudEvents type.
+    pub fn event_type(&self) -> &str {
+        &self.event_type
+    }
+
+    /// What it is about, where it says so itself.
+    pub fn subject(&self) -> Option<&str> {
+        self.subject.as_deref()
+    }
+
+    /// The data read as `T`.
+    ///
+    /// # Errors
+    /// `Event` if the data is not such a `T`.
+    pub fn data<T: DeserializeOwned>(&self) -> Result<T, SdkError> {
+        serde_json::from_slice(&self.data).map_err(|error| SdkError::Event(error.to_string()))
     }
 
     /// The whole event. `cause`: the event it answers.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use crossdock_model::event::Event;
 use serde::de::DeserializeOwned;
 
@@ -33,6 +34,16 @@ impl Incoming {
     /// The business process it belongs to.
     pub fn correlation_id(&self) -> Option<&str> {
         self.event.correlation_id()
+    }
+
+    /// Other systems' names of the same thing, each `system:id`.
+    pub fn aliases(&self) -> impl Iterator<Item = &str> {
+        self.event.aliases()
+    }
+
+    /// When it happened, as its producer says.
+    pub fn time(&self) -> Option<DateTime<Utc>> {
+        self.event.time
     }
 
     /// The attempt, counted from 1.

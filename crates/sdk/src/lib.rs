@@ -26,10 +26,12 @@
 mod adapter;
 mod answer;
 mod incoming;
+mod schemas;
 
 pub use adapter::{Adapter, Sender};
 pub use answer::Answer;
 pub use incoming::{Failure, Incoming};
+pub use schemas::Schemas;
 
 /// Why an adapter cannot run.
 #[derive(Debug, thiserror::Error)]
