@@ -1,7 +1,7 @@
 //! Whether what was declared is what applies: arguments, policies over them, and bindings that
 //! somebody else made.
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::future::try_join_all;
 
 use crate::error::BusError;
 use crate::management::{BindingInfo, Management, QueueInfo};
@@ -50,10 +50,10 @@ impl Topology {
                 }
             }
         }
-        let found: Vec<_> = stream::iter(self.queues.iter().map(|queue| management.queue(&queue.name)))
-            .buffered(REQUESTS_AT_ONCE)
-            .try_collect()
-            .await?;
+        let mut found = Vec::with_capacity(self.queues.len());
+        for queues in self.queues.chunks(REQUESTS_AT_ONCE) {
+            found.extend(try_join_all(queues.iter().map(|queue| management.queue(&queue.name))).await?);
+        }
         for (queue, found) in self.queues.iter().zip(found) {
             match found {
                 None => differences.push(format!("queue {} does not exist", queue.name)),
