@@ -73,7 +73,10 @@ mod tests {
             if command.get_subcommands().next().is_none() {
                 return vec![(path, command.clone())];
             }
-            command.get_subcommands().flat_map(|child| below(child, &path)).collect()
+            command
+                .get_subcommands()
+                .flat_map(|child| below(child, &path))
+                .collect()
         }
         let mut root = Cli::command();
         root.build();
@@ -81,8 +84,14 @@ mod tests {
     }
 
     fn examples(help: &str) -> Vec<String> {
-        let listed = help.split_once("Examples:\n").map_or("", |(_, examples)| examples);
-        listed.lines().take_while(|line| line.starts_with("  ")).map(|line| line.trim().to_owned()).collect()
+        let listed = help
+            .split_once("Examples:\n")
+            .map_or("", |(_, examples)| examples);
+        listed
+            .lines()
+            .take_while(|line| line.starts_with("  "))
+            .map(|line| line.trim().to_owned())
+            .collect()
     }
 
     /// The words of a shell command; what is between quotes is one word.
@@ -100,7 +109,10 @@ mod tests {
     fn every_command_has_an_example_that_the_command_line_accepts() {
         for (path, mut command) in leaves() {
             let examples = examples(&command.render_long_help().to_string());
-            assert!(examples.iter().any(|example| example.contains(&path)), "{path} has no example");
+            assert!(
+                examples.iter().any(|example| example.contains(&path)),
+                "{path} has no example"
+            );
             for step in examples.iter().flat_map(|example| example.split("&&")) {
                 if let Err(error) = Cli::try_parse_from(words(step)) {
                     panic!("{step}: {error}");
@@ -111,15 +123,22 @@ mod tests {
 
     #[test]
     fn the_help_reads_as_recorded() {
-        let helps = leaves().into_iter().map(|(path, mut command)| {
-            format!("==== {path}\n{}\n", command.render_long_help())
-        });
-        let text = format!("{}\n{}", Cli::command().render_long_help(), helps.collect::<String>());
+        let helps = leaves()
+            .into_iter()
+            .map(|(path, mut command)| format!("==== {path}\n{}\n", command.render_long_help()));
+        let text = format!(
+            "{}\n{}",
+            Cli::command().render_long_help(),
+            helps.collect::<String>()
+        );
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/src/help.txt");
         if std::env::var_os("CROSSDOCK_RECORD").is_some() {
             std::fs::write(file, &text).expect("whoever records may write here");
         }
         let recorded = std::fs::read_to_string(file).unwrap_or_default();
-        assert!(text == recorded, "the help changed; record it with CROSSDOCK_RECORD=1 cargo test -p crossdock");
+        assert!(
+            text == recorded,
+            "the help changed; record it with CROSSDOCK_RECORD=1 cargo test -p crossdock"
+        );
     }
 }

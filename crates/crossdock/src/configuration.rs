@@ -29,7 +29,11 @@ pub(crate) struct Configuration {
 pub(crate) struct Faults(pub(crate) Vec<ConfigFault>);
 
 fn list(faults: &[ConfigFault]) -> String {
-    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    faults
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 impl Configuration {
@@ -40,14 +44,22 @@ impl Configuration {
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
         let settings_file = match fs::read_to_string(path) {
             Ok(text) => {
-                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let name = path
+                    .file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned();
                 Some(SourceFile { path: name, text })
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound && file.is_none() => None,
             Err(error) => return Err(unreadable(path, error)),
         };
         let adapter_files = read_manifests(&folder)?;
-        Ok(Self { folder, settings_file, adapter_files })
+        Ok(Self {
+            folder,
+            settings_file,
+            adapter_files,
+        })
     }
 
     /// The settings of this machine, and what is worth a warning about them.
@@ -112,23 +124,32 @@ fn read_manifests(folder: &Path) -> anyhow::Result<Vec<SourceFile>> {
     };
     let mut files = Vec::new();
     for entry in entries {
-        let path = entry.with_context(|| format!("cannot list {}", adapters.display()))?.path();
-        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        let path = entry
+            .with_context(|| format!("cannot list {}", adapters.display()))?
+            .path();
+        let hidden = path
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with('.'));
         if hidden || path.extension().is_none_or(|extension| extension != "toml") {
             continue;
         }
         let text = fs::read_to_string(&path).map_err(|error| unreadable(&path, error))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        files.push(SourceFile { path: format!("{ADAPTERS_FOLDER}/{name}"), text });
+        files.push(SourceFile {
+            path: format!("{ADAPTERS_FOLDER}/{name}"),
+            text,
+        });
     }
     files.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(files)
 }
 
-fn unreadable(path: &Path, error: io::Error) -> anyhow::Error {
+/// Why a file cannot be read, in a sentence.
+pub(crate) fn unreadable(path: &Path, error: io::Error) -> anyhow::Error {
     match error.kind() {
         io::ErrorKind::NotFound => anyhow!("{} does not exist", path.display()),
         io::ErrorKind::InvalidData => anyhow!("{} is not UTF-8 text", path.display()),
+        io::ErrorKind::PermissionDenied => anyhow!("this user may not read {}", path.display()),
         _ => anyhow!("cannot read {}: {error}", path.display()),
     }
 }
@@ -153,7 +174,11 @@ mod tests {
         let file = folder.path().join("crossdock.toml");
         fs::write(&file, "").unwrap();
         let configuration = Configuration::read(Some(&file)).unwrap();
-        let paths: Vec<_> = configuration.adapter_files.iter().map(|file| file.path.as_str()).collect();
+        let paths: Vec<_> = configuration
+            .adapter_files
+            .iter()
+            .map(|file| file.path.as_str())
+            .collect();
         assert_eq!(paths, ["adapters/erp.toml", "adapters/shop.toml"]);
         assert!(configuration.summary().ends_with("crossdock.toml, 2 adapters"));
     }
@@ -164,16 +189,27 @@ mod tests {
         fs::write(folder.path().join("adapters/erp.toml"), "name = ").unwrap();
         let file = folder.path().join("crossdock.toml");
         fs::write(&file, "[http]\nlisten = \"nowhere\"\n").unwrap();
-        let faults = Configuration::read(Some(&file)).unwrap().check().unwrap_err().to_string();
+        let faults = Configuration::read(Some(&file))
+            .unwrap()
+            .check()
+            .unwrap_err()
+            .to_string();
         let here = folder.path().display();
         assert!(faults.contains(&format!("{here}/crossdock.toml:2:")), "{faults}");
-        assert!(faults.contains(&format!("{here}/adapters/erp.toml:1:")), "{faults}");
+        assert!(
+            faults.contains(&format!("{here}/adapters/erp.toml:1:")),
+            "{faults}"
+        );
     }
 
     #[test]
     fn whatever_listens_everywhere_is_reached_on_loopback() {
-        let reached = ["0.0.0.0:8080", "[::]:8080", "192.0.2.7:80"].map(|listen| reachable(listen.parse().unwrap()));
-        assert_eq!(reached.map(|address| address.to_string()), ["127.0.0.1:8080", "[::1]:8080", "192.0.2.7:80"]);
+        let reached =
+            ["0.0.0.0:8080", "[::]:8080", "192.0.2.7:80"].map(|listen| reachable(listen.parse().unwrap()));
+        assert_eq!(
+            reached.map(|address| address.to_string()),
+            ["127.0.0.1:8080", "[::1]:8080", "192.0.2.7:80"]
+        );
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub(crate) fn relative(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
     match passed.num_seconds() {
         0 => "now".to_owned(),
         1.. => format!("{} ago", span(passed)),
-        _ => format!("in {}", span(passed)),
+        _ => format!("in {}", span(passed - TimeDelta::milliseconds(999))),
     }
 }
 
@@ -140,11 +140,21 @@ mod tests {
     #[test]
     fn times_are_relative_in_both_directions() {
         let now = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
-        let cases = [(0, "now"), (8, "8 s ago"), (119, "119 s ago"), (600, "10 min ago"), (7_200, "2 h ago")];
+        let cases = [
+            (0, "now"),
+            (8, "8 s ago"),
+            (119, "119 s ago"),
+            (600, "10 min ago"),
+            (7_200, "2 h ago"),
+        ];
         for (seconds, expected) in cases {
             assert_eq!(relative(now - TimeDelta::seconds(seconds), now), expected);
         }
         assert_eq!(relative(now + TimeDelta::days(3), now), "in 3 d");
+        assert_eq!(
+            relative(now + TimeDelta::days(3), now + TimeDelta::milliseconds(20)),
+            "in 3 d"
+        );
         assert_eq!(span(TimeDelta::milliseconds(120)), "120 ms");
     }
 

@@ -46,7 +46,10 @@ async fn main() -> ExitCode {
     // The first provider that is installed stays; there is none before this line.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let output = Output::detect(cli.common.json);
-    let context = Context { common: cli.common, output };
+    let context = Context {
+        common: cli.common,
+        output,
+    };
     match run(cli.command, &context).await {
         Ok(code) => code,
         Err(error) if reader_left(&error) => ExitCode::SUCCESS,
@@ -111,7 +114,9 @@ mod tests {
     #[test]
     fn a_reader_that_leaves_is_no_failure() {
         let pipe: io::Result<()> = Err(io::ErrorKind::BrokenPipe.into());
-        assert!(reader_left(&pipe.context("cannot print").expect_err("it is an error")));
+        assert!(reader_left(
+            &pipe.context("cannot print").expect_err("it is an error")
+        ));
         assert!(!reader_left(&anyhow!("another failure")));
     }
 }

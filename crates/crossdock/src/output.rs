@@ -10,6 +10,8 @@ use crate::human::printable;
 
 /// Columns that tables are laid out for where no terminal says how wide it is.
 const DEFAULT_WIDTH: u16 = 100;
+/// A terminal that says it is narrower breaks the lines itself.
+const NARROWEST: u16 = 72;
 
 /// Standard output of one command.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +57,7 @@ impl Tone {
         match state {
             "live" | "confirmed" | "done" | "ok" => (Self::Good, "●"),
             "waiting" | "retrying" | "retry" => (Self::Warning, "▲"),
-            "parked" | "dead" | "rejected" | "delivery_limit" | "failed" => (Self::Bad, "■"),
+            "parked" | "dead" | "rejected" | "delivery_limit" | "undelivered" | "failed" => (Self::Bad, "■"),
             "idle" | "pending" => (Self::Quiet, "○"),
             "discarded" | "expired" => (Self::Quiet, "–"),
             _ => (Self::Quiet, "?"),
@@ -68,13 +70,19 @@ impl Output {
     /// (<https://no-color.org>) is not set.
     pub(crate) fn detect(json: bool) -> Self {
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self { json, colour: io::stdout().is_terminal() && !refused }
+        Self {
+            json,
+            colour: io::stdout().is_terminal() && !refused,
+        }
     }
 
     /// Output without colours, for tests of what is printed.
     #[cfg(test)]
     pub(crate) fn plain() -> Self {
-        Self { json: false, colour: false }
+        Self {
+            json: false,
+            colour: false,
+        }
     }
 
     /// Whether programs read it.
@@ -103,10 +111,16 @@ impl Output {
     /// An empty table with these column names; a name that begins with `>` is of a column of numbers.
     pub(crate) fn table(self, header: &[&str]) -> Table {
         let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+        table
+            .load_style(presets::NOTHING)
+            .set_content_arrangement(ContentArrangement::Dynamic);
         table.set_header(header.iter().map(|name| {
             let cell = Cell::new(name.trim_start_matches('>'));
-            if self.colour { cell.add_attribute(Attribute::Dim) } else { cell }
+            if self.colour {
+                cell.add_attribute(Attribute::Dim)
+            } else {
+                cell
+            }
         }));
         let last = header.len().saturating_sub(1);
         for (index, name) in header.iter().enumerate() {
@@ -117,10 +131,15 @@ impl Output {
                 }
             }
         }
+        let width = table
+            .width()
+            .filter(|width| *width >= NARROWEST)
+            .unwrap_or(DEFAULT_WIDTH);
+        table.set_width(width);
         if self.colour {
             table.enforce_styling();
         } else {
-            table.force_no_tty().set_width(DEFAULT_WIDTH);
+            table.force_no_tty();
         }
         table
     }
@@ -153,12 +172,20 @@ impl Output {
 
     /// Text in a tone's colour.
     pub(crate) fn paint(self, tone: Tone, text: &str) -> String {
-        if self.colour { format!("{}{text}\u{1b}[0m", tone.escape()) } else { text.to_owned() }
+        if self.colour {
+            format!("{}{text}\u{1b}[0m", tone.escape())
+        } else {
+            text.to_owned()
+        }
     }
 
     /// Text that stands out.
     pub(crate) fn strong(self, text: &str) -> String {
-        if self.colour { format!("\u{1b}[1m{text}\u{1b}[0m") } else { text.to_owned() }
+        if self.colour {
+            format!("\u{1b}[1m{text}\u{1b}[0m")
+        } else {
+            text.to_owned()
+        }
     }
 }
 
@@ -171,18 +198,34 @@ mod tests {
         let output = Output::plain();
         let mut table = output.table(&["ADAPTER", "STATE", ">WAITING"]);
         table.add_row(vec![Cell::new("erp"), output.state_cell("live"), Cell::new("12")]);
-        table.add_row(vec![Cell::new("warehouse"), output.state_cell("waiting"), Cell::new("1,204")]);
-        let lines: Vec<_> = table.lines().map(|line| line.trim_end().to_owned()).collect();
-        assert_eq!(lines, [
-            "ADAPTER    STATE      WAITING",
-            "erp        ● live          12",
-            "warehouse  ▲ waiting    1,204",
+        table.add_row(vec![
+            Cell::new("warehouse"),
+            output.state_cell("waiting"),
+            Cell::new("1,204"),
         ]);
+        let lines: Vec<_> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+        assert_eq!(
+            lines,
+            [
+                "ADAPTER    STATE      WAITING",
+                "erp        ● live          12",
+                "warehouse  ▲ waiting    1,204",
+            ]
+        );
     }
 
     #[test]
     fn every_state_has_a_shape() {
-        for state in ["live", "waiting", "idle", "confirmed", "retrying", "parked", "discarded", "pending"] {
+        for state in [
+            "live",
+            "waiting",
+            "idle",
+            "confirmed",
+            "retrying",
+            "parked",
+            "discarded",
+            "pending",
+        ] {
             assert_ne!(Tone::of(state).1, "?", "{state}");
         }
         assert_eq!(Output::plain().state("odd\u{7}"), "? odd\u{fffd}");

@@ -26,7 +26,10 @@ pub(crate) struct Batch<Origin> {
 
 impl<Origin> Batch<Origin> {
     pub(crate) fn new() -> Self {
-        Self { json: BytesMut::new(), origins: Vec::new() }
+        Self {
+            json: BytesMut::new(),
+            origins: Vec::new(),
+        }
     }
 
     /// Whether an event of this length still has room. An empty batch has room for any.
@@ -37,7 +40,8 @@ impl<Origin> Batch<Origin> {
 
     /// Adds a structured event.
     pub(crate) fn push(&mut self, event: &[u8], origin: Origin) {
-        self.json.put_u8(if self.origins.is_empty() { b'[' } else { b',' });
+        self.json
+            .put_u8(if self.origins.is_empty() { b'[' } else { b',' });
         self.json.put_slice(event);
         self.origins.push(origin);
     }
@@ -48,7 +52,8 @@ impl<Origin> Batch<Origin> {
 
     /// The JSON array of all events and where each came from; the batch is empty afterwards.
     pub(crate) fn take(&mut self) -> (Bytes, Vec<Origin>) {
-        self.json.put_slice(if self.origins.is_empty() { b"[]" } else { b"]" });
+        self.json
+            .put_slice(if self.origins.is_empty() { b"[]" } else { b"]" });
         (self.json.split().freeze(), std::mem::take(&mut self.origins))
     }
 }
@@ -62,7 +67,10 @@ pub(crate) struct Sender {
 
 impl Sender {
     pub(crate) fn new(client: Client) -> Self {
-        Self { client, answered_before: false }
+        Self {
+            client,
+            answered_before: false,
+        }
     }
 
     /// Sends a batch until the hub has confirmed or refused it. `on_wait` hears why and how long before each
@@ -95,8 +103,11 @@ impl Sender {
     fn pause(&self, error: &ClientError) -> Option<Duration> {
         match error {
             ClientError::Refused(problem) => {
-                let later = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS].contains(&problem.status);
-                let asked = problem.retry_after_s.map_or(RETRY_AFTER_DEFAULT, Duration::from_secs);
+                let later = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS]
+                    .contains(&problem.status);
+                let asked = problem
+                    .retry_after_s
+                    .map_or(RETRY_AFTER_DEFAULT, Duration::from_secs);
                 later.then(|| asked.clamp(Duration::from_secs(1), RETRY_AFTER_MAX))
             }
             ClientError::Unreachable { .. } | ClientError::Broken { .. } => {
@@ -134,7 +145,10 @@ mod tests {
     #[test]
     fn a_batch_stays_within_what_the_hub_takes() {
         let mut batch = Batch::new();
-        assert!(batch.has_room(BATCH_MAX_BYTES * 2), "an event alone may always go");
+        assert!(
+            batch.has_room(BATCH_MAX_BYTES * 2),
+            "an event alone may always go"
+        );
         while batch.has_room(10) {
             batch.push(b"0123456789", ());
         }

@@ -18,8 +18,16 @@ pub(crate) fn attribute<'a>(view: &'a EventView, name: &str) -> &'a str {
 
 /// The event in one line: time, type, subject, producer and the adapters it went to.
 pub(crate) fn line(output: Output, view: &EventView) -> String {
-    let adapters: Vec<_> = view.deliveries.iter().map(|delivery| printable(&delivery.adapter)).collect();
-    let targets = if adapters.is_empty() { "nobody".to_owned() } else { adapters.join(", ") };
+    let adapters: Vec<_> = view
+        .deliveries
+        .iter()
+        .map(|delivery| printable(&delivery.adapter))
+        .collect();
+    let targets = if adapters.is_empty() {
+        "nobody".to_owned()
+    } else {
+        adapters.join(", ")
+    };
     let subject = match attribute(view, "subject") {
         "" => attribute(view, "id"),
         subject => subject,
@@ -43,22 +51,44 @@ pub(crate) fn print_deliveries(
     if view.deliveries.is_empty() {
         return output.line(format!("{indent}no adapter subscribes to it"));
     }
-    let width = view.deliveries.iter().map(|delivery| delivery.adapter.chars().count()).max().unwrap_or(0);
+    let width = view
+        .deliveries
+        .iter()
+        .map(|delivery| delivery.adapter.chars().count())
+        .max()
+        .unwrap_or(0);
     for delivery in &view.deliveries {
         let adapter = printable(&delivery.adapter);
         let state = output.state(&delivery.state);
         output.line(format!("{indent}{adapter:<width$}  {state} {}", outcome(delivery, now)).trim_end())?;
-        let tells_more = delivery.tries.len() > 1 || delivery.tries.iter().any(|attempt| attempt.outcome != "done");
-        for attempt in delivery.tries.iter().filter(|_| tells_more) {
+        let attempts = worth_telling(&delivery.tries);
+        let tells_more = attempts.len() > 1 || attempts.iter().any(|attempt| attempt.outcome != "done");
+        for attempt in attempts.into_iter().filter(|_| tells_more) {
             output.line(format!("{indent}{:width$}    {}", "", attempt_line(attempt)))?;
         }
     }
     Ok(())
 }
 
+/// The attempts without the broker's word on those that the adapter itself has spoken of.
+fn worth_telling(tries: &[AttemptView]) -> Vec<&AttemptView> {
+    let explained = |number| {
+        tries
+            .iter()
+            .any(|other| other.number == number && other.outcome != "rejected")
+    };
+    tries
+        .iter()
+        .filter(|attempt| attempt.outcome != "rejected" || !explained(attempt.number))
+        .collect()
+}
+
 fn outcome(delivery: &DeliveryView, now: DateTime<Utc>) -> String {
     let mut text = match delivery.settled {
-        Some(settled) => format!("after {}", span((settled - delivery.published).max(TimeDelta::zero()))),
+        Some(settled) => format!(
+            "after {}",
+            span((settled - delivery.published).max(TimeDelta::zero()))
+        ),
         None => format!("since {}", span(now - delivery.published)),
     };
     if delivery.attempts > 1 {
@@ -71,8 +101,12 @@ fn outcome(delivery: &DeliveryView, now: DateTime<Utc>) -> String {
 }
 
 fn attempt_line(attempt: &AttemptView) -> String {
-    let mut text =
-        format!("{}. {} {}", attempt.number, clock_time(attempt.at), attempt.outcome.replace('_', " "));
+    let mut text = format!(
+        "{}. {} {}",
+        attempt.number,
+        clock_time(attempt.at),
+        attempt.outcome.replace('_', " ")
+    );
     if let Some(milliseconds) = attempt.duration_ms {
         text += &format!(" in {} ms", count(milliseconds));
     }
@@ -85,7 +119,11 @@ fn attempt_line(attempt: &AttemptView) -> String {
 /// An event in full: every attribute, the data, the deliveries.
 pub(crate) fn print_in_full(output: Output, view: &EventView, now: DateTime<Utc>) -> io::Result<()> {
     output.line(output.strong(&printable(attribute(view, "type"))))?;
-    let received = format!("{} ({})", view.received.to_rfc3339(), relative(view.received, now));
+    let received = format!(
+        "{} ({})",
+        view.received.to_rfc3339(),
+        relative(view.received, now)
+    );
     let mut rows = vec![
         ("received".to_owned(), received),
         ("producer".to_owned(), printable(&view.producer)),
@@ -97,7 +135,11 @@ pub(crate) fn print_in_full(output: Output, view: &EventView, now: DateTime<Utc>
             .filter(|(name, _)| !matches!(name.as_str(), "data" | "data_base64" | "type" | "specversion"))
             .map(|(name, value)| (printable(name), printable(&scalar(value)))),
     );
-    let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    let width = rows
+        .iter()
+        .map(|(name, _)| name.chars().count())
+        .max()
+        .unwrap_or(0);
     for (name, value) in rows {
         output.line(format!("  {name:<width$}  {value}"))?;
     }
@@ -150,8 +192,33 @@ mod tests {
     fn an_outcome_says_how_long_it_took_and_why() {
         let view = view();
         let now = view.received + TimeDelta::seconds(5);
-        assert_eq!(outcome(&view.deliveries[0], now), "after 2 s, 2 attempts: no stock");
+        assert_eq!(
+            outcome(&view.deliveries[0], now),
+            "after 2 s, 2 attempts: no stock"
+        );
         assert_eq!(outcome(&view.deliveries[1], now), "since 5 s");
+    }
+
+    #[test]
+    fn a_reject_is_told_only_where_the_adapter_says_nothing() {
+        let attempt = |number, outcome: &str| AttemptView {
+            number,
+            outcome: outcome.into(),
+            detail: None,
+            at: view().received,
+            duration_ms: None,
+        };
+        let tries = [
+            attempt(1, "rejected"),
+            attempt(1, "retry"),
+            attempt(2, "rejected"),
+            attempt(3, "done"),
+        ];
+        let told: Vec<_> = worth_telling(&tries)
+            .into_iter()
+            .map(|told| told.outcome.as_str())
+            .collect();
+        assert_eq!(told, ["retry", "rejected", "done"]);
     }
 
     #[test]
@@ -163,6 +230,9 @@ mod tests {
             at: view().received,
             duration_ms: Some(1_200),
         };
-        assert_eq!(attempt_line(&attempt), "2. 08:00:00.250Z delivery limit in 1,200 ms: crashed\u{fffd}");
+        assert_eq!(
+            attempt_line(&attempt),
+            "2. 08:00:00.250Z delivery limit in 1,200 ms: crashed\u{fffd}"
+        );
     }
 }

@@ -4,7 +4,11 @@
 mod problem;
 mod sse;
 
-use std::{env, fs, io, path::Path, time::Duration};
+use std::{
+    env, fs, io,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, anyhow, bail};
 use bytes::Bytes;
@@ -19,6 +23,10 @@ use crate::configuration::{Configuration, reachable};
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// How long the hub may take for an answer: longer than it waits for RabbitMQ's confirms.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
+/// How often an event that is not in the record yet is asked for.
+const RECORD_INTERVAL: Duration = Duration::from_millis(100);
+/// How long an event that was just accepted usually needs at most until it is in the record.
+pub(crate) const RECORD_PATIENCE: Duration = Duration::from_secs(3);
 /// A stream that is silent for longer than this is dead: the hub sends a comment every few seconds.
 const STREAM_SILENCE_DEADLINE: Duration = Duration::from_secs(45);
 
@@ -103,7 +111,10 @@ impl Client {
             (None, None) => bail!("{URL_VARIABLE} is not set"),
         };
         let key = match (named_key, &settings) {
-            (Some(text), _) => Key { text, origin: KEY_VARIABLE.to_owned() },
+            (Some(text), _) => Key {
+                text,
+                origin: KEY_VARIABLE.to_owned(),
+            },
             (None, Some(settings)) => read_key(&settings.data_dir.join(crate::ADMIN_KEY_FILE))?,
             (None, None) => bail!("{KEY_VARIABLE} is not set"),
         };
@@ -118,7 +129,11 @@ impl Client {
         if is_loopback(&url) {
             builder = builder.no_proxy();
         }
-        Ok(Self { http: builder.build().context("cannot set up TLS")?, url, key })
+        Ok(Self {
+            http: builder.build().context("cannot set up TLS")?,
+            url,
+            key,
+        })
     }
 
     /// `GET` of the route made of `segments`.
@@ -127,8 +142,32 @@ impl Client {
         segments: &[&str],
         query: &[(&str, String)],
     ) -> Result<T, ClientError> {
-        let request = self.request(Method::GET, segments).query(query).timeout(ANSWER_DEADLINE);
+        let request = self
+            .request(Method::GET, segments)
+            .query(query)
+            .timeout(ANSWER_DEADLINE);
         self.answer(self.send(request).await?).await
+    }
+
+    /// As [`Client::get`], for an event or a journey that may have been sent a moment ago: it is accepted before
+    /// it is in the record, so what is not there is asked for again until `patience` is over.
+    pub(crate) async fn get_recorded<T: DeserializeOwned>(
+        &self,
+        segments: &[&str],
+        query: &[(&str, String)],
+        patience: Duration,
+    ) -> Result<T, ClientError> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match self.get(segments, query).await {
+                Err(ClientError::Refused(problem))
+                    if problem.status == StatusCode::NOT_FOUND && Instant::now() < deadline =>
+                {
+                    tokio::time::sleep(RECORD_INTERVAL).await;
+                }
+                answer => return answer,
+            }
+        }
     }
 
     /// `POST` of a JSON body.
@@ -137,7 +176,10 @@ impl Client {
         segments: &[&str],
         body: &impl Serialize,
     ) -> Result<T, ClientError> {
-        let request = self.request(Method::POST, segments).json(body).timeout(ANSWER_DEADLINE);
+        let request = self
+            .request(Method::POST, segments)
+            .json(body)
+            .timeout(ANSWER_DEADLINE);
         self.answer(self.send(request).await?).await
     }
 
@@ -183,7 +225,10 @@ impl Client {
     pub(crate) async fn chunk(&self, stream: &mut Response) -> Result<Option<Bytes>, ClientError> {
         match tokio::time::timeout(STREAM_SILENCE_DEADLINE, stream.chunk()).await {
             Ok(chunk) => chunk.map_err(|error| self.broken(&error)),
-            Err(_) => Err(ClientError::Broken { url: self.url.clone(), reason: "it fell silent".to_owned() }),
+            Err(_) => Err(ClientError::Broken {
+                url: self.url.clone(),
+                reason: "it fell silent".to_owned(),
+            }),
         }
     }
 
@@ -198,7 +243,10 @@ impl Client {
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response, ClientError> {
         let response = request.send().await.map_err(|error| {
             if error.is_connect() {
-                ClientError::Unreachable { url: self.url.clone(), reason: innermost(&error) }
+                ClientError::Unreachable {
+                    url: self.url.clone(),
+                    reason: innermost(&error),
+                }
             } else {
                 self.broken(&error)
             }
@@ -210,21 +258,27 @@ impl Client {
                 origin: self.key.origin.clone(),
                 problem: Box::new(Problem::read(response).await),
             }),
-            status if status.is_redirection() => {
-                Err(ClientError::Unexpected { url: self.url.clone(), reason: format!("{status}") })
-            }
+            status if status.is_redirection() => Err(ClientError::Unexpected {
+                url: self.url.clone(),
+                reason: format!("{status}"),
+            }),
             _ => Err(ClientError::Refused(Box::new(Problem::read(response).await))),
         }
     }
 
     async fn answer<T: DeserializeOwned>(&self, response: Response) -> Result<T, ClientError> {
         let body = response.bytes().await.map_err(|error| self.broken(&error))?;
-        serde_json::from_slice(&body)
-            .map_err(|error| ClientError::Unexpected { url: self.url.clone(), reason: error.to_string() })
+        serde_json::from_slice(&body).map_err(|error| ClientError::Unexpected {
+            url: self.url.clone(),
+            reason: error.to_string(),
+        })
     }
 
     fn broken(&self, error: &reqwest::Error) -> ClientError {
-        ClientError::Broken { url: self.url.clone(), reason: innermost(error) }
+        ClientError::Broken {
+            url: self.url.clone(),
+            reason: innermost(error),
+        }
     }
 }
 
@@ -241,11 +295,16 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 fn variable(name: &str) -> Option<String> {
-    env::var(name).ok().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    env::var(name)
+        .ok()
+        .map(|value| value.trim().to_owned())
+        .filter(|value| !value.is_empty())
 }
 
 fn parse_url(text: &str) -> anyhow::Result<Url> {
-    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let url = Url::parse(text)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     url.ok_or_else(|| anyhow!("{URL_VARIABLE} is not an address such as http://127.0.0.1:8080"))
 }
 
@@ -256,7 +315,10 @@ fn local_url(listen: std::net::SocketAddr) -> anyhow::Result<Url> {
 
 fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    host == "localhost"
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 fn read_key(path: &Path) -> anyhow::Result<Key> {
@@ -264,7 +326,10 @@ fn read_key(path: &Path) -> anyhow::Result<Key> {
     let hint = format!("set {KEY_VARIABLE}, or run this where the hub runs");
     match fs::read_to_string(path) {
         Ok(text) if text.trim().is_empty() => Err(anyhow!("{origin} is empty; {hint}")),
-        Ok(text) => Ok(Key { text: text.trim().to_owned(), origin }),
+        Ok(text) => Ok(Key {
+            text: text.trim().to_owned(),
+            origin,
+        }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(anyhow!(
             "no API key: {origin} does not exist. The hub writes it at its first start (crossdock up); \
              otherwise {hint}"
@@ -279,7 +344,14 @@ mod tests {
     use super::*;
 
     fn client(url: &str) -> Client {
-        Client::new(parse_url(url).unwrap(), Key { text: "cdk_a_b".into(), origin: "a test".into() }).unwrap()
+        Client::new(
+            parse_url(url).unwrap(),
+            Key {
+                text: "cdk_a_b".into(),
+                origin: "a test".into(),
+            },
+        )
+        .unwrap()
     }
 
     #[test]
@@ -288,7 +360,10 @@ mod tests {
             ("http://hub:1", "http://hub:1/v1/events/a%2Fb%20c"),
             ("https://hub/shop/", "https://hub/shop/v1/events/a%2Fb%20c"),
         ] {
-            let request = client(base).request(Method::GET, &["v1", "events", "a/b c"]).build().unwrap();
+            let request = client(base)
+                .request(Method::GET, &["v1", "events", "a/b c"])
+                .build()
+                .unwrap();
             assert_eq!(request.url().as_str(), expected);
         }
     }
@@ -309,7 +384,10 @@ mod tests {
 
     #[tokio::test]
     async fn says_plainly_that_no_hub_is_there() {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let free = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
         let error = client(&format!("http://{free}"))
             .get::<serde_json::Value>(&["v1", "status"], &[])
             .await

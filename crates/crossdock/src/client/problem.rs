@@ -49,7 +49,11 @@ impl Problem {
             .and_then(|value| value.to_str().ok())
             .and_then(|value| value.parse().ok());
         let body = response.bytes().await.unwrap_or_default();
-        Self { status, details: serde_json::from_slice(&body).unwrap_or_default(), retry_after_s }
+        Self {
+            status,
+            details: serde_json::from_slice(&body).unwrap_or_default(),
+            retry_after_s,
+        }
     }
 
     /// The faults of events: pointers begin with the member's index where a batch was sent.
@@ -71,12 +75,11 @@ impl Problem {
     /// The refusal in one sentence, without its faults.
     pub(crate) fn sentence(&self) -> String {
         let Details { title, detail, .. } = &self.details;
-        let sentence = match (title.is_empty(), detail.is_empty()) {
-            (false, false) => format!("{title}: {detail}"),
+        match (title.is_empty(), detail.is_empty()) {
+            (_, false) => printable(detail),
+            (false, true) => printable(title),
             (true, true) => format!("the hub answered {}", self.status),
-            _ => format!("{title}{detail}"),
-        };
-        printable(&sentence)
+        }
     }
 }
 
@@ -101,20 +104,24 @@ mod tests {
 
     fn problem(status: u16, body: &str) -> Problem {
         let details = serde_json::from_str(body).unwrap_or_default();
-        Problem { status: StatusCode::from_u16(status).unwrap(), details, retry_after_s: None }
+        Problem {
+            status: StatusCode::from_u16(status).unwrap(),
+            details,
+            retry_after_s: None,
+        }
     }
 
     #[test]
     fn every_fault_is_told_with_its_place() {
         let refusal = problem(
             400,
-            r#"{"type":"/problems/invalid-event","title":"The event is not valid","detail":"2 faults","status":400,
+            r#"{"type":"/problems/invalid-event","title":"The event is not valid","detail":"2 faults found","status":400,
                 "faults":[{"pointer":"/3/data/total","message":"is missing"},
                           {"file":"adapters/erp.toml","line":3,"column":1,"message":"unknown key"}]}"#,
         );
         assert_eq!(
             refusal.to_string(),
-            "The event is not valid: 2 faults\n  /3/data/total: is missing\n  adapters/erp.toml:3:1: unknown key"
+            "2 faults found\n  /3/data/total: is missing\n  adapters/erp.toml:3:1: unknown key"
         );
         assert_eq!(refusal.event_faults().count(), 1);
         assert_eq!(refusal.configuration_faults().count(), 1);
@@ -122,6 +129,9 @@ mod tests {
 
     #[test]
     fn an_answer_that_is_no_problem_document_is_named_by_its_status() {
-        assert_eq!(problem(502, "<html>").to_string(), "the hub answered 502 Bad Gateway");
+        assert_eq!(
+            problem(502, "<html>").to_string(),
+            "the hub answered 502 Bad Gateway"
+        );
     }
 }

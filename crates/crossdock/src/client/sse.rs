@@ -78,7 +78,11 @@ impl Parser {
     fn end_message(&mut self) -> Option<Message> {
         let event = std::mem::take(&mut self.event);
         let data = std::mem::take(&mut self.data);
-        std::mem::take(&mut self.has_data).then(|| Message { id: self.last_id.clone(), event, data })
+        std::mem::take(&mut self.has_data).then(|| Message {
+            id: self.last_id.clone(),
+            event,
+            data,
+        })
     }
 }
 
@@ -96,13 +100,20 @@ mod tests {
     }
 
     fn message(id: &str, event: &str, data: &str) -> Message {
-        Message { id: Some(id.into()), event: event.into(), data: data.into() }
+        Message {
+            id: Some(id.into()),
+            event: event.into(),
+            data: data.into(),
+        }
     }
 
     #[test]
     fn the_same_messages_however_the_bytes_are_cut() {
-        let expected =
-            vec![message("7", "order.placed.v1", "{\"a\":\n1}"), message("8", "", "x"), message("8", "", "")];
+        let expected = vec![
+            message("7", "order.placed.v1", "{\"a\":\n1}"),
+            message("8", "", "x"),
+            message("8", "", ""),
+        ];
         assert_eq!(messages([STREAM.as_bytes()].into_iter()), expected);
         assert_eq!(messages(STREAM.as_bytes().chunks(1)), expected);
         assert_eq!(messages(STREAM.as_bytes().chunks(7)), expected);

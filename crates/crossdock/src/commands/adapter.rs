@@ -82,7 +82,8 @@ impl AdapterCommand {
                 }
             }
             Self::Rotate(Rotate { name, finish: false }) => {
-                let issued: IssuedCredentials = client.post_empty(&["v1", "adapters", &name, "rotate"]).await?;
+                let issued: IssuedCredentials =
+                    client.post_empty(&["v1", "adapters", &name, "rotate"]).await?;
                 if output.is_json() {
                     output.json(&issued)?;
                 } else {
@@ -90,7 +91,9 @@ impl AdapterCommand {
                 }
             }
             Self::Rotate(Rotate { name, finish: true }) => {
-                let finished: RotationFinished = client.post_empty(&["v1", "adapters", &name, "rotate", "finish"]).await?;
+                let finished: RotationFinished = client
+                    .post_empty(&["v1", "adapters", &name, "rotate", "finish"])
+                    .await?;
                 if output.is_json() {
                     output.json(&finished)?;
                 } else {
@@ -104,11 +107,23 @@ impl AdapterCommand {
 
 /// The adapters, a line each, within 100 columns.
 pub(crate) fn table(output: Output, adapters: &[AdapterView], now: DateTime<Utc>) -> Table {
-    let mut table =
-        output.table(&["ADAPTER", "STATE", ">WAITING", ">IN HAND", ">MATCHED", ">CONFIRMED", ">TAKEN", ">PARKED", "LAST WORD"]);
+    let mut table = output.table(&[
+        "ADAPTER",
+        "STATE",
+        ">WAITING",
+        ">IN HAND",
+        ">MATCHED",
+        ">CONFIRMED",
+        ">TAKEN",
+        ">PARKED",
+        "LAST WORD",
+    ]);
     for adapter in adapters {
         let queue = |of: fn(&crossdock_engine::QueueView) -> u64| {
-            adapter.queue.as_ref().map_or_else(|| "?".to_owned(), |queue| count(of(queue)))
+            adapter
+                .queue
+                .as_ref()
+                .map_or_else(|| "?".to_owned(), |queue| count(of(queue)))
         };
         let ledger = &adapter.ledger;
         table.add_row(vec![
@@ -127,11 +142,21 @@ pub(crate) fn table(output: Output, adapters: &[AdapterView], now: DateTime<Utc>
 }
 
 fn print_one(output: Output, adapter: &AdapterView, now: DateTime<Utc>) -> std::io::Result<()> {
-    output.line(format!("{}  {}", output.strong(&printable(&adapter.name)), output.state(&adapter.state)))?;
+    output.line(format!(
+        "{}  {}",
+        output.strong(&printable(&adapter.name)),
+        output.state(&adapter.state)
+    ))?;
     if let Some(description) = &adapter.description {
         output.line(format!("  {}", printable(description)))?;
     }
-    let or_nothing = |names: &[String]| if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+    let or_nothing = |names: &[String]| {
+        if names.is_empty() {
+            "nothing".to_owned()
+        } else {
+            names.join(", ")
+        }
+    };
     let ledger = &adapter.ledger;
     let mut rows = vec![
         ("source", adapter.source.clone()),
@@ -162,9 +187,16 @@ fn print_one(output: Output, adapter: &AdapterView, now: DateTime<Utc>) -> std::
         ("in flight", ledger.in_flight),
         ("unaccounted", ledger.unaccounted),
     ];
-    let sums: Vec<_> =
-        sums.iter().filter(|(_, sum)| *sum > 0).map(|(name, sum)| format!("{} {name}", count(*sum))).collect();
-    let split = if sums.is_empty() { String::new() } else { format!(": {}", sums.join(", ")) };
+    let sums: Vec<_> = sums
+        .iter()
+        .filter(|(_, sum)| *sum > 0)
+        .map(|(name, sum)| format!("{} {name}", count(*sum)))
+        .collect();
+    let split = if sums.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", sums.join(", "))
+    };
     rows.push(("matched", format!("{}{split}", count(ledger.matched))));
     rows.push(("oldest open", relative_or_dash(adapter.oldest_pending, now)));
     rows.push(("last word", relative_or_dash(adapter.last_settled, now)));
@@ -183,7 +215,10 @@ fn print_issued(output: Output, name: &str, issued: &IssuedCredentials) -> std::
     output.line(format!("CROSSDOCK_AMQP_URL={}", issued.amqp_url))?;
     output.line(format!("CROSSDOCK_API_KEY={}", issued.api_key))?;
     output.line("")?;
-    output.line(format!("Shown this once; the hub's machine has the same in {}.", issued.env_file))?;
+    output.line(format!(
+        "Shown this once; the hub's machine has the same in {}.",
+        issued.env_file
+    ))?;
     output.line(format!(
         "Restart the adapter with them, then end the old ones: crossdock adapter rotate {name} --finish"
     ))
@@ -192,7 +227,12 @@ fn print_issued(output: Output, name: &str, issued: &IssuedCredentials) -> std::
 fn print_finished(output: Output, name: &str, finished: &RotationFinished) -> std::io::Result<()> {
     let good = output.paint(Tone::Good, "●");
     if finished.deleted_users.is_empty() {
-        return output.line(format!("{good} {name}: nothing to end, only the latest credentials are in force"));
+        return output.line(format!(
+            "{good} {name}: nothing to end, only the latest credentials are in force"
+        ));
     }
-    output.line(format!("{good} {name}: ended {}", printable(&finished.deleted_users.join(", "))))
+    output.line(format!(
+        "{good} {name}: ended {}",
+        printable(&finished.deleted_users.join(", "))
+    ))
 }

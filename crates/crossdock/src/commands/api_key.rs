@@ -49,7 +49,9 @@ pub(crate) struct List {}
 
 /// Revoke a key for good
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  crossdock api-key add old-till --scope events:write && crossdock api-key remove old-till")]
+#[command(
+    after_help = "Examples:\n  crossdock api-key add old-till --scope events:write && crossdock api-key remove old-till"
+)]
 pub(crate) struct Remove {
     /// The key's id, or its name where one key alone has it
     #[arg(value_name = "ID|NAME")]
@@ -108,7 +110,11 @@ impl ApiKeyCommand {
                     output.json(&json!({ "revoked": key.id }))?;
                 } else {
                     let good = output.paint(Tone::Good, "●");
-                    output.line(format!("{good} {} ({}) opens nothing any more", printable(&key.name), key.id))?;
+                    output.line(format!(
+                        "{good} {} ({}) opens nothing any more",
+                        printable(&key.name),
+                        key.id
+                    ))?;
                 }
             }
         }
@@ -118,8 +124,15 @@ impl ApiKeyCommand {
 
 impl Add {
     fn request(self, now: DateTime<Utc>) -> Request {
-        let expires = self.expires.map(|moment| moment.after(now).to_rfc3339_opts(SecondsFormat::Micros, true));
-        Request { name: self.name, scopes: self.scopes, adapter: self.adapter, expires }
+        let expires = self
+            .expires
+            .map(|moment| moment.after(now).to_rfc3339_opts(SecondsFormat::Micros, true));
+        Request {
+            name: self.name,
+            scopes: self.scopes,
+            adapter: self.adapter,
+            expires,
+        }
     }
 }
 
@@ -133,14 +146,22 @@ fn choose(keys: Vec<ApiKeyView>, wanted: &str) -> anyhow::Result<ApiKeyView> {
     if let Some(key) = keys.iter().find(|key| key.id == wanted) {
         return Ok(key.clone());
     }
-    let mut named: Vec<_> = keys.into_iter().filter(|key| key.name == wanted && key.revoked.is_none()).collect();
+    let mut named: Vec<_> = keys
+        .into_iter()
+        .filter(|key| key.name == wanted && key.revoked.is_none())
+        .collect();
     match (named.pop(), named.is_empty()) {
-        (None, _) => bail!("no API key in force has the id or name {wanted:?}; crossdock api-key list shows all"),
+        (None, _) => {
+            bail!("no API key in force has the id or name {wanted:?}; crossdock api-key list shows all")
+        }
         (Some(key), true) => Ok(key),
         (Some(key), false) => {
             let mut ids: Vec<_> = named.into_iter().map(|other| other.id).collect();
             ids.push(key.id);
-            bail!("several keys have the name {wanted:?}; name one by its id: {}", ids.join(", "))
+            bail!(
+                "several keys have the name {wanted:?}; name one by its id: {}",
+                ids.join(", ")
+            )
         }
     }
 }
@@ -150,14 +171,21 @@ fn print_made(output: Output, made: &Made, now: DateTime<Utc>) -> std::io::Resul
     output.line("")?;
     let scopes = match (&made.view.adapter, made.view.scopes.is_empty()) {
         (Some(adapter), true) => format!("belongs to the adapter {adapter}"),
-        (Some(adapter), false) => format!("belongs to the adapter {adapter} and opens {}", made.view.scopes.join(", ")),
+        (Some(adapter), false) => format!(
+            "belongs to the adapter {adapter} and opens {}",
+            made.view.scopes.join(", ")
+        ),
         (None, _) => format!("opens {}", made.view.scopes.join(", ")),
     };
     let end = match made.view.expires {
         Some(expires) => format!("ends {}", relative(expires, now)),
         None => "does not end by itself".to_owned(),
     };
-    output.line(format!("Shown this once. {} ({}) {scopes}; it {end}.", printable(&made.view.name), made.view.id))
+    output.line(format!(
+        "Shown this once. {} ({}) {scopes}; it {end}.",
+        printable(&made.view.name),
+        made.view.id
+    ))
 }
 
 fn print_list(output: Output, keys: &[ApiKeyView], now: DateTime<Utc>) -> std::io::Result<()> {
@@ -170,7 +198,11 @@ fn print_list(output: Output, keys: &[ApiKeyView], now: DateTime<Utc>) -> std::i
             (None, None) => (Tone::Good, "● in force".to_owned()),
         };
         let mut opens = key.scopes.clone();
-        opens.extend(key.adapter.as_ref().map(|adapter| format!("as adapter {adapter}")));
+        opens.extend(
+            key.adapter
+                .as_ref()
+                .map(|adapter| format!("as adapter {adapter}")),
+        );
         table.add_row(vec![
             Cell::new(printable(&key.id)),
             Cell::new(printable(&key.name)),
@@ -203,10 +235,20 @@ mod tests {
 
     #[test]
     fn a_key_is_chosen_by_id_or_by_a_name_that_is_clear() {
-        let keys = vec![key("a", "till", false), key("b", "till", true), key("c", "van", false), key("d", "van", false)];
+        let keys = vec![
+            key("a", "till", false),
+            key("b", "till", true),
+            key("c", "van", false),
+            key("d", "van", false),
+        ];
         assert_eq!(choose(keys.clone(), "b").unwrap().id, "b");
         assert_eq!(choose(keys.clone(), "till").unwrap().id, "a");
-        assert!(choose(keys.clone(), "van").unwrap_err().to_string().contains("c, d"));
+        assert!(
+            choose(keys.clone(), "van")
+                .unwrap_err()
+                .to_string()
+                .contains("c, d")
+        );
         assert!(choose(keys, "nobody").is_err());
     }
 }

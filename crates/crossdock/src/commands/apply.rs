@@ -16,7 +16,9 @@ use crate::{
 
 /// Make the adapters of the configuration folder the next revision; topology and credentials follow
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  crossdock apply --dry-run\n  crossdock apply --note 'ERP takes cancellations'")]
+#[command(
+    after_help = "Examples:\n  crossdock apply --dry-run\n  crossdock apply --note 'ERP takes cancellations'"
+)]
 pub(crate) struct Apply {
     /// Say what would change and change nothing
     #[arg(long)]
@@ -38,11 +40,17 @@ impl Apply {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let configuration = Configuration::read(context.common.config.as_deref())?;
         configuration.check()?;
-        let request = Request { files: &configuration.adapter_files, note: self.note, dry_run: self.dry_run };
+        let request = Request {
+            files: &configuration.adapter_files,
+            note: self.note,
+            dry_run: self.dry_run,
+        };
         let applied: Applied = match context.client()?.post(&["v1", "revisions"], &request).await {
             Ok(applied) => applied,
             Err(ClientError::Refused(problem)) if problem.configuration_faults().next().is_some() => {
-                return Err(configuration.place(problem.configuration_faults().cloned().collect()).into());
+                return Err(configuration
+                    .place(problem.configuration_faults().cloned().collect())
+                    .into());
             }
             Err(error) => return Err(error.into()),
         };
@@ -59,10 +67,15 @@ fn print(output: Output, applied: &Applied) -> std::io::Result<()> {
     let number = applied.number;
     let good = output.paint(Tone::Good, "●");
     if applied.changes.is_empty() {
-        return output.line(format!("{good} nothing to do: revision {number} is in force and equals these files"));
+        return output.line(format!(
+            "{good} nothing to do: revision {number} is in force and equals these files"
+        ));
     }
     output.line(if applied.dry_run {
-        format!("{} this would become revision {number}:", output.paint(Tone::Quiet, "○"))
+        format!(
+            "{} this would become revision {number}:",
+            output.paint(Tone::Quiet, "○")
+        )
     } else {
         format!("{good} revision {number} is in force:")
     })?;

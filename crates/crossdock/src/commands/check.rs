@@ -9,7 +9,9 @@ use crate::{Context, configuration::Configuration, output::Tone};
 
 /// Read the configuration and say every fault in it; touches nothing
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  crossdock check\n  crossdock check --config config/crossdock.toml --json")]
+#[command(
+    after_help = "Examples:\n  crossdock check\n  crossdock check --config config/crossdock.toml --json"
+)]
 pub(crate) struct Check {}
 
 impl Check {

@@ -8,6 +8,7 @@ use crossdock_engine::{EventView, JourneyView};
 
 use crate::{
     Context,
+    client::RECORD_PATIENCE,
     human::{clock_time, count, printable, relative, span},
     output::{Output, Tone},
     story::{attribute, print_deliveries},
@@ -15,7 +16,9 @@ use crate::{
 
 /// Tell what happened to an order, in order, with every attempt
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  crossdock event send docs/examples/order.json && crossdock journey example-order-1")]
+#[command(
+    after_help = "Examples:\n  crossdock event send docs/examples/order.json && crossdock journey example-order-1"
+)]
 pub(crate) struct Journey {
     /// A correlation id, an alias such as erp:4711, or the id of an event
     #[arg(value_name = "CORRELATION_ID|ALIAS")]
@@ -24,7 +27,10 @@ pub(crate) struct Journey {
 
 impl Journey {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let journey: JourneyView = context.client()?.get(&["v1", "journeys", &self.key], &[]).await?;
+        let journey: JourneyView = context
+            .client()?
+            .get_recorded(&["v1", "journeys", &self.key], &[], RECORD_PATIENCE)
+            .await?;
         if context.output.is_json() {
             context.output.json(&journey)?;
         } else {
@@ -42,7 +48,11 @@ fn print(output: Output, journey: &JourneyView, now: DateTime<Utc>) -> std::io::
         .filter(|name| **name != journey.key)
         .map(|name| printable(name))
         .collect();
-    let also = if names.is_empty() { String::new() } else { format!("  also {}", names.join(", ")) };
+    let also = if names.is_empty() {
+        String::new()
+    } else {
+        format!("  also {}", names.join(", "))
+    };
     output.line(format!("{}{also}", output.strong(&printable(&journey.key))))?;
     output.line(printable(&journey.verdict))?;
     let mut before: Option<DateTime<Utc>> = None;
@@ -67,7 +77,11 @@ fn print(output: Output, journey: &JourneyView, now: DateTime<Utc>) -> std::io::
 /// The first event says how long ago it was, each later one how long after the one before.
 fn heading(output: Output, view: &EventView, before: Option<DateTime<Utc>>, now: DateTime<Utc>) -> String {
     let when = match before {
-        None => format!("{}, {}", view.received.format("%Y-%m-%d"), relative(view.received, now)),
+        None => format!(
+            "{}, {}",
+            view.received.format("%Y-%m-%d"),
+            relative(view.received, now)
+        ),
         Some(before) => format!("+{}", span(view.received - before)),
     };
     let subject = match attribute(view, "subject") {

@@ -89,7 +89,11 @@ impl Prove {
         } else {
             print(context.output, &proof, Utc::now())?;
         }
-        Ok(if proof.proven { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if proof.proven {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
     }
 }
 
@@ -123,12 +127,21 @@ impl Suspicion {
                 self.missing.insert(key, since);
             }
         }
-        self.left_side = if left_side_balances(ledger) { None } else { self.left_side.or(Some(now)) };
+        self.left_side = if left_side_balances(ledger) {
+            None
+        } else {
+            self.left_side.or(Some(now))
+        };
     }
 
     /// Whether something is wrong, and all of it for long enough.
     fn is_certain(&self, now: Instant) -> bool {
-        !self.is_empty() && self.missing.values().chain(&self.left_side).all(|since| now - *since >= CERTAINTY)
+        !self.is_empty()
+            && self
+                .missing
+                .values()
+                .chain(&self.left_side)
+                .all(|since| now - *since >= CERTAINTY)
     }
 
     /// Drops what has not been wrong for long enough.
@@ -142,7 +155,9 @@ impl Suspicion {
         for adapter in &mut ledger.adapters {
             let listed = adapter.missing.len() as u64;
             let name = &adapter.adapter;
-            adapter.missing.retain(|delivery| self.missing.contains_key(&(name.clone(), delivery.clone())));
+            adapter
+                .missing
+                .retain(|delivery| self.missing.contains_key(&(name.clone(), delivery.clone())));
             let cleared = listed - adapter.missing.len() as u64;
             adapter.unaccounted = adapter.unaccounted.saturating_sub(cleared);
             adapter.in_flight += cleared;
@@ -173,8 +188,15 @@ fn print(output: Output, proof: &Proof<'_>, now: DateTime<Utc>) -> io::Result<()
         output.line(format!("  {}", printable(note)))?;
     }
     if proof.proven {
-        let settling = if ledger.settling { "; work is still under way" } else { "" };
-        return output.line(output.paint(Tone::Good, &format!("● balanced: every event is accounted for{settling}")));
+        let settling = if ledger.settling {
+            "; work is still under way"
+        } else {
+            ""
+        };
+        return output.line(output.paint(
+            Tone::Good,
+            &format!("● balanced: every event is accounted for{settling}"),
+        ));
     }
     if !proof.left_side_balances {
         let judged = ledger.accepted + ledger.duplicates + ledger.quarantined;
@@ -185,8 +207,16 @@ fn print(output: Output, proof: &Proof<'_>, now: DateTime<Utc>) -> io::Result<()
         );
         output.line(output.paint(Tone::Bad, &sentence))?;
     }
-    for adapter in ledger.adapters.iter().filter(|adapter| !adapter.missing.is_empty()) {
-        let lost = counted(adapter.unaccounted.max(adapter.missing.len() as u64), "event", "events");
+    for adapter in ledger
+        .adapters
+        .iter()
+        .filter(|adapter| !adapter.missing.is_empty())
+    {
+        let lost = counted(
+            adapter.unaccounted.max(adapter.missing.len() as u64),
+            "event",
+            "events",
+        );
         let sentence = format!("■ {}: {lost} unaccounted", printable(&adapter.adapter));
         output.line(output.paint(Tone::Bad, &sentence))?;
         for missing in adapter.missing.iter().take(NAMED_MAX) {
@@ -198,7 +228,9 @@ fn print(output: Output, proof: &Proof<'_>, now: DateTime<Utc>) -> io::Result<()
                 relative(missing.published, now)
             ))?;
         }
-        let unnamed = adapter.unaccounted.saturating_sub(adapter.missing.len().min(NAMED_MAX) as u64);
+        let unnamed = adapter
+            .unaccounted
+            .saturating_sub(adapter.missing.len().min(NAMED_MAX) as u64);
         if unnamed > 0 {
             output.line(format!("    and {} more", count(unnamed)))?;
         }
@@ -208,7 +240,15 @@ fn print(output: Output, proof: &Proof<'_>, now: DateTime<Utc>) -> io::Result<()
 
 fn table(output: Output, ledger: &LedgerView) -> Table {
     let mut table = output.table(&[
-        "ADAPTER", ">MATCHED", ">CONFIRMED", ">TAKEN", ">PARKED", ">DISCARDED", ">EXPIRED", ">IN FLIGHT", ">UNACCOUNTED",
+        "ADAPTER",
+        ">MATCHED",
+        ">CONFIRMED",
+        ">TAKEN",
+        ">PARKED",
+        ">DISCARDED",
+        ">EXPIRED",
+        ">IN FLIGHT",
+        ">UNACCOUNTED",
     ]);
     for adapter in &ledger.adapters {
         let unaccounted = count(adapter.unaccounted);
@@ -221,7 +261,11 @@ fn table(output: Output, ledger: &LedgerView) -> Table {
             Cell::new(count(adapter.discarded)),
             Cell::new(count(adapter.expired)),
             Cell::new(count(adapter.in_flight)),
-            if adapter.unaccounted == 0 { Cell::new(unaccounted) } else { output.toned_cell(Tone::Bad, &unaccounted) },
+            if adapter.unaccounted == 0 {
+                Cell::new(unaccounted)
+            } else {
+                output.toned_cell(Tone::Bad, &unaccounted)
+            },
         ]);
     }
     table
@@ -235,7 +279,12 @@ mod tests {
 
     fn missing(id: &str) -> MissingDelivery {
         let published = DateTime::UNIX_EPOCH;
-        MissingDelivery { id: id.into(), source: "/shop".into(), r#type: "order.placed.v1".into(), published }
+        MissingDelivery {
+            id: id.into(),
+            source: "/shop".into(),
+            r#type: "order.placed.v1".into(),
+            published,
+        }
     }
 
     fn ledger(received: u64, ids: &[&str]) -> LedgerView {
@@ -273,7 +322,10 @@ mod tests {
         let mut last = ledger(13, &["a", "b"]);
         suspicion.keep_certain(end);
         suspicion.clear_others(&mut last);
-        assert_eq!((last.adapters[0].missing.as_slice(), last.adapters[0].unaccounted), (&[missing("a")][..], 1));
+        assert_eq!(
+            (last.adapters[0].missing.as_slice(), last.adapters[0].unaccounted),
+            (&[missing("a")][..], 1)
+        );
         suspicion.read(&ledger(13, &["a"]), end);
         assert!(suspicion.is_certain(end));
         suspicion.read(&ledger(13, &[]), end);

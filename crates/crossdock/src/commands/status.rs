@@ -73,12 +73,24 @@ fn print_checks(output: Output, status: &StatusView) -> io::Result<()> {
     for check in &status.checks {
         let state = output.paint(
             if check.ok { Tone::Good } else { Tone::Bad },
-            &format!("{} {:<9}", if check.ok { "●" } else { "■" }, printable(&check.name)),
+            &format!(
+                "{} {:<9}",
+                if check.ok { "●" } else { "■" },
+                printable(&check.name)
+            ),
         );
         let mut detail = printable(&check.detail);
-        if let Some(broker) = status.broker.as_ref().filter(|_| check.name == "rabbitmq" && check.ok) {
+        if let Some(broker) = status
+            .broker
+            .as_ref()
+            .filter(|_| check.name == "rabbitmq" && check.ok)
+        {
             let private = if broker.private { ", private node" } else { "" };
-            detail = format!("RabbitMQ {} at {}{private}", printable(&broker.version), printable(&broker.address));
+            detail = format!(
+                "RabbitMQ {} at {}{private}",
+                printable(&broker.version),
+                printable(&broker.address)
+            );
             if !broker.alarms.is_empty() {
                 detail += &format!(", alarms: {}", printable(&broker.alarms.join(", ")));
             }
@@ -99,11 +111,20 @@ fn print_queues(output: Output, queues: &[QueueView]) -> io::Result<()> {
     }
     let waiting: u64 = ingress.iter().map(|queue| queue.ready).sum();
     let in_hand: u64 = ingress.iter().map(|queue| queue.unacked).sum();
-    let mut parts = vec![format!("ingress {} waiting, {} in hand", count(waiting), count(in_hand))];
-    parts.extend(others.iter().filter(|queue| queue.ready + queue.unacked > 0).map(|queue| {
-        let name = queue.name.strip_prefix("crossdock.").unwrap_or(&queue.name);
-        format!("{} {}", printable(name), count(queue.ready + queue.unacked))
-    }));
+    let mut parts = vec![format!(
+        "ingress {} waiting, {} in hand",
+        count(waiting),
+        count(in_hand)
+    )];
+    parts.extend(
+        others
+            .iter()
+            .filter(|queue| queue.ready + queue.unacked > 0)
+            .map(|queue| {
+                let name = queue.name.strip_prefix("crossdock.").unwrap_or(&queue.name);
+                format!("{} {}", printable(name), count(queue.ready + queue.unacked))
+            }),
+    );
     output.line(parts.join("; "))
 }
 

@@ -17,8 +17,10 @@ use crate::{
 
 /// Look events up, newest first
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  crossdock event find --type 'order.*.v1' --since 2h\n  \
-                        crossdock event find --adapter erp --limit 5 --json")]
+#[command(
+    after_help = "Examples:\n  crossdock event find --type 'order.*.v1' --since 2h\n  \
+                        crossdock event find --adapter erp --limit 5 --json"
+)]
 pub(crate) struct Find {
     /// A type, or a pattern such as order.*.v1
     #[arg(long = "type", value_name = "TYPE")]

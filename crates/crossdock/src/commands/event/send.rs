@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use crate::{
     Context,
     client::{ClientError, Problem},
+    configuration::unreadable,
     human::{counted, printable},
     output::Tone,
     sending::{Batch, Sender, split_pointer},
@@ -29,8 +30,10 @@ const DOCUMENT_MAX_BYTES: u64 = 64 * 1024 * 1024;
 const READ_AHEAD_EVENTS: usize = 400;
 /// How long an event waits for company in its batch.
 const LINGER: Duration = Duration::from_millis(100);
-/// Faults told at most.
+/// After so many faults the rest of the input is not read.
 const FAULTS_MAX: usize = 100;
+/// Faults told to people; programs get all.
+const FAULTS_TOLD: usize = 20;
 
 /// Send CloudEvents: one structured event, a JSON array of them, or JSON lines
 #[derive(Args, Debug)]
@@ -93,7 +96,9 @@ impl Send {
         drop(inbox);
         dispatch.flush().await?;
         if dispatch.faults.len() < FAULTS_MAX {
-            reading.await?.with_context(|| format!("cannot read {}", self.file.display()))?;
+            reading
+                .await?
+                .with_context(|| format!("cannot read {}", self.file.display()))?;
         }
         dispatch.finish(context)
     }
@@ -109,7 +114,12 @@ struct Dispatch {
 
 impl Dispatch {
     fn new(sender: Sender) -> Self {
-        Self { sender, batch: Batch::new(), accepted: 0, faults: Vec::new() }
+        Self {
+            sender,
+            batch: Batch::new(),
+            accepted: 0,
+            faults: Vec::new(),
+        }
     }
 
     async fn take(&mut self, (place, read): Item) -> Result<(), ClientError> {
@@ -156,8 +166,14 @@ impl Dispatch {
                     told
                 })
                 .collect();
-            context.output.json(&json!({ "accepted": accepted, "faults": faults }))?;
-            return Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+            context
+                .output
+                .json(&json!({ "accepted": accepted, "faults": faults }))?;
+            return Ok(if faults.is_empty() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            });
         }
         let sent = counted(accepted, "event", "events");
         if faults.is_empty() {
@@ -165,15 +181,28 @@ impl Dispatch {
             context.output.line(format!("{good} {sent} accepted"))?;
             return Ok(ExitCode::SUCCESS);
         }
-        let told: Vec<_> =
-            faults.iter().take(FAULTS_MAX).map(|(place, fault)| printable(&format!("{place}: {fault}"))).collect();
-        bail!("{}\n{sent} accepted, the rest was not sent. Mend it and send all of it again.", told.join("\n"))
+        let mut told: Vec<_> = faults
+            .iter()
+            .take(FAULTS_TOLD)
+            .map(|(place, fault)| printable(&format!("{place}: {fault}")))
+            .collect();
+        if faults.len() > FAULTS_TOLD {
+            told.push(format!("and {} more", faults.len() - FAULTS_TOLD));
+        }
+        bail!(
+            "{}\n{sent} accepted, the rest was not sent. Mend it and send all of it again.",
+            told.join("\n")
+        )
     }
 }
 
 fn say_wait(error: &ClientError, pause: Duration) {
     // A notice that cannot be written must not stop the sending.
-    let _ = writeln!(io::stderr(), "{error}; the same events go again in {} s", pause.as_secs());
+    let _ = writeln!(
+        io::stderr(),
+        "{error}; the same events go again in {} s",
+        pause.as_secs()
+    );
 }
 
 /// The hub's faults with the places of the events they are about.
@@ -192,7 +221,7 @@ fn open(file: &Path) -> anyhow::Result<Box<dyn BufRead + std::marker::Send>> {
     if file == Path::new("-") {
         return Ok(Box::new(BufReader::new(io::stdin())));
     }
-    let opened = fs::File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let opened = fs::File::open(file).map_err(|error| unreadable(file, error))?;
     Ok(Box::new(BufReader::new(opened)))
 }
 
@@ -202,13 +231,20 @@ fn read_items(mut input: impl BufRead, mut give: impl FnMut(Item) -> bool) -> io
     let mut lines_are_events = false;
     while let Some(line) = read_line(&mut input)? {
         number += 1;
-        let text = if number == 1 { line.trim_start_matches('\u{feff}') } else { &line };
+        let text = if number == 1 {
+            line.trim_start_matches('\u{feff}')
+        } else {
+            &line
+        };
         if text.trim().is_empty() {
             continue;
         }
         if !lines_are_events && !is_whole_event(text) {
             let mut document = text.to_owned();
-            let read = input.by_ref().take(DOCUMENT_MAX_BYTES).read_to_string(&mut document)?;
+            let read = input
+                .by_ref()
+                .take(DOCUMENT_MAX_BYTES)
+                .read_to_string(&mut document)?;
             if read as u64 == DOCUMENT_MAX_BYTES {
                 return Err(io::Error::other(format!(
                     "a document of more than {} MiB; write longer ones as JSON lines, one event a line",
@@ -222,7 +258,11 @@ fn read_items(mut input: impl BufRead, mut give: impl FnMut(Item) -> bool) -> io
             return Ok(());
         }
     }
-    if lines_are_events { Ok(()) } else { Err(io::Error::other("there is no event in it")) }
+    if lines_are_events {
+        Ok(())
+    } else {
+        Err(io::Error::other("there is no event in it"))
+    }
 }
 
 /// A line with its end, or none at the end of the input.
@@ -244,9 +284,7 @@ fn is_whole_event(line: &str) -> bool {
 /// An array of events, or events one after the other over any number of lines.
 fn read_document(document: &str, first_line: u64, mut give: impl FnMut(Item) -> bool) -> io::Result<()> {
     let line_at = |offset: usize| first_line + document[..offset].matches('\n').count() as u64;
-    let misread = |error: &serde_json::Error| {
-        vec![Fault::new("", format!("is not JSON: {error}"))]
-    };
+    let misread = |error: &serde_json::Error| vec![Fault::new("", format!("is not JSON: {error}"))];
     if document.trim_start().starts_with('[') {
         match serde_json::from_str::<Vec<&RawValue>>(document) {
             Ok(events) => {
@@ -262,7 +300,8 @@ fn read_document(document: &str, first_line: u64, mut give: impl FnMut(Item) -> 
     }
     let mut values = serde_json::Deserializer::from_str(document).into_iter::<&RawValue>();
     loop {
-        let blank = document[values.byte_offset()..].len() - document[values.byte_offset()..].trim_start().len();
+        let blank =
+            document[values.byte_offset()..].len() - document[values.byte_offset()..].trim_start().len();
         let place = Place::Line(line_at(values.byte_offset() + blank));
         let item = match values.next() {
             None => return Ok(()),
@@ -281,7 +320,8 @@ fn read_document(document: &str, first_line: u64, mut give: impl FnMut(Item) -> 
 /// The event as it is written if it is one.
 fn judge(text: &str) -> Result<Box<RawValue>, Vec<Fault>> {
     Event::from_structured(text.as_bytes()).map_err(|faults| faults.0)?;
-    RawValue::from_string(text.to_owned()).map_err(|error| vec![Fault::new("", format!("is not JSON: {error}"))])
+    RawValue::from_string(text.to_owned())
+        .map_err(|error| vec![Fault::new("", format!("is not JSON: {error}"))])
 }
 
 #[cfg(test)]
@@ -290,7 +330,9 @@ mod tests {
     use super::*;
 
     fn event(id: &str) -> String {
-        format!(r#"{{"specversion":"1.0","id":"{id}","source":"/till","type":"cart.updated.v1","data":{{}}}}"#)
+        format!(
+            r#"{{"specversion":"1.0","id":"{id}","source":"/till","type":"cart.updated.v1","data":{{}}}}"#
+        )
     }
 
     fn read(input: &str) -> Vec<(Place, Result<String, String>)> {
@@ -310,7 +352,11 @@ mod tests {
 
     #[test]
     fn json_lines_keep_their_numbers() {
-        let input = format!("\u{feff}{}\n\n  {}\r\nnonsense\n{{\"id\":1}}\n", event("a"), event("b"));
+        let input = format!(
+            "\u{feff}{}\n\n  {}\r\nnonsense\n{{\"id\":1}}\n",
+            event("a"),
+            event("b")
+        );
         let items = read(&input);
         assert_eq!(items[..2], [ok(Place::Line(1), "a"), ok(Place::Line(3), "b")]);
         assert_eq!((items[2].0, items[3].0), (Place::Line(4), Place::Line(5)));

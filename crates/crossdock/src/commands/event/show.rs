@@ -7,11 +7,18 @@ use chrono::Utc;
 use clap::Args;
 use crossdock_engine::EventView;
 
-use crate::{Context, client::ClientError, human::printable, story};
+use crate::{
+    Context,
+    client::{ClientError, RECORD_PATIENCE},
+    human::printable,
+    story,
+};
 
 /// Show one event with its data and every attempt to deliver it
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  crossdock event send docs/examples/order.json && crossdock event show example-order-1")]
+#[command(
+    after_help = "Examples:\n  crossdock event send docs/examples/order.json && crossdock event show example-order-1"
+)]
 pub(crate) struct Show {
     /// The event's id
     id: String,
@@ -23,11 +30,17 @@ pub(crate) struct Show {
 impl Show {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let query: Vec<_> = self.source.map(|source| ("source", source)).into_iter().collect();
-        let view: EventView = match context.client()?.get(&["v1", "events", &self.id], &query).await {
+        let view: EventView = match context
+            .client()?
+            .get_recorded(&["v1", "events", &self.id], &query, RECORD_PATIENCE)
+            .await
+        {
             Ok(view) => view,
             Err(ClientError::Refused(problem)) if !problem.details.sources.is_empty() => {
                 let sources = printable(&problem.details.sources.join(", "));
-                return Err(anyhow!("several sources use this id; name one with --source: {sources}"));
+                return Err(anyhow!(
+                    "several sources use this id; name one with --source: {sources}"
+                ));
             }
             Err(error) => return Err(error.into()),
         };

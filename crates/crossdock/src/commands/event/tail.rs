@@ -48,7 +48,11 @@ fn compile(text: &str) -> Result<Mapping, String> {
 impl Tail {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let client = context.client()?;
-        let mut query: Vec<_> = self.event_type.iter().map(|pattern| ("type", pattern.to_string())).collect();
+        let mut query: Vec<_> = self
+            .event_type
+            .iter()
+            .map(|pattern| ("type", pattern.to_string()))
+            .collect();
         let after = match self.after {
             Some(offset) => offset,
             None => newest_offset(&client).await?,
@@ -58,8 +62,8 @@ impl Tail {
         let mut shown = 0;
         while self.count.is_none_or(|count| shown < count) {
             let message = follower.next().await?;
-            let view: EventView =
-                serde_json::from_str(&message.data).context("the hub's stream holds no event of this version")?;
+            let view: EventView = serde_json::from_str(&message.data)
+                .context("the hub's stream holds no event of this version")?;
             if !self.passes(&view.event) {
                 continue;
             }
@@ -76,9 +80,11 @@ impl Tail {
     /// An event on which the filter fails does not pass.
     fn passes(&self, event: &Value) -> bool {
         self.filter.as_ref().is_none_or(|filter| {
-            filter
-                .run(event)
-                .is_ok_and(|outputs| outputs.iter().any(|output| !matches!(output, Value::Null | Value::Bool(false))))
+            filter.run(event).is_ok_and(|outputs| {
+                outputs
+                    .iter()
+                    .any(|output| !matches!(output, Value::Null | Value::Bool(false)))
+            })
         })
     }
 }
@@ -86,7 +92,9 @@ impl Tail {
 /// Where the record ends now: from here on nothing is missed, even if the first connection breaks before the
 /// first event.
 async fn newest_offset(client: &Client) -> Result<i64, ClientError> {
-    let newest: EventPage = client.get(&["v1", "events"], &[("limit", "1".to_owned())]).await?;
+    let newest: EventPage = client
+        .get(&["v1", "events"], &[("limit", "1".to_owned())])
+        .await?;
     Ok(newest.events.first().map_or(0, |view| view.offset))
 }
 
@@ -153,7 +161,11 @@ impl Follower {
     async fn lost(&mut self, reason: &str) {
         self.connection = None;
         // A notice that cannot be written must not end the tail.
-        let _ = writeln!(io::stderr(), "{reason}; trying again in {} s", self.pause.as_secs());
+        let _ = writeln!(
+            io::stderr(),
+            "{reason}; trying again in {} s",
+            self.pause.as_secs()
+        );
         tokio::time::sleep(self.pause).await;
         self.pause = (self.pause * 2).min(RECONNECT_PAUSE_MAX);
     }

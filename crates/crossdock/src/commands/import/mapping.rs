@@ -39,7 +39,7 @@ impl Reject {
         if let Some(number) = self.origin.row {
             line.insert("row_number".into(), json!(number));
         }
-        line.insert("reason".into(), json!(self.reason));
+        line.insert("reject".into(), json!(self.reason));
         line.insert("row".into(), self.row.clone());
         Value::Object(line)
     }
@@ -87,7 +87,9 @@ pub(super) fn run(mapping: &Mapping, input: Input) -> Vec<Outcome> {
         }
     };
     let mut numbers = RowNumbers::of(&input);
-    let Input { origin, stem, value, .. } = input;
+    let Input {
+        origin, stem, value, ..
+    } = input;
     let value = std::sync::Arc::new(value);
     let mut events_without_id = 0;
     let mut outcomes = Vec::with_capacity(outputs.len());
@@ -97,7 +99,10 @@ pub(super) fn run(mapping: &Mapping, input: Input) -> Vec<Outcome> {
                 let row = refused.remove("row").unwrap_or(Value::Null);
                 let row_number = origin.row.or_else(|| numbers.take(&row));
                 Outcome::Reject(Reject {
-                    origin: Origin { row: row_number, ..origin.clone() },
+                    origin: Origin {
+                        row: row_number,
+                        ..origin.clone()
+                    },
                     reason: reason(refused.remove("reject").unwrap_or(Value::Null)),
                     row: if row.is_null() { (*value).clone() } else { row },
                     by_mapping: true,
@@ -111,7 +116,8 @@ pub(super) fn run(mapping: &Mapping, input: Input) -> Vec<Outcome> {
                 judge(event, &origin, &value)
             }
             _ => faulty(
-                "the mapping yielded no object: expected an event, or {\"reject\": reason, \"row\": …}".to_owned(),
+                "the mapping yielded no object: expected an event, or {\"reject\": reason, \"row\": …}"
+                    .to_owned(),
                 &origin,
                 &value,
             ),
@@ -127,23 +133,38 @@ fn id(stem: &str, origin: &Origin, nth: u32) -> String {
         (Some(group), _) => group.clone(),
         (None, row) => row.unwrap_or_default().to_string(),
     };
-    if nth == 1 { format!("{stem}:{place}") } else { format!("{stem}:{place}:{nth}") }
+    if nth == 1 {
+        format!("{stem}:{place}")
+    } else {
+        format!("{stem}:{place}:{nth}")
+    }
 }
 
 fn judge(mut event: Map<String, Value>, origin: &Origin, input: &std::sync::Arc<Value>) -> Outcome {
     event.entry("specversion").or_insert_with(|| json!("1.0"));
     if event.contains_key("data") {
-        event.entry("datacontenttype").or_insert_with(|| json!("application/json"));
+        event
+            .entry("datacontenttype")
+            .or_insert_with(|| json!("application/json"));
     }
     let json = Value::Object(event).to_string().into_bytes();
     match Event::from_structured(&json) {
-        Ok(_) => Outcome::Event(Mapped { origin: origin.clone(), json, input: input.clone() }),
+        Ok(_) => Outcome::Event(Mapped {
+            origin: origin.clone(),
+            json,
+            input: input.clone(),
+        }),
         Err(faults) => faulty(faults.to_string(), origin, input),
     }
 }
 
 fn faulty(reason: String, origin: &Origin, input: &std::sync::Arc<Value>) -> Outcome {
-    Outcome::Reject(Reject { origin: origin.clone(), reason, row: (**input).clone(), by_mapping: false })
+    Outcome::Reject(Reject {
+        origin: origin.clone(),
+        reason,
+        row: (**input).clone(),
+        by_mapping: false,
+    })
 }
 
 fn reason(given: Value) -> String {

@@ -24,6 +24,7 @@ use tokio::sync::mpsc;
 use crate::{
     Context,
     client::{ClientError, Problem},
+    configuration::unreadable,
     human::{count, counted, printable},
     output::{Output, Tone},
     sending::{Batch, Sender, split_pointer},
@@ -100,7 +101,16 @@ impl Import {
             reading.run(&mut |outcome, counts| outcomes.blocking_send((outcome, counts)).is_ok())
         });
 
-        let mut intake = Intake { sender: Sender::new(client), batch: Batch::new(), rejects, progress, summary: Summary { files, ..Summary::default() } };
+        let mut intake = Intake {
+            sender: Sender::new(client),
+            batch: Batch::new(),
+            rejects,
+            progress,
+            summary: Summary {
+                files,
+                ..Summary::default()
+            },
+        };
         let drained = tokio::select! {
             drained = intake.drain(&mut inbox) => drained,
             _ = tokio::signal::ctrl_c() => {
@@ -128,7 +138,7 @@ impl Import {
     }
 
     fn mapping(&self) -> anyhow::Result<Mapping> {
-        let text = fs::read_to_string(&self.map).with_context(|| format!("cannot read {}", self.map.display()))?;
+        let text = fs::read_to_string(&self.map).map_err(|error| unreadable(&self.map, error))?;
         Mapping::compile(&text).map_err(|fault| anyhow!("{}:{fault}", self.map.display()))
     }
 }
@@ -138,17 +148,21 @@ fn check_files(files: &[PathBuf]) -> anyhow::Result<u64> {
     let mut stems = HashSet::new();
     let mut total = 0;
     for file in files {
-        total += fs::metadata(file).with_context(|| format!("cannot read {}", file.display()))?.len();
+        total += fs::metadata(file).map_err(|error| unreadable(file, error))?.len();
         let stem = reading::stem(file);
         if !stems.insert(stem.clone()) {
-            bail!("two files are named {stem:?}, and events get their ids from the file's name; import them one by one under different names");
+            bail!(
+                "two files are named {stem:?}, and events get their ids from the file's name; import them one by one under different names"
+            );
         }
     }
     Ok(total)
 }
 
 fn create(path: &Path) -> anyhow::Result<BufWriter<File>> {
-    Ok(BufWriter::new(File::create(path).with_context(|| format!("cannot write {}", path.display()))?))
+    Ok(BufWriter::new(
+        File::create(path).with_context(|| format!("cannot write {}", path.display()))?,
+    ))
 }
 
 fn progress_bar(total: u64) -> ProgressBar {
@@ -202,14 +216,19 @@ impl Intake {
         while !self.batch.is_empty() {
             let (json, events) = self.batch.take();
             let progress = self.progress.clone();
-            match self.sender.send(json, |error, pause| say_wait(&progress, error, pause)).await {
+            match self
+                .sender
+                .send(json, |error, pause| say_wait(&progress, error, pause))
+                .await
+            {
                 Ok(()) => self.summary.accepted += events.len() as u64,
                 Err(ClientError::Refused(problem)) if problem.event_faults().next().is_some() => {
                     self.set_aside(&problem, events)?;
                 }
                 Err(error) => return Err(error.into()),
             }
-            self.progress.set_message(format!("{} accepted", count(self.summary.accepted)));
+            self.progress
+                .set_message(format!("{} accepted", count(self.summary.accepted)));
         }
         Ok(())
     }
@@ -221,7 +240,10 @@ impl Intake {
             if let Some((index, pointer)) = split_pointer(&fault.pointer)
                 && index < events.len()
             {
-                faults.entry(index).or_default().push(Fault::new(pointer, fault.message.clone()));
+                faults
+                    .entry(index)
+                    .or_default()
+                    .push(Fault::new(pointer, fault.message.clone()));
             }
         }
         let nobody_named = faults.is_empty();
@@ -237,7 +259,12 @@ impl Intake {
             };
             let row = (*event.input).clone();
             let reason = format!("refused by the hub: {reason}");
-            self.reject(&Reject { origin: event.origin, reason, row, by_mapping: false })?;
+            self.reject(&Reject {
+                origin: event.origin,
+                reason,
+                row,
+                by_mapping: false,
+            })?;
         }
         Ok(())
     }
@@ -254,7 +281,11 @@ impl Intake {
 fn say_wait(progress: &ProgressBar, error: &ClientError, pause: Duration) {
     progress.suspend(|| {
         // A notice that cannot be written must not stop the import.
-        let _ = writeln!(io::stderr(), "{error}; the same events go again in {} s", pause.as_secs());
+        let _ = writeln!(
+            io::stderr(),
+            "{error}; the same events go again in {} s",
+            pause.as_secs()
+        );
     });
 }
 
@@ -269,7 +300,11 @@ impl Summary {
         self.rejected += 1;
         self.rejected_by_mapping += u64::from(reject.by_mapping);
         let known = self.reasons.len() < REASONS_MAX || self.reasons.contains_key(&reject.reason);
-        let reason = if known { reject.reason.clone() } else { "other reasons".to_owned() };
+        let reason = if known {
+            reject.reason.clone()
+        } else {
+            "other reasons".to_owned()
+        };
         *self.reasons.entry(reason).or_default() += 1;
     }
 
@@ -280,7 +315,11 @@ impl Summary {
         } else {
             self.print(output, failed)?;
         }
-        Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        Ok(if failed {
+            ExitCode::FAILURE
+        } else {
+            ExitCode::SUCCESS
+        })
     }
 
     fn print(&self, output: Output, failed: bool) -> io::Result<()> {
@@ -302,11 +341,17 @@ impl Summary {
         for (reason, number) in &self.reasons {
             output.line(format!("    {:>7}  {}", count(*number), printable(reason)))?;
         }
-        let sent = format!("{} of {} accepted by the hub", count(self.accepted), counted(self.events, "event", "events"));
+        let sent = format!(
+            "{} of {} accepted by the hub",
+            count(self.accepted),
+            counted(self.events, "event", "events")
+        );
         match (self.interrupted, failed) {
             (true, _) => output.line(output.paint(
                 Tone::Warning,
-                &format!("▲ interrupted: {sent}; run the same command again to go on, nothing is added twice"),
+                &format!(
+                    "▲ interrupted: {sent}; run the same command again to go on, nothing is added twice"
+                ),
             )),
             (false, true) => output.line(output.paint(Tone::Bad, &format!("■ {sent}; see the rejects"))),
             (false, false) => output.line(output.paint(Tone::Good, &format!("● {sent}"))),

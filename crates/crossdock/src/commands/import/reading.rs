@@ -54,12 +54,31 @@ impl Reading {
         Ok(counts)
     }
 
-    fn each_row(&self, file: &Path, rows: &mut Rows, counts: &mut Counts, give: &mut Give<'_>) -> anyhow::Result<bool> {
+    fn each_row(
+        &self,
+        file: &Path,
+        rows: &mut Rows,
+        counts: &mut Counts,
+        give: &mut Give<'_>,
+    ) -> anyhow::Result<bool> {
         let mut seen = HashSet::new();
         while let Some(row) = self.next(rows, &mut seen, counts)? {
-            let origin = Origin { file: name(file), row: Some(row.number), group: None };
+            let origin = Origin {
+                file: name(file),
+                row: Some(row.number),
+                group: None,
+            };
             let wanted = match row.content {
-                Ok(value) => self.map(Input { origin, stem: stem(file), numbers: Vec::new(), value }, *counts, give),
+                Ok(value) => self.map(
+                    Input {
+                        origin,
+                        stem: stem(file),
+                        numbers: Vec::new(),
+                        value,
+                    },
+                    *counts,
+                    give,
+                ),
                 Err(reason) => give(unreadable(origin, reason), *counts),
             };
             if !wanted {
@@ -90,30 +109,57 @@ impl Reading {
         while let Some(row) = self.next(rows, &mut seen, counts)? {
             bytes += row.bytes;
             if bytes > GROUPED_FILE_MAX_BYTES {
-                bail!("more than {} MiB cannot be grouped in memory; split the file", GROUPED_FILE_MAX_BYTES >> 20);
+                bail!(
+                    "more than {} MiB cannot be grouped in memory; split the file",
+                    GROUPED_FILE_MAX_BYTES >> 20
+                );
             }
-            let grouped = row.content.and_then(|value| Ok((group_of(&value, column)?, value)));
+            let grouped = row
+                .content
+                .and_then(|value| Ok((group_of(&value, column)?, value)));
             match grouped {
                 Ok((name, value)) => {
                     let place = *places.entry(name.clone()).or_insert_with(|| {
-                        groups.push(Group { name, numbers: Vec::new(), rows: Vec::new() });
+                        groups.push(Group {
+                            name,
+                            numbers: Vec::new(),
+                            rows: Vec::new(),
+                        });
                         groups.len() - 1
                     });
                     groups[place].numbers.push(row.number);
                     groups[place].rows.push(value);
                 }
                 Err(reason) => {
-                    let origin = Origin { file: name(file), row: Some(row.number), group: None };
+                    let origin = Origin {
+                        file: name(file),
+                        row: Some(row.number),
+                        group: None,
+                    };
                     if !give(unreadable(origin, reason), *counts) {
                         return Ok(false);
                     }
                 }
             }
         }
-        for Group { name: group, numbers, rows } in groups {
+        for Group {
+            name: group,
+            numbers,
+            rows,
+        } in groups
+        {
             counts.groups += 1;
-            let origin = Origin { file: name(file), row: None, group: Some(group) };
-            let input = Input { origin, stem: stem(file), numbers, value: Value::Array(rows) };
+            let origin = Origin {
+                file: name(file),
+                row: None,
+                group: Some(group),
+            };
+            let input = Input {
+                origin,
+                stem: stem(file),
+                numbers,
+                value: Value::Array(rows),
+            };
             if !self.map(input, *counts, give) {
                 return Ok(false);
             }
@@ -122,7 +168,12 @@ impl Reading {
     }
 
     /// The next row that is no repeat of an earlier one of its file.
-    fn next(&self, rows: &mut Rows, seen: &mut HashSet<[u8; 16]>, counts: &mut Counts) -> anyhow::Result<Option<Row>> {
+    fn next(
+        &self,
+        rows: &mut Rows,
+        seen: &mut HashSet<[u8; 16]>,
+        counts: &mut Counts,
+    ) -> anyhow::Result<Option<Row>> {
         while let Some(row) = rows.next()? {
             counts.rows += 1;
             self.progress.inc(row.bytes);
@@ -135,7 +186,9 @@ impl Reading {
     }
 
     fn map(&self, input: Input, counts: Counts, give: &mut Give<'_>) -> bool {
-        mapping::run(&self.mapping, input).into_iter().all(|outcome| give(outcome, counts))
+        mapping::run(&self.mapping, input)
+            .into_iter()
+            .all(|outcome| give(outcome, counts))
     }
 }
 
@@ -150,23 +203,36 @@ fn group_of(row: &Value, column: &str) -> Result<String, String> {
     match row.get(column) {
         Some(Value::String(text)) => Ok(text.clone()),
         Some(value @ (Value::Number(_) | Value::Bool(_))) => Ok(value.to_string()),
-        Some(_) => Err(format!("{column:?} is neither text nor a number, so it names no group")),
+        Some(_) => Err(format!(
+            "{column:?} is neither text nor a number, so it names no group"
+        )),
         None => Err(format!("has no {column:?}, so it belongs to no group")),
     }
 }
 
 fn unreadable(origin: Origin, reason: String) -> Outcome {
-    Outcome::Reject(Reject { origin, reason, row: Value::Null, by_mapping: false })
+    Outcome::Reject(Reject {
+        origin,
+        reason,
+        row: Value::Null,
+        by_mapping: false,
+    })
 }
 
 /// The file's name without its folder.
 fn name(file: &Path) -> String {
-    file.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    file.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// The file's name without folder and extension: the beginning of the ids of its events.
 pub(super) fn stem(file: &Path) -> String {
-    file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+    file.file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }
 
 #[cfg(test)]
@@ -220,17 +286,40 @@ mod tests {
     #[test]
     fn rows_become_events_with_ids_that_never_change() {
         let (outcomes, counts) = read(None, false, BY_ROW);
-        assert_eq!(counts, Counts { rows: 6, repeats: 0, groups: 0 });
-        let ids: Vec<_> = events(&outcomes).iter().map(|event| event["id"].clone()).collect();
-        assert_eq!(ids, ["day-1:1", "day-1:2", "day-1:3", "day-1:4", "day-1:5", "day-1:6"]);
+        assert_eq!(
+            counts,
+            Counts {
+                rows: 6,
+                repeats: 0,
+                groups: 0
+            }
+        );
+        let ids: Vec<_> = events(&outcomes)
+            .iter()
+            .map(|event| event["id"].clone())
+            .collect();
+        assert_eq!(
+            ids,
+            ["day-1:1", "day-1:2", "day-1:3", "day-1:4", "day-1:5", "day-1:6"]
+        );
         assert_eq!(events(&outcomes)[0]["specversion"], "1.0");
     }
 
     #[test]
     fn repeats_are_dropped_and_the_others_keep_their_numbers() {
         let (outcomes, counts) = read(None, true, BY_ROW);
-        assert_eq!(counts, Counts { rows: 6, repeats: 1, groups: 0 });
-        let ids: Vec<_> = events(&outcomes).iter().map(|event| event["id"].clone()).collect();
+        assert_eq!(
+            counts,
+            Counts {
+                rows: 6,
+                repeats: 1,
+                groups: 0
+            }
+        );
+        let ids: Vec<_> = events(&outcomes)
+            .iter()
+            .map(|event| event["id"].clone())
+            .collect();
         assert_eq!(ids, ["day-1:1", "day-1:2", "day-1:4", "day-1:5", "day-1:6"]);
     }
 
@@ -238,14 +327,27 @@ mod tests {
     fn groups_keep_the_order_of_their_first_rows() {
         let mapping = r#"{source: "/till", type: "order.placed.v1", subject: .[0].invoice, data: map(.sku)}"#;
         let (outcomes, counts) = read(Some("invoice"), true, mapping);
-        assert_eq!(counts, Counts { rows: 6, repeats: 1, groups: 3 });
+        assert_eq!(
+            counts,
+            Counts {
+                rows: 6,
+                repeats: 1,
+                groups: 3
+            }
+        );
         let events = events(&outcomes);
-        let told: Vec<_> = events.iter().map(|event| (event["id"].clone(), event["data"].clone())).collect();
-        assert_eq!(told, [
-            (json!("day-1:1"), json!(["a", "c"])),
-            (json!("day-1:2"), json!(["b", "e"])),
-            (json!("day-1:3"), json!(["d"])),
-        ]);
+        let told: Vec<_> = events
+            .iter()
+            .map(|event| (event["id"].clone(), event["data"].clone()))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (json!("day-1:1"), json!(["a", "c"])),
+                (json!("day-1:2"), json!(["b", "e"])),
+                (json!("day-1:3"), json!(["d"])),
+            ]
+        );
         assert_eq!(events[0]["datacontenttype"], "application/json");
     }
 
@@ -254,9 +356,12 @@ mod tests {
         let mapping = r#".[] | if .price == "0" then {reject: "no price", row: .}
             else {source: "/till", type: "cart.updated.v1", data: .} end"#;
         let (outcomes, _) = read(Some("invoice"), false, mapping);
-        let ids: Vec<_> = events(&outcomes).iter().map(|event| event["id"].clone()).collect();
+        let ids: Vec<_> = events(&outcomes)
+            .iter()
+            .map(|event| event["id"].clone())
+            .collect();
         assert_eq!(ids, ["day-1:1", "day-1:1:2", "day-1:2", "day-1:2:2", "day-1:3"]);
-        let refused = json!({"file": "day-1.csv", "group": "1", "row_number": 4, "reason": "no price",
+        let refused = json!({"file": "day-1.csv", "group": "1", "row_number": 4, "reject": "no price",
             "row": {"invoice": "1", "sku": "c", "price": "0"}});
         assert_eq!(rejects(&outcomes), [refused]);
     }
@@ -269,15 +374,30 @@ mod tests {
         let rejects = rejects(&outcomes);
         assert_eq!(rejects.len(), 1);
         assert_eq!(rejects[0]["row_number"], 6);
-        assert!(rejects[0]["reason"].as_str().unwrap().starts_with("the mapping failed"));
+        assert!(
+            rejects[0]["reject"]
+                .as_str()
+                .unwrap()
+                .starts_with("the mapping failed")
+        );
     }
 
     #[test]
     fn an_output_that_is_no_event_says_what_is_wrong() {
         let (outcomes, _) = read(None, false, r#"{type: "cart.updated.v1"}"#);
-        assert!(rejects(&outcomes)[0]["reason"].as_str().unwrap().contains("source"));
+        assert!(
+            rejects(&outcomes)[0]["reject"]
+                .as_str()
+                .unwrap()
+                .contains("source")
+        );
         let (outcomes, _) = read(None, false, ".sku");
-        assert!(rejects(&outcomes)[0]["reason"].as_str().unwrap().contains("no object"));
+        assert!(
+            rejects(&outcomes)[0]["reject"]
+                .as_str()
+                .unwrap()
+                .contains("no object")
+        );
     }
 
     #[test]
@@ -293,6 +413,9 @@ mod tests {
             progress: ProgressBar::hidden(),
         };
         let error = format!("{:#}", reading.run(&mut |_, _| true).unwrap_err());
-        assert!(error.contains("no column \"order\", only invoice, sku, price"), "{error}");
+        assert!(
+            error.contains("no column \"order\", only invoice, sku, price"),
+            "{error}"
+        );
     }
 }

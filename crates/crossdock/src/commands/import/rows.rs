@@ -28,8 +28,16 @@ pub(super) struct Row {
 
 /// The rows of one file.
 pub(super) enum Rows {
-    Csv { reader: csv::Reader<BufReader<File>>, columns: Vec<String>, number: u64, position: u64 },
-    JsonLines { reader: BufReader<File>, number: u64 },
+    Csv {
+        reader: csv::Reader<BufReader<File>>,
+        columns: Vec<String>,
+        number: u64,
+        position: u64,
+    },
+    JsonLines {
+        reader: BufReader<File>,
+        number: u64,
+    },
 }
 
 impl Rows {
@@ -41,16 +49,23 @@ impl Rows {
         let beginning = reader.fill_buf().with_context(cannot_read)?;
         let beginning = beginning.strip_prefix("\u{feff}".as_bytes()).unwrap_or(beginning);
         let is_object = beginning.trim_ascii_start().starts_with(b"{");
-        let is_named_json = path
-            .extension()
-            .is_some_and(|extension| ["json", "jsonl", "ndjson"].iter().any(|known| extension.eq_ignore_ascii_case(known)));
+        let is_named_json = path.extension().is_some_and(|extension| {
+            ["json", "jsonl", "ndjson"]
+                .iter()
+                .any(|known| extension.eq_ignore_ascii_case(known))
+        });
         if is_object || is_named_json {
             return Ok(Self::JsonLines { reader, number: 0 });
         }
         let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(reader);
         let header = reader.byte_headers().with_context(cannot_read)?.clone();
         let columns = columns(&header).with_context(|| format!("the header row of {}", path.display()))?;
-        Ok(Self::Csv { reader, columns, number: 0, position: 0 })
+        Ok(Self::Csv {
+            reader,
+            columns,
+            number: 0,
+            position: 0,
+        })
     }
 
     /// The names of a CSV file's columns.
@@ -64,7 +79,12 @@ impl Rows {
     /// The next row; none after the last.
     pub(super) fn next(&mut self) -> io::Result<Option<Row>> {
         match self {
-            Self::Csv { reader, columns, number, position } => {
+            Self::Csv {
+                reader,
+                columns,
+                number,
+                position,
+            } => {
                 let mut record = csv::ByteRecord::new();
                 if !reader.read_byte_record(&mut record).map_err(into_io)? {
                     return Ok(None);
@@ -73,7 +93,12 @@ impl Rows {
                 let bytes = reader.position().byte() - *position;
                 *position = reader.position().byte();
                 let content = object(columns, &record);
-                Ok(Some(Row { number: *number, content, digest: digest(record.iter()), bytes }))
+                Ok(Some(Row {
+                    number: *number,
+                    content,
+                    digest: digest(record.iter()),
+                    bytes,
+                }))
             }
             Self::JsonLines { reader, number } => loop {
                 let mut line = Vec::new();
@@ -84,13 +109,21 @@ impl Rows {
                 if length == LINE_MAX_BYTES {
                     return Err(io::Error::other(format!("row {} is too long", *number + 1)));
                 }
-                let line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&line).trim_ascii();
+                let line = line
+                    .strip_prefix("\u{feff}".as_bytes())
+                    .unwrap_or(&line)
+                    .trim_ascii();
                 if line.is_empty() {
                     continue;
                 }
                 *number += 1;
                 let content = serde_json::from_slice(line).map_err(|error| format!("is not JSON: {error}"));
-                return Ok(Some(Row { number: *number, content, digest: digest([line].into_iter()), bytes: length }));
+                return Ok(Some(Row {
+                    number: *number,
+                    content,
+                    digest: digest([line].into_iter()),
+                    bytes: length,
+                }));
             },
         }
     }
@@ -99,7 +132,9 @@ impl Rows {
 fn columns(header: &csv::ByteRecord) -> anyhow::Result<Vec<String>> {
     let mut columns: Vec<String> = Vec::with_capacity(header.len());
     for (index, name) in header.iter().enumerate() {
-        let name = std::str::from_utf8(name).ok().with_context(|| format!("column {} is not UTF-8", index + 1))?;
+        let name = std::str::from_utf8(name)
+            .ok()
+            .with_context(|| format!("column {} is not UTF-8", index + 1))?;
         if name.is_empty() {
             bail!("column {} has no name", index + 1);
         }
@@ -116,7 +151,11 @@ fn columns(header: &csv::ByteRecord) -> anyhow::Result<Vec<String>> {
 
 fn object(columns: &[String], record: &csv::ByteRecord) -> Result<Value, String> {
     if record.len() != columns.len() {
-        return Err(format!("has {} fields, the header has {}", record.len(), columns.len()));
+        return Err(format!(
+            "has {} fields, the header has {}",
+            record.len(),
+            columns.len()
+        ));
     }
     let mut object = Map::with_capacity(columns.len());
     for (name, field) in columns.iter().zip(record) {
@@ -160,15 +199,24 @@ mod tests {
 
     #[test]
     fn csv_fields_stay_text() {
-        let rows = read("a.csv", b"\xef\xbb\xbfid,name\r\n007,\"Smith, \"\"J\"\"\"\r\n8,\n9\n1,\xff\n");
+        let rows = read(
+            "a.csv",
+            b"\xef\xbb\xbfid,name\r\n007,\"Smith, \"\"J\"\"\"\r\n8,\n9\n1,\xff\n",
+        );
         let contents: Vec<_> = rows.iter().map(|row| row.content.clone()).collect();
-        assert_eq!(contents, [
-            Ok(json!({"id": "007", "name": "Smith, \"J\""})),
-            Ok(json!({"id": "8", "name": ""})),
-            Err("has 1 fields, the header has 2".into()),
-            Err("column \"name\" is not UTF-8".into()),
-        ]);
-        assert_eq!(rows.iter().map(|row| row.number).collect::<Vec<_>>(), [1, 2, 3, 4]);
+        assert_eq!(
+            contents,
+            [
+                Ok(json!({"id": "007", "name": "Smith, \"J\""})),
+                Ok(json!({"id": "8", "name": ""})),
+                Err("has 1 fields, the header has 2".into()),
+                Err("column \"name\" is not UTF-8".into()),
+            ]
+        );
+        assert_eq!(
+            rows.iter().map(|row| row.number).collect::<Vec<_>>(),
+            [1, 2, 3, 4]
+        );
     }
 
     #[test]

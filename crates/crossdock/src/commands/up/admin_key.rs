@@ -25,7 +25,12 @@ pub(super) async fn ensure(hub: &Hub, data_dir: &DataDir) -> anyhow::Result<Path
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
-    let new = NewKey { name: "admin".to_owned(), scopes: vec![Scope::Admin], adapter: None, expires: None };
+    let new = NewKey {
+        name: "admin".to_owned(),
+        scopes: vec![Scope::Admin],
+        adapter: None,
+        expires: None,
+    };
     let (_, key) = hub.add_key(new).await.context("cannot make the operators' key")?;
     write_secret(&path, &format!("{key}\n")).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path)

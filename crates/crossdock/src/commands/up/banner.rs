@@ -31,9 +31,18 @@ pub(super) fn print(output: Output, banner: &Banner) -> io::Result<()> {
 }
 
 fn lines(banner: &Banner) -> Vec<String> {
-    let Banner { url, management_url, private_node, data_dir, admin_key } = banner;
+    let Banner {
+        url,
+        management_url,
+        private_node,
+        data_dir,
+        admin_key,
+    } = banner;
     let rabbitmq = match private_node {
-        Some(file) => format!("{management_url}  (private node; user and password in {})", file.display()),
+        Some(file) => format!(
+            "{management_url}  (private node; user and password in {})",
+            file.display()
+        ),
         None => management_url.clone(),
     };
     vec![
@@ -41,7 +50,11 @@ fn lines(banner: &Banner) -> Vec<String> {
         format!("  HTTP      {url}"),
         format!("  API docs  {url}/docs"),
         format!("  RabbitMQ  {rabbitmq}"),
-        format!("  data      {}  (operators' API key in {})", data_dir.display(), admin_key.display()),
+        format!(
+            "  data      {}  (operators' API key in {})",
+            data_dir.display(),
+            admin_key.display()
+        ),
         "In another terminal:".to_owned(),
         "  crossdock status        what runs, what waits, what wants attention".to_owned(),
         "  crossdock event tail    events as they are accepted".to_owned(),
@@ -63,7 +76,12 @@ mod tests {
             admin_key: "var/admin.key".into(),
         };
         let text = lines(&banner).join("\n");
-        for place in ["http://127.0.0.1:8080/docs", "http://127.0.0.1:25673", "var/rabbitmq/node.json", "var/admin.key"] {
+        for place in [
+            "http://127.0.0.1:8080/docs",
+            "http://127.0.0.1:25673",
+            "var/rabbitmq/node.json",
+            "var/admin.key",
+        ] {
             assert!(text.contains(place), "{place}");
         }
         assert!(text.lines().all(|line| line.chars().count() <= 100));

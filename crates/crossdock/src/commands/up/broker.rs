@@ -32,14 +32,24 @@ impl Broker {
                 management_url: node.management_url().to_owned(),
                 private: true,
             };
-            return Ok(Self { address, node: Some(node) });
+            return Ok(Self {
+                address,
+                node: Some(node),
+            });
         };
         let url = read(url).context("rabbitmq.url")?;
         let management_url = match &settings.management_url {
             Some(secret) => read(secret).context("rabbitmq.management_url")?,
             None => management_beside(&url)?,
         };
-        Ok(Self { address: BrokerAddress { url, management_url, private: false }, node: None })
+        Ok(Self {
+            address: BrokerAddress {
+                url,
+                management_url,
+                private: false,
+            },
+            node: None,
+        })
     }
 }
 
@@ -51,7 +61,10 @@ fn read(secret: &Secret) -> anyhow::Result<String> {
 fn management_beside(broker_url: &str) -> anyhow::Result<String> {
     let invalid = || anyhow!("rabbitmq.url is not an address such as amqp://user:password@host:5672/vhost");
     let broker = Url::parse(broker_url).map_err(|_| invalid())?;
-    let host = broker.host_str().filter(|host| !host.is_empty()).ok_or_else(invalid)?;
+    let host = broker
+        .host_str()
+        .filter(|host| !host.is_empty())
+        .ok_or_else(invalid)?;
     Ok(match broker.scheme() {
         "amqps" => format!("https://{host}:{MANAGEMENT_TLS_PORT}"),
         _ => format!("http://{host}:{MANAGEMENT_PORT}"),
@@ -78,17 +91,28 @@ mod tests {
     fn the_management_api_is_looked_for_beside_the_broker() {
         for (broker, expected) in [
             ("amqp://hub:secret@rabbit:5672/%2f", "http://rabbit:15672"),
-            ("amqps://rabbit.example.com/shop", "https://rabbit.example.com:15671"),
+            (
+                "amqps://rabbit.example.com/shop",
+                "https://rabbit.example.com:15671",
+            ),
             ("amqp://[::1]:5673", "http://[::1]:15672"),
         ] {
             assert_eq!(management_beside(broker).unwrap(), expected);
         }
-        assert!(!management_beside("secret").unwrap_err().to_string().contains("secret"));
+        assert!(
+            !management_beside("secret")
+                .unwrap_err()
+                .to_string()
+                .contains("secret")
+        );
     }
 
     #[test]
     fn shown_addresses_hold_no_password() {
-        assert_eq!(without_credentials("http://hub:secret@rabbit:15672/"), "http://rabbit:15672");
+        assert_eq!(
+            without_credentials("http://hub:secret@rabbit:15672/"),
+            "http://rabbit:15672"
+        );
         assert_eq!(without_credentials("secret"), "?");
     }
 }

@@ -41,7 +41,10 @@ impl DataDir {
             }
         }
         note_owner(&mut lock).with_context(|| format!("cannot write {}", lock_file.display()))?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self {
+            path: path.to_owned(),
+            _lock: lock,
+        })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -85,7 +88,10 @@ pub(super) fn make_folder(path: &Path) -> anyhow::Result<()> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         fs::create_dir_all(parent).with_context(|| format!("cannot make the folder {}", parent.display()))?;
     }
-    DirBuilder::new().mode(0o700).create(path).with_context(|| format!("cannot make the folder {}", path.display()))
+    DirBuilder::new()
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("cannot make the folder {}", path.display()))
 }
 
 /// Writes a file that only the hub's user may read, whole or not at all.
@@ -95,7 +101,11 @@ pub(super) fn write_secret(path: &Path, text: &str) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&unfinished)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&unfinished, path)
@@ -109,7 +119,10 @@ fn in_use(path: &Path, lock: &mut File) -> anyhow::Error {
         "" => String::new(),
         number => format!(" (process {number})"),
     };
-    anyhow!("a hub already runs on the data directory {}{process}. Stop it, or set another data_dir", path.display())
+    anyhow!(
+        "a hub already runs on the data directory {}{process}. Stop it, or set another data_dir",
+        path.display()
+    )
 }
 
 fn note_owner(lock: &mut File) -> io::Result<()> {
@@ -131,7 +144,10 @@ mod tests {
         let path = folder.path().join("a/var");
         let first = DataDir::open(&path).unwrap();
         let refusal = DataDir::open(&path).unwrap_err().to_string();
-        assert!(refusal.contains(&format!("process {}", std::process::id())), "{refusal}");
+        assert!(
+            refusal.contains(&format!("process {}", std::process::id())),
+            "{refusal}"
+        );
         drop(first);
         DataDir::open(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);

@@ -28,7 +28,10 @@ pub(super) struct Door {
 impl Door {
     /// A door behind which there is no hub yet, because it waits for something.
     pub(super) fn new(waiting_for: &'static str) -> Self {
-        Self { waiting_for, hub: Arc::default() }
+        Self {
+            waiting_for,
+            hub: Arc::default(),
+        }
     }
 
     /// From now on `router` answers.
@@ -52,7 +55,11 @@ impl Door {
             return Json(json!({ "status": "alive" })).into_response();
         }
         let reason = format!("the hub is starting and waits for {}", self.waiting_for);
-        Problem::from(EngineError::Unavailable { reason, retry_after_s: RETRY_AFTER_S }).into_response()
+        Problem::from(EngineError::Unavailable {
+            reason,
+            retry_after_s: RETRY_AFTER_S,
+        })
+        .into_response()
     }
 }
 
@@ -74,7 +81,10 @@ mod tests {
         let router = door.router();
         assert_eq!(status(&router, "/healthz").await, StatusCode::OK);
         assert_eq!(status(&router, "/readyz").await, StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(status(&router, "/v1/events").await, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(
+            status(&router, "/v1/events").await,
+            StatusCode::SERVICE_UNAVAILABLE
+        );
         door.open(Router::new().route("/v1/events", routing::get(async || "here")));
         assert_eq!(status(&router, "/v1/events").await, StatusCode::OK);
         assert_eq!(status(&router, "/elsewhere").await, StatusCode::NOT_FOUND);

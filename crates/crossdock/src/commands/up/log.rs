@@ -11,7 +11,9 @@ pub(super) fn start() {
     if let Ok(directive) = crossdock_bus::LOG_FILTER.parse() {
         filter = filter.add_directive(directive);
     }
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
     let started = if io::stderr().is_terminal() {
         let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         log.with_target(false).with_ansi(colours).compact().try_init()
@@ -21,7 +23,11 @@ pub(super) fn start() {
     debug_assert!(started.is_ok(), "logging is started once");
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        let reason = panic.payload().downcast_ref::<&'static str>().copied().unwrap_or("see the source");
+        let reason = panic
+            .payload()
+            .downcast_ref::<&'static str>()
+            .copied()
+            .unwrap_or("see the source");
         tracing::error!(place, reason, "a task panicked");
     }));
 }

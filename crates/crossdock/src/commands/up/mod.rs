@@ -45,7 +45,9 @@ const STOP_DEADLINE: Duration = Duration::from_secs(30);
 /// How often the metrics' recorder puts its samples in order.
 const METRICS_UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// Upper bounds of the histograms' buckets, in seconds.
-const BUCKETS_S: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+const BUCKETS_S: [f64; 14] = [
+    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+];
 /// The exit status of a program that a second signal ends.
 const EXIT_INTERRUPTED: i32 = 130;
 
@@ -78,7 +80,9 @@ impl Up {
         let data_dir = DataDir::open(&settings.data_dir)?;
         let listener = listen(settings.http.listen).await?;
         let mut hall = Hall::open(&settings, listener)?;
-        let started = stop.run_until_cancelled(hall.start(&configuration, &settings, &data_dir)).await;
+        let started = stop
+            .run_until_cancelled(hall.start(&configuration, &settings, &data_dir))
+            .await;
         let outcome = match started {
             None => Ok(()),
             Some(Err(error)) => Err(error),
@@ -95,7 +99,10 @@ impl Up {
         };
         tracing::info!("stopping");
         if tokio::time::timeout(STOP_DEADLINE, hall.close()).await.is_err() {
-            bail!("the stop took longer than {} s; what was not finished is delivered again", STOP_DEADLINE.as_secs());
+            bail!(
+                "the stop took longer than {} s; what was not finished is delivered again",
+                STOP_DEADLINE.as_secs()
+            );
         }
         outcome?;
         tracing::info!("stopped");
@@ -130,7 +137,11 @@ impl Hall {
             .set_buckets(&BUCKETS_S)
             .and_then(PrometheusBuilder::install_recorder)
             .context("cannot set up the metrics")?;
-        let waiting_for = if settings.rabbitmq.url.is_some() { "the database" } else { "the private RabbitMQ node" };
+        let waiting_for = if settings.rabbitmq.url.is_some() {
+            "the database"
+        } else {
+            "the private RabbitMQ node"
+        };
         let door = Door::new(waiting_for);
         let listen = listener.local_addr().context("the listener has no address")?;
         let mut tasks = JoinSet::new();
@@ -142,7 +153,18 @@ impl Hall {
         });
         let stop_tasks = CancellationToken::new();
         tasks.spawn(upkeep_of_metrics(metrics.clone(), stop_tasks.clone()));
-        Ok(Self { tasks, door, metrics, stop_http, stop_tasks, listen, node: None, api: None, hub: None, demo: None })
+        Ok(Self {
+            tasks,
+            door,
+            metrics,
+            stop_http,
+            stop_tasks,
+            listen,
+            node: None,
+            api: None,
+            hub: None,
+            demo: None,
+        })
     }
 
     async fn start(
@@ -178,7 +200,8 @@ impl Hall {
         );
         self.api = Some(api.clone());
         self.door.open(crossdock_api::router(api));
-        self.tasks.spawn(readiness::announce(hub.clone(), self.stop_tasks.clone()));
+        self.tasks
+            .spawn(readiness::announce(hub.clone(), self.stop_tasks.clone()));
         let banner = banner::Banner {
             url: public_url,
             management_url: broker::without_credentials(&address.management_url),
@@ -239,10 +262,14 @@ impl Hall {
 
 async fn open_store(settings: &Settings, data_dir: &DataDir) -> anyhow::Result<Store> {
     let url = match &settings.database.url {
-        Some(secret) => secret.resolve(|path| std::fs::read_to_string(path)).context("database.url")?,
+        Some(secret) => secret
+            .resolve(|path| std::fs::read_to_string(path))
+            .context("database.url")?,
         None => format!("sqlite://{}", data_dir.database_file().display()),
     };
-    crossdock_store::open(&url).await.context("cannot open the database")
+    crossdock_store::open(&url)
+        .await
+        .context("cannot open the database")
 }
 
 async fn start_hub(configuration: &Configuration, options: HubOptions) -> anyhow::Result<Hub> {
@@ -293,6 +320,10 @@ async fn upkeep_of_metrics(metrics: PrometheusHandle, stop: CancellationToken) -
 }
 
 fn host_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::fs::read_to_string("/etc/hostname"));
-    name.map(|name| name.trim().to_owned()).ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".to_owned())
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .or_else(|_| std::fs::read_to_string("/etc/hostname"));
+    name.map(|name| name.trim().to_owned())
+        .ok()
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "localhost".to_owned())
 }

@@ -35,7 +35,8 @@ mod tests {
 
     #[test]
     fn values_may_hold_anything_but_a_line_end() {
-        let read = parse("# erp\nCROSSDOCK_ADAPTER=erp\n\nCROSSDOCK_AMQP_URL=amqp://u:p=@h/%2f?a=b\r\n").unwrap();
+        let read =
+            parse("# erp\nCROSSDOCK_ADAPTER=erp\n\nCROSSDOCK_AMQP_URL=amqp://u:p=@h/%2f?a=b\r\n").unwrap();
         assert_eq!(read[0], ("CROSSDOCK_ADAPTER".into(), "erp".into()));
         assert_eq!(read[1].1, "amqp://u:p=@h/%2f?a=b");
     }

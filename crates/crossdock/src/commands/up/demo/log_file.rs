@@ -25,7 +25,12 @@ impl LogFile {
 
     fn with_limit(path: PathBuf, limit: u64) -> io::Result<Self> {
         let file = File::create(&path)?;
-        Ok(Self { path, file, written: 0, limit })
+        Ok(Self {
+            path,
+            file,
+            written: 0,
+            limit,
+        })
     }
 
     /// Adds what a process wrote.
@@ -58,7 +63,10 @@ mod tests {
             log.write(text.as_bytes()).unwrap();
         }
         assert_eq!(fs::read_to_string(&path).unwrap(), "x");
-        assert_eq!(fs::read_to_string(folder.path().join("erp.log.1")).unwrap(), "0123456789");
+        assert_eq!(
+            fs::read_to_string(folder.path().join("erp.log.1")).unwrap(),
+            "0123456789"
+        );
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 }

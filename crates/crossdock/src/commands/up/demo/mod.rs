@@ -38,7 +38,9 @@ impl Demo {
         let adapters = find(&hub, data_dir).await?;
         let names: Vec<_> = adapters.iter().map(|adapter| adapter.name.as_str()).collect();
         if names.is_empty() {
-            tracing::warn!("the demo has no programs beside this one: build them with cargo build --workspace");
+            tracing::warn!(
+                "the demo has no programs beside this one: build them with cargo build --workspace"
+            );
         } else {
             let logs = data_dir.log_folder();
             tracing::info!(adapters = names.join(", "), logs = %logs.display(), "the demo starts");
@@ -46,7 +48,10 @@ impl Demo {
         let stop = CancellationToken::new();
         let (ending, ended) = oneshot::channel();
         let stopping = stop.clone();
-        let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start the demo")?;
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("cannot start the demo")?;
         thread::Builder::new()
             .name("demo".to_owned())
             .spawn(move || {
@@ -87,7 +92,10 @@ async fn find(hub: &Hub, data_dir: &DataDir) -> anyhow::Result<Vec<Adapter>> {
     let logs = data_dir.log_folder();
     make_folder(&logs)?;
     let tethered = can_tether();
-    let adapters = hub.adapters().await.context("cannot read which adapters there are")?;
+    let adapters = hub
+        .adapters()
+        .await
+        .context("cannot read which adapters there are")?;
     let beside = |name: &str| program.with_file_name(format!("crossdock-adapter-{name}"));
     Ok(adapters
         .into_iter()
@@ -115,16 +123,26 @@ fn can_tether() -> bool {
 
 /// Waits for an order of the demo and says what can be seen of it.
 async fn recommend(hub: Hub, output: Output) {
-    let search = || EventSearch { event_type: Some("order.numbered.v1".to_owned()), limit: 1, ..EventSearch::default() };
+    let search = || EventSearch {
+        event_type: Some("order.numbered.v1".to_owned()),
+        limit: 1,
+        ..EventSearch::default()
+    };
     loop {
-        let newest = hub.find(search()).await.ok().and_then(|page| page.events.into_iter().next());
+        let newest = hub
+            .find(search())
+            .await
+            .ok()
+            .and_then(|page| page.events.into_iter().next());
         let order = newest.and_then(|view| Some(view.event.get("correlationid")?.as_str()?.to_owned()));
         if let Some(order) = order {
             // Without a reader there is nobody to recommend anything to.
             let _ = if output.is_json() {
                 output.json_line(&serde_json::json!({ "order": order }))
             } else {
-                output.line(format!("The demo's first orders are through. Try: crossdock journey {order}"))
+                output.line(format!(
+                    "The demo's first orders are through. Try: crossdock journey {order}"
+                ))
             };
             return;
         }

@@ -64,7 +64,10 @@ impl Adapter {
             match self.run(issued, &mut log, &stop).await {
                 Ok(End::Stopped) => return,
                 Ok(End::CredentialsChanged) => {
-                    tracing::info!(adapter = self.name, "its credentials changed; the demo's process starts again");
+                    tracing::info!(
+                        adapter = self.name,
+                        "its credentials changed; the demo's process starts again"
+                    );
                     continue;
                 }
                 Ok(End::ByItself(Ok(status))) => {
@@ -190,7 +193,10 @@ mod tests {
             let program = folder.path().join("adapter");
             fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
             fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-            Self { folder, stop: CancellationToken::new() }
+            Self {
+                folder,
+                stop: CancellationToken::new(),
+            }
         }
 
         fn adapter(&self) -> Adapter {
@@ -204,7 +210,11 @@ mod tests {
         }
 
         fn issue(&self, adapter: &str) {
-            fs::write(self.folder.path().join("erp.env"), format!("CROSSDOCK_ADAPTER={adapter}\n")).unwrap();
+            fs::write(
+                self.folder.path().join("erp.env"),
+                format!("CROSSDOCK_ADAPTER={adapter}\n"),
+            )
+            .unwrap();
         }
 
         async fn log_holds(&self, wanted: &str) {
@@ -214,13 +224,17 @@ mod tests {
                     sleep(Duration::from_millis(20)).await;
                 }
             };
-            timeout(Duration::from_secs(20), found).await.expect("the log holds it in time");
+            timeout(Duration::from_secs(20), found)
+                .await
+                .expect("the log holds it in time");
         }
     }
 
     #[tokio::test]
     async fn waits_for_credentials_starts_again_and_ends_when_asked() {
-        let stage = Stage::new("trap 'echo bye; exit 0' TERM; echo \"I am $CROSSDOCK_ADAPTER\"; while :; do sleep 0.05; done");
+        let stage = Stage::new(
+            "trap 'echo bye; exit 0' TERM; echo \"I am $CROSSDOCK_ADAPTER\"; while :; do sleep 0.05; done",
+        );
         let running = tokio::spawn(stage.adapter().keep_running(stage.stop.clone()));
         stage.issue("erp-1");
         stage.log_holds("I am erp-1").await;
