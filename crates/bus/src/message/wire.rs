@@ -127,8 +127,15 @@ pub(crate) fn field_table(headers: &Headers) -> Result<FieldTable, PublishError>
     Ok(table)
 }
 
+/// The properties as the sender set them: the publish's tag is between publisher and broker.
 fn received(properties: &BasicProperties) -> Properties {
     let text = |value: &Option<ShortString>| value.as_ref().map(|text| text.as_str().to_owned());
+    let mut headers = properties
+        .headers()
+        .as_ref()
+        .map(received_table)
+        .unwrap_or_default();
+    headers.remove(PUBLISH_TAG);
     Properties {
         content_type: text(properties.content_type()),
         content_encoding: text(properties.content_encoding()),
@@ -138,11 +145,7 @@ fn received(properties: &BasicProperties) -> Properties {
         timestamp: properties.timestamp().and_then(|seconds| time(&seconds)),
         message_type: text(properties.kind()),
         app_id: text(properties.app_id()),
-        headers: properties
-            .headers()
-            .as_ref()
-            .map(received_table)
-            .unwrap_or_default(),
+        headers,
     }
 }
 
