@@ -1,4 +1,4 @@
-//! What tests with a real RabbitMQ need: a broker, and a vhost of its own for every test.
+//! What tests with real servers need: a broker with a vhost of its own for every test, and a database.
 //!
 //! [`TestBroker`] is shared: by all tests of all programs when `CROSSDOCK_TEST_RABBITMQ_URL` and
 //! `CROSSDOCK_TEST_MANAGEMENT_URL` name a broker whose administrator they hold (the program `with-test-broker`
@@ -8,11 +8,13 @@
 //! Everything here panics with the reason when the broker does not play along: a test cannot go on without it.
 
 mod broker;
+mod database;
 mod private;
 mod slot;
 mod vhost;
 
 pub use broker::TestBroker;
+pub use database::database;
 pub use private::PrivateBroker;
 pub use slot::start_in_free_slot;
 pub use vhost::TestVhost;
