@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -238,14 +239,18 @@ impl Adapter {
             Some(HeaderValue::Int(attempt)) => u32::try_from(*attempt).unwrap_or(1),
             _ => 1,
         };
-        let work = tokio::spawn(handle(Incoming {
+        let incoming = Incoming {
             event: event.clone(),
             attempt,
-        }));
+        };
+        let panicked = || Failure::Retry("the handler panicked".into(), None);
+        // A handler may also do its work before it returns its future.
+        let future = catch_unwind(AssertUnwindSafe(|| handle(incoming))).map_err(|_| panicked())?;
+        let work = tokio::spawn(future);
         let abort = work.abort_handle();
         match tokio::time::timeout(HANDLER_MAX, work).await {
             Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(Failure::Retry("the handler panicked".into(), None)),
+            Ok(Err(_)) => Err(panicked()),
             Err(_) => {
                 abort.abort();
                 Err(Failure::Retry(
