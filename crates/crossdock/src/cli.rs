@@ -12,10 +12,14 @@ use crate::commands::{adapter, api_key, apply, check, event, import, journey, pr
     name = "crossdock",
     version,
     disable_help_subcommand = true,
-    after_help = "Operator commands speak to the hub at CROSSDOCK_URL (else the one configured here) with \
-                  CROSSDOCK_API_KEY (else the key that the hub wrote to var/admin.key).\n\
-                  Exit status: 0 done, 1 failed, 2 wrong use.\n\n\
-                  Examples:\n  crossdock up --demo\n  crossdock status"
+    after_help = "\
+Operator commands speak to the hub at CROSSDOCK_URL (else the one configured here) with
+CROSSDOCK_API_KEY (else the key that the hub wrote to var/admin.key).
+Exit status: 0 done, 1 failed, 2 wrong use.
+
+Examples:
+  crossdock up --demo
+  crossdock status"
 )]
 pub(crate) struct Cli {
     #[command(flatten)]

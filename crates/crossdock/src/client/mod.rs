@@ -331,7 +331,7 @@ fn read_key(path: &Path) -> anyhow::Result<Key> {
             origin,
         }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(anyhow!(
-            "no API key: {origin} does not exist. The hub writes it at its first start (crossdock up); \
+            "no API key: {origin} does not exist. The hub writes it once its first start is through (crossdock up); \
              otherwise {hint}"
         )),
         Err(error) => Err(anyhow!("no API key: cannot read {origin}: {error}; {hint}")),

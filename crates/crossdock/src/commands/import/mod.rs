@@ -120,21 +120,8 @@ impl Import {
         };
         drop(inbox);
         let read = thread.await?;
-        intake.progress.finish_and_clear();
-        if let Some(rejects) = &mut intake.rejects {
-            rejects.flush().context("cannot write the rejects")?;
-        }
-        if let Err(error) = drained {
-            let sent = counted(intake.summary.accepted, "event", "events");
-            return Err(anyhow::Error::from(error).context(format!(
-                "stopped after {sent} were accepted; run the same command again to go on, nothing is added twice"
-            )));
-        }
-        let counts = read?;
-        if !intake.summary.interrupted {
-            intake.summary.count(counts);
-        }
-        intake.summary.tell(context.output)
+        let summary = intake.close(drained.map_err(anyhow::Error::from).and(read))?;
+        summary.tell(context.output)
     }
 
     fn mapping(&self) -> anyhow::Result<Mapping> {
@@ -267,6 +254,22 @@ impl Intake {
             })?;
         }
         Ok(())
+    }
+
+    /// The account of it all, once everything is read and sent or the import was interrupted.
+    fn close(mut self, ended: anyhow::Result<Counts>) -> anyhow::Result<Summary> {
+        self.progress.finish_and_clear();
+        if let Some(rejects) = &mut self.rejects {
+            rejects.flush().context("cannot write the rejects")?;
+        }
+        let counts = ended.with_context(|| {
+            let sent = counted(self.summary.accepted, "event", "events");
+            format!("stopped after {sent}; run the same command again to go on, nothing is added twice")
+        })?;
+        if !self.summary.interrupted {
+            self.summary.count(counts);
+        }
+        Ok(self.summary)
     }
 
     fn reject(&mut self, reject: &Reject) -> io::Result<()> {

@@ -48,12 +48,19 @@ impl Rows {
         let mut reader = BufReader::new(File::open(path).with_context(cannot_read)?);
         let beginning = reader.fill_buf().with_context(cannot_read)?;
         let beginning = beginning.strip_prefix("\u{feff}".as_bytes()).unwrap_or(beginning);
-        let is_object = beginning.trim_ascii_start().starts_with(b"{");
+        let beginning = beginning.trim_ascii_start();
+        let is_object = beginning.starts_with(b"{");
         let is_named_json = path.extension().is_some_and(|extension| {
             ["json", "jsonl", "ndjson"]
                 .iter()
                 .any(|known| extension.eq_ignore_ascii_case(known))
         });
+        if is_named_json && beginning.starts_with(b"[") {
+            bail!(
+                "{} is a JSON array; write it as JSON lines, one row a line",
+                path.display()
+            );
+        }
         if is_object || is_named_json {
             return Ok(Self::JsonLines { reader, number: 0 });
         }
