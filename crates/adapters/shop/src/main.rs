@@ -65,6 +65,7 @@ async fn trade(sender: Sender, mut pace: Pace, orders: Orders) -> Result<Infalli
         let number = events.len();
         for event in events {
             sender.send(event).await?;
+            tokio::time::sleep(pace.breath()).await;
         }
         tokio::time::sleep_until(pace.next(number, Instant::now(), &mut rng).into()).await;
     }

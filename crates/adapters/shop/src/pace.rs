@@ -8,6 +8,8 @@ use rand::Rng;
 
 const DEFAULT_EVENTS_PER_SECOND: f64 = 2.5;
 const MAX_EVENTS_PER_SECOND: f64 = 200.0;
+/// Events of one happening follow each other so much faster than happenings do.
+const BREATHS_PER_GAP: u32 = 8;
 /// What was missed for longer is not made up for.
 const BEHIND_MAX: Duration = Duration::from_secs(2);
 
@@ -36,6 +38,11 @@ impl Pace {
                 ))
             })?;
         Ok(Self { gap, next: now })
+    }
+
+    /// The pause between two events of one happening, so that they are accepted in the order in which they are sent.
+    pub(crate) fn breath(&self) -> Duration {
+        self.gap / BREATHS_PER_GAP
     }
 
     /// When the next thing happens, so many events after the last one.
