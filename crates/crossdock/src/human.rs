@@ -22,12 +22,20 @@ pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })
 }
 
-/// A span in its largest whole unit: `120 ms`, `8 s`, `3 min`, `5 h`, `2 d`.
+/// How long something took: `120 ms`, `1.9 s`, `42 s`, `3 min`, `5 h`, `2 d`.
 pub(crate) fn span(span: TimeDelta) -> String {
-    let span = span.abs();
-    match span.num_seconds() {
-        0 => format!("{} ms", span.num_milliseconds()),
-        seconds @ 1..120 => format!("{seconds} s"),
+    let milliseconds = span.num_milliseconds().abs();
+    match milliseconds {
+        0..1_000 => format!("{milliseconds} ms"),
+        1_000..10_000 => format!("{}.{} s", milliseconds / 1_000, milliseconds % 1_000 / 100),
+        _ => whole(span),
+    }
+}
+
+/// A span in its largest whole unit.
+fn whole(span: TimeDelta) -> String {
+    match span.num_seconds().abs() {
+        seconds @ 0..120 => format!("{seconds} s"),
         seconds @ 120..7_200 => format!("{} min", seconds / 60),
         seconds @ 7_200..172_800 => format!("{} h", seconds / 3_600),
         seconds => format!("{} d", seconds / 86_400),
@@ -39,8 +47,8 @@ pub(crate) fn relative(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
     let passed = now - time;
     match passed.num_seconds() {
         0 => "now".to_owned(),
-        1.. => format!("{} ago", span(passed)),
-        _ => format!("in {}", span(passed - TimeDelta::milliseconds(999))),
+        1.. => format!("{} ago", whole(passed)),
+        _ => format!("in {}", whole(passed - TimeDelta::milliseconds(999))),
     }
 }
 
@@ -155,7 +163,9 @@ mod tests {
             relative(now + TimeDelta::days(3), now + TimeDelta::milliseconds(20)),
             "in 3 d"
         );
-        assert_eq!(span(TimeDelta::milliseconds(120)), "120 ms");
+        let spans = [120, 1_950, 9_999, 42_000, 600_000]
+            .map(|milliseconds| span(TimeDelta::milliseconds(milliseconds)));
+        assert_eq!(spans, ["120 ms", "1.9 s", "9.9 s", "42 s", "10 min"]);
     }
 
     #[test]

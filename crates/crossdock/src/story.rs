@@ -194,9 +194,9 @@ mod tests {
         let now = view.received + TimeDelta::seconds(5);
         assert_eq!(
             outcome(&view.deliveries[0], now),
-            "after 2 s, 2 attempts: no stock"
+            "after 2.0 s, 2 attempts: no stock"
         );
-        assert_eq!(outcome(&view.deliveries[1], now), "since 5 s");
+        assert_eq!(outcome(&view.deliveries[1], now), "since 5.0 s");
     }
 
     #[test]
