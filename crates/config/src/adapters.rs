@@ -12,9 +12,6 @@ use crate::grammar::Grammar;
 use crate::manifest::Manifest;
 use crate::{ConfigFault, SourceFile, schema};
 
-/// Lies beside the manifests and is read by [`Settings::load`](crate::Settings::load).
-const SETTINGS_FILE: &str = "crossdock.toml";
-
 /// The adapters of a configuration, without a fault.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AdapterSet {
@@ -22,14 +19,14 @@ pub struct AdapterSet {
     pub manifests: Vec<Manifest>,
 }
 
-/// Reads the manifests `adapters/<name>.toml` among `files`. `crossdock.toml` is passed over; any
-/// other file is a fault.
+/// Reads the manifests `adapters/<name>.toml`. Any other file is a fault, `crossdock.toml` too: it is
+/// one machine's and may hold passwords, and what passes here is kept and shown as it is written.
 ///
 /// # Errors
 /// Every fault of every file, in the order of the files and of the places within them.
 pub fn load_adapters(files: &[SourceFile]) -> Result<AdapterSet, Vec<ConfigFault>> {
     let grammar = Grammar::new(schema::manifest());
-    let mut files: Vec<_> = files.iter().filter(|file| file.path != SETTINGS_FILE).collect();
+    let mut files: Vec<_> = files.iter().collect();
     files.sort_by(|a, b| a.path.cmp(&b.path));
 
     let mut claims = Claims::default();

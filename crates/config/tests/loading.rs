@@ -221,7 +221,23 @@ config/adapters/notes.txt:1:1: this file has no place here, expected adapters/<n
 config/adapters/old.toml:1:1: this file is here for the second time, expected it once
 config/adapters/old/mail.toml:1:1: this file has no place here, expected adapters/<name>.toml
 config/adapters/shop.toml:2:10: "/erp" is already the source in adapters/erp.toml, expected one of its own
-config/adapters/shop.toml:3:1: unknown key `colour`, expected `delivery`, `description`, `name`, `order`, `publishes`, [retry], `source` or [[subscribe]]"#;
+config/adapters/shop.toml:3:1: unknown key `colour`, expected `delivery`, `description`, `name`, `order`, `publishes`, [retry], `source` or [[subscribe]]
+config/crossdock.toml:1:1: this file has no place here, expected adapters/<name>.toml"#;
+
+#[test]
+fn settings_with_their_passwords_never_pass_for_a_manifest() {
+    for path in ["crossdock.toml", "adapters/../crossdock.toml", "./crossdock.toml"] {
+        let settings = file(path, "[rabbitmq]\nurl = \"amqp://hub:hunter2@rabbit\"\n");
+        let faults = load_adapters(&[settings]).unwrap_err();
+        assert!(
+            faults.iter().all(
+                |fault| fault.message.contains("no place here") && !fault.to_string().contains("hunter2")
+            ),
+            "{faults:?}"
+        );
+        assert_eq!(faults.len(), 1, "{path}");
+    }
+}
 
 #[test]
 fn faults_of_the_environment_belong_to_no_folder() {
