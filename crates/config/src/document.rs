@@ -274,6 +274,8 @@ fn offset_inside(raw: &str, line: usize, column: usize) -> usize {
     }
     let mut position = (1, 1);
     while offset + quotes < raw.len() {
+        // A text that the parser took in without its quotes may begin, or end an escape, in mid-character.
+        offset = raw.ceil_char_boundary(offset);
         let rest = &raw[offset..];
         let (length, read) = if escapes {
             unescape(rest)

@@ -40,6 +40,26 @@ fn is_answered(text: String) -> bool {
     are_inside(&settings.text, &of_settings) && are_inside(&settings.text, &of_manifest)
 }
 
+#[test]
+fn a_mapping_without_quotes_or_with_broken_escapes_is_answered() {
+    for filter in [
+        "é",
+        "é\"",
+        "éé+",
+        "\"\\xé\"",
+        "\"\\xéé +",
+        "\"\\u00é\" +",
+        "\"\\",
+        "'",
+        "'é",
+    ] {
+        let text = format!(
+            "name = \"erp\"\nsource = \"/erp\"\n[[subscribe]]\ntypes = [\"a.b.v1\"]\nfilter = {filter}\n"
+        );
+        assert!(is_answered(text), "{filter}");
+    }
+}
+
 proptest! {
     #[test]
     fn any_text_is_answered(text in "\\PC*|[\\[\\]{}=\"'\\\\\n\r,.a-c #0-9é]{0,60}") {
