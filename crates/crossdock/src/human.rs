@@ -1,5 +1,6 @@
 //! How people write and read times, spans, counts and sizes. Pure: the present moment is a parameter.
 
+use std::borrow::Cow;
 use std::str::FromStr;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
@@ -62,17 +63,44 @@ pub(crate) fn clock_time(time: DateTime<Utc>) -> String {
     time.format("%H:%M:%S%.3fZ").to_string()
 }
 
-/// Text from outside made safe for a terminal: control characters, which could move the cursor or
-/// change colours, become `\u{fffd}`; line ends and tabs become spaces.
+/// Text from outside made safe for a terminal: what could move the cursor, change colours or turn the
+/// direction of writing becomes `\u{fffd}`; line ends and tabs become spaces.
 pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .map(|character| match character {
-            '\n' | '\r' | '\t' => ' ',
-            other if other.is_control() => '\u{fffd}',
+            '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}' => ' ',
+            other if steers_a_terminal(other) => '\u{fffd}',
             other => other,
         })
         .collect()
 }
+
+/// JSON as it goes to a terminal too: what [`printable`] replaces is written as an escape, so that the
+/// values stay what they are.
+pub(crate) fn printable_json(json: &str) -> Cow<'_, str> {
+    let is_raw = |character: char| character != '\n' && steers_a_terminal(character);
+    if !json.contains(is_raw) {
+        return Cow::Borrowed(json);
+    }
+    let mut text = String::with_capacity(json.len() + 16);
+    for character in json.chars() {
+        if is_raw(character) {
+            text += &format!("\\u{:04x}", u32::from(character));
+        } else {
+            text.push(character);
+        }
+    }
+    Cow::Owned(text)
+}
+
+/// Control characters, those above ASCII too, and the ones by which text seems to read otherwise than it
+/// does (<https://trojansource.codes>).
+fn steers_a_terminal(character: char) -> bool {
+    character.is_control() || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The longest span that counts from now: a thousand years, far within the calendar.
+const SPAN_MAX: TimeDelta = TimeDelta::days(365_250);
 
 /// A moment as a person gives it: a span such as `90s`, `15m`, `2h`, `3d`, counted from now, or an exact
 /// date or time in UTC, `2026-03-01` or `2026-03-01T08:00:00Z`.
@@ -129,7 +157,7 @@ fn parse_span(text: &str) -> Option<TimeDelta> {
         _ => return None,
     };
     let number: u32 = text[..text.len() - unit.len_utf8()].parse().ok()?;
-    Some(TimeDelta::seconds(i64::from(number) * seconds_per_unit))
+    Some(TimeDelta::seconds(i64::from(number) * seconds_per_unit)).filter(|span| *span <= SPAN_MAX)
 }
 
 #[cfg(test)]
@@ -171,6 +199,24 @@ mod tests {
     #[test]
     fn nothing_from_outside_steers_the_terminal() {
         assert_eq!(printable("a\u{1b}[31mb\nc\u{9b}d"), "a\u{fffd}[31mb c\u{fffd}d");
+        assert_eq!(
+            printable("paid\u{202e}diap\u{2066}x"),
+            "paid\u{fffd}diap\u{fffd}x"
+        );
+        assert_eq!(printable("Zoë, 名刺, שלום"), "Zoë, 名刺, שלום");
+    }
+
+    #[test]
+    fn json_on_a_terminal_says_the_same_and_steers_nothing() {
+        let value = serde_json::json!({ "a": "\u{9b}31m\u{7f}\u{202e}é", "b": [1] });
+        let pretty = serde_json::to_string_pretty(&value).unwrap();
+        let safe = printable_json(&pretty);
+        assert!(
+            safe.chars()
+                .all(|character| character == '\n' || !steers_a_terminal(character))
+        );
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&safe).unwrap(), value);
+        assert!(matches!(printable_json("{\n}"), Cow::Borrowed(_)));
     }
 
     #[test]
@@ -183,7 +229,16 @@ mod tests {
         assert_eq!(day.before(now).to_rfc3339(), "2023-11-14T00:00:00+00:00");
         let exact: Moment = "2023-11-14T23:13:20+01:00".parse().unwrap();
         assert_eq!(exact, Moment::Exact(now));
-        for wrong in ["", "h", "-3h", "3w", "yesterday", "2023-13-01", "3ｈ"] {
+        for wrong in [
+            "",
+            "h",
+            "-3h",
+            "3w",
+            "yesterday",
+            "2023-13-01",
+            "3ｈ",
+            "4294967295d",
+        ] {
             assert!(wrong.parse::<Moment>().is_err(), "{wrong:?}");
         }
     }

@@ -84,7 +84,7 @@ fn reader_left(error: &anyhow::Error) -> bool {
         .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// An error with its causes, each said once.
+/// An error with its causes, each said once, fit for a terminal: a cause may quote what came from outside.
 fn sentence(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
@@ -94,7 +94,7 @@ fn sentence(error: &anyhow::Error) -> String {
             text = format!("{text}: {cause}");
         }
     }
-    text
+    text.lines().map(human::printable).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -109,6 +109,8 @@ mod tests {
         assert_eq!(sentence(&error), "cannot write var/admin.key: permission denied");
         let repeated = anyhow!("broken").context("it is broken");
         assert_eq!(sentence(&repeated), "it is broken");
+        let hostile = anyhow!("unknown variant `\u{1b}[2J`").context("two\nlines");
+        assert_eq!(sentence(&hostile), "two\nlines: unknown variant `\u{fffd}[2J`");
     }
 
     #[test]

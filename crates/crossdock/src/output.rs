@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use crate::human::printable;
+use crate::human::{printable, printable_json};
 
 /// Columns that tables are laid out for where no terminal says how wide it is.
 const DEFAULT_WIDTH: u16 = 100;
@@ -100,12 +100,12 @@ impl Output {
 
     /// One value as indented JSON.
     pub(crate) fn json(self, value: &impl Serialize) -> io::Result<()> {
-        self.line(serde_json::to_string_pretty(value)?)
+        self.line(printable_json(&serde_json::to_string_pretty(value)?))
     }
 
     /// One value as one line of JSON.
     pub(crate) fn json_line(self, value: &impl Serialize) -> io::Result<()> {
-        self.line(serde_json::to_string(value)?)
+        self.line(printable_json(&serde_json::to_string(value)?))
     }
 
     /// An empty table with these column names; a name that begins with `>` is of a column of numbers.

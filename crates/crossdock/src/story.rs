@@ -105,7 +105,7 @@ fn attempt_line(attempt: &AttemptView) -> String {
         "{}. {} {}",
         attempt.number,
         clock_time(attempt.at),
-        attempt.outcome.replace('_', " ")
+        printable(&attempt.outcome).replace('_', " ")
     );
     if let Some(milliseconds) = attempt.duration_ms {
         text += &format!(" in {} ms", count(milliseconds));
