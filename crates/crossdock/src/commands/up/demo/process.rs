@@ -2,6 +2,8 @@
 //! credentials change, ended with the hub.
 
 use std::{
+    env,
+    ffi::OsString,
     fs, io,
     os::fd::OwnedFd,
     path::PathBuf,
@@ -27,6 +29,18 @@ const STEADY: Duration = Duration::from_secs(60);
 const CREDENTIALS_CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// How long a process may take to end when it is asked to.
 const END_DEADLINE: Duration = Duration::from_secs(8);
+/// What a process sees of the hub's own environment, which may hold the hub's secrets, besides the variables that
+/// begin with its name.
+const PASSED_ON: [&str; 8] = [
+    "PATH",
+    "HOME",
+    "LANG",
+    "TZ",
+    "RUST_LOG",
+    "RUST_BACKTRACE",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+];
 /// What is left in the pipe of a process that has ended is read for so long.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(1);
 
@@ -141,6 +155,18 @@ impl Adapter {
         }
     }
 
+    /// Of the hub's environment, what is none of the hub's business.
+    fn inherited(
+        &self,
+        environment: impl Iterator<Item = (OsString, OsString)>,
+    ) -> impl Iterator<Item = (OsString, OsString)> {
+        let own = format!("{}_", self.name.to_uppercase().replace('-', "_"));
+        environment.filter(move |(name, _)| {
+            name.to_str()
+                .is_some_and(|name| PASSED_ON.contains(&name) || name.starts_with(&own))
+        })
+    }
+
     /// Starts the process in a group of its own, so that the terminal's Ctrl+C reaches only the hub.
     fn spawn(&self) -> io::Result<(Child, Receiver)> {
         let (reader, writer) = io::pipe()?;
@@ -152,6 +178,8 @@ impl Adapter {
             Command::new(&self.program)
         };
         command
+            .env_clear()
+            .envs(self.inherited(env::vars_os()))
             .envs(env_file::read(&self.env_file)?)
             .stdin(Stdio::null())
             .stdout(writer.try_clone()?)
@@ -244,6 +272,21 @@ mod tests {
         timeout(Duration::from_secs(20), running).await.unwrap().unwrap();
         let log = fs::read_to_string(stage.folder.path().join("erp.log")).unwrap();
         assert!(log.ends_with("bye\n"), "{log}");
+    }
+
+    #[test]
+    fn a_process_sees_nothing_of_the_hubs_secrets() {
+        let set = [
+            ("PATH", "/bin"),
+            ("ERP_PACE", "3"),
+            ("SHOP_PACE", "4"),
+            ("CROSSDOCK_RABBITMQ__URL", "amqp://hub:hunter2@rabbit"),
+            ("RABBIT_URL", "amqp://hub:hunter2@rabbit"),
+        ];
+        let set = set.map(|(name, value)| (OsString::from(name), OsString::from(value)));
+        let seen: Vec<_> = Stage::new("").adapter().inherited(set.into_iter()).collect();
+        let names: Vec<_> = seen.iter().filter_map(|(name, _)| name.to_str()).collect();
+        assert_eq!(names, ["PATH", "ERP_PACE"]);
     }
 
     #[tokio::test]
