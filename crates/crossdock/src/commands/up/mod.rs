@@ -13,7 +13,10 @@ mod door;
 mod log;
 mod readiness;
 
-use std::{io::ErrorKind, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    io::ErrorKind, net::SocketAddr, os::unix::ffi::OsStrExt, path::Path, process::ExitCode, sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
@@ -34,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Context,
     configuration::{Configuration, reachable},
+    output::Output,
 };
 use broker::Broker;
 use data_dir::DataDir;
@@ -86,16 +90,16 @@ impl Up {
         let outcome = match started {
             None => Ok(()),
             Some(Err(error)) => Err(error),
-            Some(Ok(running)) => {
-                if self.demo {
-                    hall.demo = Some(Demo::start(running.hub.clone(), &data_dir, context.output).await?);
-                }
-                banner::print(context.output, &running.banner)?;
-                tokio::select! {
+            Some(Ok(running)) => match self
+                .open_to_all(running, &mut hall, &data_dir, context.output)
+                .await
+            {
+                Ok(()) => tokio::select! {
                     () = stop.cancelled() => Ok(()),
                     reason = hall.death() => Err(anyhow!("the hub stops: {reason}")),
-                }
-            }
+                },
+                Err(error) => Err(error),
+            },
         };
         tracing::info!("stopping");
         if tokio::time::timeout(STOP_DEADLINE, hall.close()).await.is_err() {
@@ -107,6 +111,24 @@ impl Up {
         outcome?;
         tracing::info!("stopped");
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Starts the demo where it is wanted, and tells the operator where everything is.
+    async fn open_to_all(
+        &self,
+        running: Running,
+        hall: &mut Hall,
+        data_dir: &DataDir,
+        output: Output,
+    ) -> anyhow::Result<()> {
+        if self.demo {
+            hall.demo = Some(Demo::start(running.hub, data_dir, output).await?);
+        }
+        // The hub does its work whether or not somebody reads this.
+        if let Err(error) = banner::print(output, &running.banner) {
+            tracing::warn!(%error, "the addresses could not be printed");
+        }
+        Ok(())
     }
 }
 
@@ -265,11 +287,25 @@ async fn open_store(settings: &Settings, data_dir: &DataDir) -> anyhow::Result<S
         Some(secret) => secret
             .resolve(|path| std::fs::read_to_string(path))
             .context("database.url")?,
-        None => format!("sqlite://{}", data_dir.database_file().display()),
+        None => sqlite_url(&data_dir.database_file()),
     };
     crossdock_store::open(&url)
         .await
         .context("cannot open the database")
+}
+
+/// The URL of a file, whatever characters its path has.
+fn sqlite_url(file: &Path) -> String {
+    let mut url = "sqlite://".to_owned();
+    for byte in file.as_os_str().as_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => {
+                url.push(char::from(*byte))
+            }
+            other => url += &format!("%{other:02X}"),
+        }
+    }
+    url
 }
 
 async fn start_hub(configuration: &Configuration, options: HubOptions) -> anyhow::Result<Hub> {
@@ -326,4 +362,24 @@ fn host_name() -> String {
         .ok()
         .filter(|name| !name.is_empty())
         .unwrap_or_else(|| "localhost".to_owned())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_database_lies_in_its_data_folder_whatever_that_is_called() {
+        let above = tempfile::tempdir().unwrap();
+        for name in ["plain", "a%20b", "what?mode=memory", "größe #1"] {
+            let file = above.path().join(name).join("crossdock.db");
+            crossdock_store::open(&sqlite_url(&file)).await.unwrap();
+            assert!(file.is_file(), "{name}");
+        }
+        assert_eq!(
+            sqlite_url(Path::new("var/crossdock.db")),
+            "sqlite://var/crossdock.db"
+        );
+    }
 }
