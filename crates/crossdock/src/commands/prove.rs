@@ -26,6 +26,8 @@ use crate::{
 /// How long readings must agree on a loss.
 const CERTAINTY: Duration = Duration::from_secs(12);
 const READING_INTERVAL: Duration = Duration::from_secs(1);
+/// The longest wait that can be asked for: a week.
+const WAIT_MAX_S: u64 = 7 * 24 * 60 * 60;
 /// A loss is named by up to this many events.
 const NAMED_MAX: usize = 1_000;
 
@@ -39,7 +41,7 @@ const NAMED_MAX: usize = 1_000;
 )]
 pub(crate) struct Prove {
     /// How long work under way may take to settle
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(..=WAIT_MAX_S))]
     wait: u64,
 }
 
