@@ -16,8 +16,9 @@ pub const FAILED: &str = "crossdock.failed";
 /// Queue to which the hub's own queues dead-letter; never empty without an alert.
 pub const UNDELIVERABLE: &str = "crossdock.undeliverable";
 
-/// Partitions of the ingress unless the settings say otherwise. Drain before changing the number.
-pub const PARTITIONS: u16 = 4;
+/// Partitions of the ingress. One, because RabbitMQ deals the keys anew onto the queues of a consistent-hash
+/// exchange when it starts again (docs/adr/0006-one-ingress-partition.md).
+pub const PARTITIONS: u16 = 1;
 
 const ADAPTER_QUEUE_PREFIX: &str = "crossdock.adapter.";
 
