@@ -100,10 +100,11 @@ impl Adapter {
     }
 
     /// Handles events one after the other until SIGTERM or SIGINT; then finishes the one in hand. Outlives
-    /// outages of RabbitMQ.
+    /// outages of RabbitMQ; a refusal, such as of credentials that were rotated away, is logged and waited out
+    /// too, since a paused or restored adapter is refused for a while.
     ///
     /// # Errors
-    /// `Broker` if RabbitMQ refuses for good.
+    /// `Environment` if the process cannot be told to stop.
     pub async fn run<F, Fut>(self, handle: F) -> Result<(), SdkError>
     where
         F: Fn(Incoming) -> Fut,
@@ -146,7 +147,9 @@ impl Adapter {
                         Err(error) => tracing::warn!(%error, "the connection ended; another follows"),
                     }
                 }
-                Err(BusError::Url(reason)) => return Err(BusError::Url(reason).into()),
+                Err(error @ BusError::Refused { .. }) => {
+                    tracing::warn!(%error, "RabbitMQ refuses this adapter; are its credentials the latest?");
+                }
                 Err(error) => tracing::info!(%error, "waiting for RabbitMQ"),
             }
             stop.run_until_cancelled(tokio::time::sleep(pause)).await;

@@ -39,7 +39,7 @@ pub enum SdkError {
     /// The environment lacks something; the text says what.
     #[error("{0}")]
     Environment(String),
-    /// RabbitMQ understood and refused for good, such as wrong credentials.
+    /// An address that is none, or a connection that ended.
     #[error("RabbitMQ: {0}")]
     Broker(#[from] crossdock_bus::BusError),
     /// An event of the adapter's own is not acceptable; the text says where.
