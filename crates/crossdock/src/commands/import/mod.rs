@@ -9,6 +9,7 @@ use std::{
     collections::{BTreeMap, HashSet},
     fs::{self, File},
     io::{self, BufWriter, IsTerminal, Write},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -86,7 +87,12 @@ impl Import {
         let mapping = self.mapping()?;
         let total = check_files(&self.files)?;
         let client = context.client()?;
-        let rejects = self.rejects.as_deref().map(create).transpose()?;
+        let read = self.files.iter().chain([&self.map]);
+        let rejects = self
+            .rejects
+            .as_deref()
+            .map(|path| create(path, read))
+            .transpose()?;
         let progress = progress_bar(total);
         let files = self.files.len();
         let reading = Reading {
@@ -146,7 +152,16 @@ fn check_files(files: &[PathBuf]) -> anyhow::Result<u64> {
     Ok(total)
 }
 
-fn create(path: &Path) -> anyhow::Result<BufWriter<File>> {
+/// A file to write into, which must be none of those that are `read`.
+fn create<'a>(path: &Path, read: impl Iterator<Item = &'a PathBuf>) -> anyhow::Result<BufWriter<File>> {
+    let identity = |path: &Path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+    if let Some(there) = identity(path) {
+        for file in read {
+            if identity(file) == Some(there) {
+                bail!("{} is read here and cannot take the rejects", file.display());
+            }
+        }
+    }
     Ok(BufWriter::new(
         File::create(path).with_context(|| format!("cannot write {}", path.display()))?,
     ))
@@ -262,9 +277,12 @@ impl Intake {
         if let Some(rejects) = &mut self.rejects {
             rejects.flush().context("cannot write the rejects")?;
         }
-        let counts = ended.with_context(|| {
-            let sent = counted(self.summary.accepted, "event", "events");
-            format!("stopped after {sent}; run the same command again to go on, nothing is added twice")
+        let counts = ended.map_err(|error| match self.summary.accepted {
+            0 => error,
+            sent => error.context(format!(
+                "stopped after {}; run the same command again to go on, nothing is added twice",
+                counted(sent, "event", "events")
+            )),
         })?;
         if !self.summary.interrupted {
             self.summary.count(counts);
@@ -359,5 +377,30 @@ impl Summary {
             (false, true) => output.line(output.paint(Tone::Bad, &format!("■ {sent}; see the rejects"))),
             (false, false) => output.line(output.paint(Tone::Good, &format!("● {sent}"))),
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rejects_never_overwrite_what_is_imported() {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, link) = (folder.path().join("orders.csv"), folder.path().join("link.csv"));
+        fs::write(&data, "a,b\n1,2\n").unwrap();
+        fs::hard_link(&data, &link).unwrap();
+        for rejects in [&data, &link, &folder.path().join("./orders.csv")] {
+            assert!(
+                create(rejects, [&data].into_iter()).is_err(),
+                "{}",
+                rejects.display()
+            );
+        }
+        assert_eq!(fs::read_to_string(&data).unwrap(), "a,b\n1,2\n");
+        let other = folder.path().join("rejects.jsonl");
+        create(&other, [&data].into_iter()).unwrap();
+        create(&other, [&data].into_iter()).unwrap();
     }
 }
