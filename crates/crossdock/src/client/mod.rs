@@ -218,17 +218,33 @@ impl Client {
         if let Some(id) = last_id {
             request = request.header("last-event-id", id);
         }
-        self.send(request).await
+        self.begun_within(ANSWER_DEADLINE, request).await
+    }
+
+    /// The response to `request` once its head is there; its body may take as long as it likes.
+    async fn begun_within(
+        &self,
+        deadline: Duration,
+        request: reqwest::RequestBuilder,
+    ) -> Result<Response, ClientError> {
+        match tokio::time::timeout(deadline, self.send(request)).await {
+            Ok(response) => response,
+            Err(_) => Err(self.silent()),
+        }
     }
 
     /// The next bytes of a stream; none when it has ended.
     pub(crate) async fn chunk(&self, stream: &mut Response) -> Result<Option<Bytes>, ClientError> {
         match tokio::time::timeout(STREAM_SILENCE_DEADLINE, stream.chunk()).await {
             Ok(chunk) => chunk.map_err(|error| self.broken(&error)),
-            Err(_) => Err(ClientError::Broken {
-                url: self.url.clone(),
-                reason: "it fell silent".to_owned(),
-            }),
+            Err(_) => Err(self.silent()),
+        }
+    }
+
+    fn silent(&self) -> ClientError {
+        ClientError::Broken {
+            url: self.url.clone(),
+            reason: "it fell silent".to_owned(),
         }
     }
 
@@ -305,7 +321,14 @@ fn parse_url(text: &str) -> anyhow::Result<Url> {
     let url = Url::parse(text)
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    url.ok_or_else(|| anyhow!("{URL_VARIABLE} is not an address such as http://127.0.0.1:8080"))
+    let url = url.ok_or_else(|| anyhow!("{URL_VARIABLE} is not an address such as http://127.0.0.1:8080"))?;
+    // The address is shown in messages.
+    if !url.username().is_empty() || url.password().is_some() {
+        bail!(
+            "{URL_VARIABLE} holds a user or password, which the hub does not know: the key goes into {KEY_VARIABLE}"
+        );
+    }
+    Ok(url)
 }
 
 /// Where a hub that listens on `listen` is reached from its own machine.
@@ -375,11 +398,24 @@ mod tests {
 
     #[test]
     fn an_address_is_http() {
-        for wrong in ["hub:8080", "ftp://hub", "", "http://"] {
-            assert!(parse_url(wrong).is_err(), "{wrong:?}");
+        for wrong in ["hub:8080", "ftp://hub", "", "http://", "http://me:hunter2@hub"] {
+            let error = parse_url(wrong).unwrap_err().to_string();
+            assert!(!error.contains("hunter2"), "{error}");
         }
         assert!(is_loopback(&parse_url("http://[::1]:8080").unwrap()));
         assert!(!is_loopback(&parse_url("http://hub:8080").unwrap()));
+    }
+
+    #[tokio::test]
+    async fn a_hub_that_takes_a_request_and_says_nothing_is_not_waited_for() {
+        let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = client(&format!("http://{}", mute.local_addr().unwrap()));
+        let request = client.request(Method::GET, &["v1", "stream"]);
+        let error = client
+            .begun_within(Duration::from_millis(100), request)
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains("fell silent"), "{error}");
     }
 
     #[tokio::test]
