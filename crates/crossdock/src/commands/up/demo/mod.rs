@@ -140,9 +140,7 @@ async fn recommend(hub: Hub, output: Output) {
             let _ = if output.is_json() {
                 output.json_line(&serde_json::json!({ "order": order }))
             } else {
-                output.line(format!(
-                    "The demo's first orders are through. Try: crossdock journey {order}"
-                ))
+                output.line(format!("The demo's orders flow. Try: crossdock journey {order}"))
             };
             return;
         }
