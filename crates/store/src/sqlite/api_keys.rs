@@ -36,7 +36,7 @@ impl ApiKeys for Sqlite {
              FROM api_keys WHERE id = ?",
         )
         .bind(id)
-        .fetch_optional(&self.readers)
+        .fetch_optional(&self.lookups)
         .await
         .map_err(failed)?;
         found.map(Row::key).transpose()

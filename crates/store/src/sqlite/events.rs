@@ -20,7 +20,7 @@ impl Events for Sqlite {
              CROSS JOIN events ON events.id = wanted.value ->> 1 AND events.source = wanted.value ->> 0",
         )
         .bind(rows(&wanted))
-        .fetch_all(&self.readers)
+        .fetch_all(&self.lookups)
         .await
         .map_err(failed)?;
         Ok(found
@@ -37,7 +37,7 @@ impl Events for Sqlite {
              GROUP BY events.id",
         )
         .bind(rows(ids))
-        .fetch_all(&self.readers)
+        .fetch_all(&self.lookups)
         .await
         .map_err(failed)?;
         found
@@ -73,7 +73,7 @@ impl Events for Sqlite {
 
     async fn latest_offset(&self) -> Result<i64> {
         sqlx::query_scalar("SELECT coalesce(max(event_offset), 0) FROM events")
-            .fetch_one(&self.readers)
+            .fetch_one(&self.lookups)
             .await
             .map_err(failed)
     }

@@ -1,6 +1,6 @@
 //! The record in one SQLite file: write-ahead log, every commit on disk before it returns, one connection that
-//! writes and a few that read. Sets of rows travel as one JSON parameter, so that each statement is prepared
-//! once whatever the size of a batch.
+//! writes and a few that read, some of these for what must not wait for a search. Sets of rows travel as one JSON
+//! parameter, so that each statement is prepared once whatever the size of a batch.
 
 mod adapters;
 mod api_keys;
@@ -38,13 +38,18 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many queries run beside the writer.
 const READERS: u32 = 4;
+/// How many of the short ones do for which events and requests wait.
+const LOOKUPS: u32 = 2;
 /// What the write-ahead log may keep of the disk once it was written back.
 const WAL_KEPT_BYTES: u32 = 64 * 1024 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Sqlite {
     writer: SqlitePool,
+    /// For searches and accounts, which may take long.
     readers: SqlitePool,
+    /// For what the gate asks before it routes, and a request before it is let in: no search holds these up.
+    lookups: SqlitePool,
 }
 
 impl Backend for Sqlite {}
@@ -69,11 +74,17 @@ impl Sqlite {
             .pragma("journal_size_limit", WAL_KEPT_BYTES.to_string());
         let writer = pool(1).connect_with(options.clone()).await.map_err(failed)?;
         MIGRATIONS.run(&writer).await.map_err(not_migrated)?;
+        let options = options.pragma("query_only", "on");
         let readers = pool(READERS)
-            .connect_with(options.pragma("query_only", "on"))
+            .connect_with(options.clone())
             .await
             .map_err(failed)?;
-        Ok(Self { writer, readers })
+        let lookups = pool(LOOKUPS).connect_with(options).await.map_err(failed)?;
+        Ok(Self {
+            writer,
+            readers,
+            lookups,
+        })
     }
 
     /// A transaction that holds the write lock from its beginning, so that it cannot fail half-way for another.
@@ -175,7 +186,7 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::{Batch, Events, Ledger, NewQuarantined};
+    use crate::{ApiKeys, Batch, EventKey, Events, Ledger, NewQuarantined};
 
     fn of_bytes(size: usize, content: u8) -> Batch {
         let message = NewQuarantined {
@@ -192,6 +203,29 @@ mod tests {
             quarantined: vec![message],
             ..Batch::default()
         }
+    }
+
+    #[tokio::test]
+    async fn searches_hold_up_neither_the_gate_nor_who_knocks() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("record.db").display());
+        let database = Sqlite::open(&url).await.unwrap();
+        let mut searches = Vec::new();
+        for _ in 0..READERS {
+            searches.push(database.snapshot().await.unwrap());
+        }
+        let key = EventKey {
+            source: "/shop".into(),
+            id: "1".into(),
+        };
+        let asked = async {
+            database.recorded(&[key]).await.unwrap();
+            database.chain_lengths(&["1".to_owned()]).await.unwrap();
+            database.latest_offset().await.unwrap();
+            database.api_key("k").await.unwrap();
+            database.record(of_bytes(10, b'x')).await.unwrap();
+        };
+        tokio::time::timeout(ACQUIRE_TIMEOUT / 2, asked).await.unwrap();
     }
 
     #[tokio::test]
