@@ -1,7 +1,7 @@
 //! All adapters' manifests together: each by its own rules, and as neighbours that may not claim
 //! the same name or source.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crossdock_model::jq::Mapping;
 use crossdock_model::name::is_adapter_name;
@@ -11,6 +11,9 @@ use crate::document::Document;
 use crate::grammar::Grammar;
 use crate::manifest::Manifest;
 use crate::{ConfigFault, SourceFile, schema};
+
+/// A longer manifest is not read: what is sent to a hub is judged while others wait.
+const MANIFEST_MAX_BYTES: usize = 256 * 1024;
 
 /// The adapters of a configuration, without a fault.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -37,6 +40,10 @@ pub fn load_adapters(files: &[SourceFile]) -> Result<AdapterSet, Vec<ConfigFault
             None => Err(vec![whole_file_fault(
                 file,
                 "this file has no place here, expected adapters/<name>.toml",
+            )]),
+            Some(_) if file.text.len() > MANIFEST_MAX_BYTES => Err(vec![whole_file_fault(
+                file,
+                "this file is too long, expected at most 256 KiB",
             )]),
             Some(_) if index > 0 && files[index - 1].path == file.path => Err(vec![whole_file_fault(
                 file,
@@ -131,10 +138,11 @@ fn repetitions(document: &Document, list: &str) -> Vec<ConfigFault> {
         .pointer(list)
         .and_then(Value::as_array)
         .map_or(&[][..], Vec::as_slice);
+    let mut seen = HashSet::new();
     let repeated = items
         .iter()
         .enumerate()
-        .filter(|(index, item)| items[..*index].contains(item));
+        .filter(|(_, item)| item.as_str().is_some_and(|text| !seen.insert(text)));
     let fault = |(index, item): (usize, &Value)| {
         Some(document.fault(
             &format!("{list}/{index}"),

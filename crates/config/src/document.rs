@@ -16,6 +16,8 @@ use crate::{ConfigFault, SourceFile, syntax};
 pub(crate) struct Document {
     path: String,
     text: String,
+    /// Where each line begins.
+    lines: Vec<usize>,
     value: Value,
     /// By JSON pointer (RFC 6901).
     origins: HashMap<String, Origin>,
@@ -51,6 +53,9 @@ impl Document {
         let mut document = Self {
             path: file.path.clone(),
             text: file.text.clone(),
+            lines: std::iter::once(0)
+                .chain(file.text.match_indices('\n').map(|(newline, _)| newline + 1))
+                .collect(),
             ..Self::empty()
         };
         let (table, errors) = DeTable::parse_recoverable(&file.text);
@@ -229,12 +234,10 @@ impl Document {
 
     /// Line and column, in characters, both counted from 1.
     fn position(&self, offset: usize) -> (usize, usize) {
-        let before = &self.text[..self.text.floor_char_boundary(offset)];
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        (
-            before.matches('\n').count() + 1,
-            before[line_start..].chars().count() + 1,
-        )
+        let offset = self.text.floor_char_boundary(offset);
+        let line = self.lines.partition_point(|start| *start <= offset).max(1);
+        let line_start = self.lines.get(line - 1).copied().unwrap_or(0);
+        (line, self.text[line_start..offset].chars().count() + 1)
     }
 
     /// Whether the whole file reads as it was meant, so that a key that is not seen is not there.

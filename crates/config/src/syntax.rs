@@ -5,6 +5,9 @@ use std::ops::Range;
 
 use toml::de::Error;
 
+/// Of more errors in one file than this the rest is left out: it is no TOML.
+const ERRORS_MAX: usize = 100;
+
 pub(crate) struct SyntaxFault {
     /// In bytes from the beginning of the file.
     pub(crate) offset: usize,
@@ -15,6 +18,7 @@ pub(crate) struct SyntaxFault {
 
 /// The faults behind the parser's errors. `values` are the places of all values that it has read.
 pub(crate) fn faults(text: &str, errors: &[Error], values: &[Range<usize>]) -> Vec<SyntaxFault> {
+    let errors = &errors[..errors.len().min(ERRORS_MAX)];
     let spans: Vec<_> = errors
         .iter()
         .map(|error| error.span().unwrap_or_default())

@@ -60,6 +60,30 @@ fn a_mapping_without_quotes_or_with_broken_escapes_is_answered() {
     }
 }
 
+#[test]
+fn a_long_file_of_nothing_but_faults_is_answered_at_once() {
+    let long = 250 * 1024;
+    let keys: String = (0..20_000).map(|key| format!("k{key}=1\n")).collect();
+    let types: String = (0..15_000).map(|key| format!("\"a.b{key}.v1\",")).collect();
+    let began = std::time::Instant::now();
+    for text in [
+        keys,
+        format!("publishes = [{types}]"),
+        "\"\"\"".repeat(long / 3),
+        "=\n".repeat(long / 2),
+        "[".repeat(long),
+        "x".repeat(long + 10 * 1024),
+    ] {
+        let manifest = SourceFile {
+            path: "adapters/erp.toml".into(),
+            text,
+        };
+        assert!(load_adapters(&[manifest]).is_err());
+    }
+    // Without optimisation on a busy machine; it took minutes.
+    assert!(began.elapsed().as_secs() < 60, "{:?}", began.elapsed());
+}
+
 proptest! {
     #[test]
     fn any_text_is_answered(text in "\\PC*|[\\[\\]{}=\"'\\\\\n\r,.a-c #0-9é]{0,60}") {
