@@ -17,7 +17,7 @@ pub(crate) use wire::{Prepared, delivery, field_table, prepare, returned_tag};
 /// not fit into a frame any more, and the broker would close the connection.
 pub const HEADERS_MAX_BYTES: usize = 64 * 1024;
 /// The largest body of an outgoing message, in bytes: what the private node accepts.
-pub const BODY_MAX_BYTES: usize = 4 * 1024 * 1024;
+pub const BODY_MAX_BYTES: usize = 2 * 1024 * 1024;
 /// The largest AMQP short string: routing keys, exchange names, header names and the text of
 /// every property but the headers, in bytes.
 pub const SHORT_STRING_MAX_BYTES: usize = 255;

@@ -40,8 +40,21 @@ impl Context {
     }
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "no threads to run on: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(carry_out());
+    // What was not finished within a command's own limits does not hold the process any longer.
+    runtime.shutdown_background();
+    code
+}
+
+async fn carry_out() -> ExitCode {
     let cli = Cli::parse();
     // The first provider that is installed stays; there is none before this line.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();

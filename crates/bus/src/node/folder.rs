@@ -16,7 +16,7 @@ use super::ports::Ports;
 use crate::credentials::new_password;
 
 /// Larger messages close the channel that publishes them: 1 MiB of data in base64 with its attributes fits.
-const MAX_MESSAGE_BYTES: u32 = 4 * 1024 * 1024;
+const MAX_MESSAGE_BYTES: u32 = 2 * 1024 * 1024;
 /// Publishers are blocked while the disk has less space.
 const DISK_FREE_LIMIT: &str = "512MB";
 /// Publishers are blocked while RabbitMQ uses more than this part of the machine's memory.
