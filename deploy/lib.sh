@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What deploy/up and tests/run share: say things, see what is missing, install it, find the build.
 # Sourced by bash with `root` set to the repository's top folder; changes nothing by being sourced.
 
@@ -15,7 +16,7 @@ is_debian() {
 have() {
     case $1 in
         linker) command -v cc >/dev/null ;;
-        rabbitmq) [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || command -v rabbitmq-server >/dev/null ;;
+        rabbitmq) compgen -G "/usr/lib/rabbitmq/lib/*/sbin/rabbitmq-server" >/dev/null || command -v rabbitmq-server >/dev/null ;;
         certificates) [ -n "${SSL_CERT_FILE:-}" ] || [ -d /etc/pki ] || [ -s /etc/ssl/certs/ca-certificates.crt ] || [ -s /etc/ssl/cert.pem ] ;;
         venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
         curl | git) command -v "$1" >/dev/null ;;
@@ -37,7 +38,7 @@ packages_for() {
 describe() {
     case $1 in
         linker) echo "a C compiler and linker as 'cc' (gcc or clang, with the C library's headers)" ;;
-        rabbitmq) echo "RabbitMQ 3.10 or newer, its server scripts in /usr/lib/rabbitmq/bin or on PATH (it need not run: the hub starts a private node), or a running one: set CROSSDOCK_RABBITMQ__URL and CROSSDOCK_RABBITMQ__MANAGEMENT_URL" ;;
+        rabbitmq) echo "RabbitMQ 3.10 or newer, with its rabbitmq-server on PATH (it need not run: the hub starts a private node), or a running one: set CROSSDOCK_RABBITMQ__URL and CROSSDOCK_RABBITMQ__MANAGEMENT_URL" ;;
         certificates) echo "the CA certificates (ca-certificates)" ;;
         venv) echo "Python 3.10 or newer with the modules venv and ensurepip" ;;
         curl | git) echo "$1" ;;

@@ -53,7 +53,7 @@ def test_order_holds_over_an_orderly_stop(halls, broker):
 
 @pytest.mark.parametrize("place", ["gate-before-publish", "gate-after-confirm", "gate-after-record"])
 def test_order_holds_over_a_panic_in_the_gate(halls, broker, place):
-    panics = "->".join(["20*off->1*panic"] * 3 + ["off"])
+    panics = "->".join(["5*off->1*panic"] * 3 + ["off"])
     hub = halls.hub(MANIFESTS, broker=broker).start(environment={"FAILPOINTS": f"{place}={panics}"})
     depot = halls.collector(hub, "depot")
     load = Load(hub, EVENTS).start()

@@ -116,8 +116,13 @@ def test_the_demo_has_something_to_show_at_once(halls):
         return any(row["state"] == "confirmed" for view in events for row in view["deliveries"])
 
     eventually("orders, carts, stock and preflight pass", shown, 60)
-    states = {row["name"]: row["state"] for row in hub.get("/v1/adapters")["adapters"]}
-    assert states["erp"] == states["warehouse"] == "live", states
+
+    def all_live() -> bool:
+        states = {row["name"]: row["state"] for row in hub.get("/v1/adapters")["adapters"]}
+        assert states["erp"] == states["warehouse"] == "live", states
+        return True
+
+    eventually("the demo's consumers are seen", all_live)
     hub.must("status")
     assert hub.stop() == 0
     eventually("the demo's processes end with it", lambda: not processes_in(hub.folder), 20)

@@ -19,11 +19,12 @@ DEADLINE_S = 120
 def first_refusal(hub, within_s: float = 40) -> requests.Response:
     """Sends until an event is not taken."""
 
-    def refused() -> requests.Response | None:
+    def refused() -> list[requests.Response]:
         answer = hub.send(parcel("/anyone"))
-        return answer if answer.status_code != 202 else None
+        return [answer] if answer.status_code != 202 else []
 
-    return eventually("an event is not taken", refused, within_s)
+    [answer] = eventually("an event is not taken", refused, within_s)
+    return answer
 
 
 def assert_repeat_later(answer: requests.Response) -> None:
@@ -59,7 +60,7 @@ def test_an_outage_under_load_is_answered_503_and_loses_nothing(halls):
         assert_repeat_later(refusal)
     deliveries = depot.wait_for(*load.accepted_ids(), within_s=DEADLINE_S)
     assert out_of_order(deliveries) == []
-    eventually("prove is content", lambda: hub.command("prove").returncode == 0, 60)
+    assert hub.command("prove").returncode == 0
 
 
 def test_a_hub_starts_before_its_broker(halls):
@@ -67,9 +68,9 @@ def test_a_hub_starts_before_its_broker(halls):
     hub = halls.hub(MANIFESTS, broker=broker)
     broker.stop()
     hub.start(ready=False)
-    answer = eventually("it says what it waits for", lambda: answering(hub))
+    [answer] = eventually("it says what it waits for", lambda: readiness(hub))
     assert answer.status_code == 503
-    assert "rabbitmq" in answer.text.lower()
+    eventually("it names RabbitMQ", lambda: "rabbitmq" in readiness(hub)[0].text.lower())
     assert hub.running()
     broker.start()
     hub.wait_until_ready()
@@ -89,11 +90,12 @@ def test_a_hub_starts_before_its_broker(halls):
     depot.wait_for(after["id"], within_s=60)
 
 
-def answering(hub) -> requests.Response | None:
+def readiness(hub) -> list[requests.Response]:
+    """What the hub says of itself, if it answers at all."""
     try:
-        return requests.get(f"{hub.url}/readyz", timeout=5)
+        return [requests.get(f"{hub.url}/readyz", timeout=5)]
     except requests.ConnectionError:
-        return None
+        return []
 
 
 def test_closed_connections_and_a_deleted_queue_are_mended(halls, broker):

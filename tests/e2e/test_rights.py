@@ -15,7 +15,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 
 from harness.amqp import INGRESS, binary, channel, parameters, partition_key, publish, structured, user_of
 from harness.collector import Collector
-from harness.events import event, manifest, parcel
+from harness.events import manifest, parcel
 from harness.hub import Hub
 from harness.wait import eventually
 
@@ -192,8 +192,8 @@ QUARANTINED: dict[str, Callable[[], Bad]] = {
     "an attempt of its own choice": lambda: Bad(
         parcel("/rogue", **SAME_KEY), "crossdock-attempt", changes={"headers": {"crossdock-attempt": 7}}
     ),
-    "no id": lambda: Bad(
-        event("parcel.scanned.v1", "/rogue", **SAME_KEY, specversion="0.3"), "specversion", "/specversion"
+    "another specversion": lambda: Bad(
+        parcel("/rogue", **SAME_KEY, specversion="0.3"), "1.0", "/specversion"
     ),
     "an order that breaks its schema": lambda: Bad(
         parcel("/rogue", type="order.placed.v1", **SAME_KEY, data={"total": 3}), "", "/data"

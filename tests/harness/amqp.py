@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
+
+# Tests look at the exceptions; what pika logs beside them would bury a failure.
+logging.getLogger("pika").setLevel(logging.CRITICAL + 1)
 
 INGRESS = "crossdock.ingress"
 RECEIPTS = "crossdock.receipts"

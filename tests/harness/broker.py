@@ -48,7 +48,7 @@ management.tcp.port = {self.management_port}
 default_user = {self.user}
 default_pass = {self.password}
 disk_free_limit.absolute = 10MB
-max_message_size = 4194304
+max_message_size = 2097152
 log.console = false
 """
         )

@@ -25,7 +25,7 @@ TYPE = "parcel.scanned.v1"
 MANIFESTS = {
     "till": manifest("till", publishes=(TYPE,)),
     "web": manifest("web", publishes=(TYPE,)),
-    "depot": manifest("depot", subscribes=(TYPE,)),
+    "depot": manifest("depot", subscribes=(TYPE,), more='order = "key"'),
 }
 HTTP_PRODUCERS = 2
 AMQP_PRODUCERS = 4

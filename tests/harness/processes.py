@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 from pathlib import Path
 
 from harness.wait import eventually
 
+SERVER_PORTS = (20_000, 32_000)
+
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A free loopback port below those that the system gives to clients: a client that knocks again and again while
+    a server is away must not be given the server's own port."""
+    while True:
+        port = random.randrange(*SERVER_PORTS)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def processes_in(folder: Path, name: str | None = None) -> list[int]:
