@@ -9,6 +9,8 @@ mod wire;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
+use crate::error::PublishError;
+
 pub use cloudevents::{decode_event, encode_event};
 pub use header::{HeaderValue, Headers, headers_to_json};
 pub(crate) use wire::{Prepared, delivery, field_table, prepare, returned_tag};
@@ -61,6 +63,16 @@ pub struct Outgoing {
     pub properties: Properties,
     /// The body.
     pub body: Bytes,
+}
+
+impl Outgoing {
+    /// Whether it can be published at all. Lets a sender of several refuse all of them before the first is gone.
+    ///
+    /// # Errors
+    /// [`PublishError::TooLarge`] with the limit that it breaks.
+    pub fn check_size(&self) -> Result<(), PublishError> {
+        prepare(self.clone()).map(drop)
+    }
 }
 
 /// A message from a queue, to be acked or rejected.

@@ -4,7 +4,7 @@
 //! Duplicates are the gate's business; a repeat of a request that was not confirmed is therefore safe.
 
 use crossdock_bus::{
-    PublishError, Publisher,
+    Publisher,
     message::{HeaderValue, Outgoing, encode_event},
     names,
 };
@@ -24,18 +24,19 @@ pub(crate) async fn accept(
     who: &Principal,
     events: Vec<Event>,
 ) -> Result<usize, AcceptError> {
+    if let Some(fault) = &routing.fault {
+        return Err(AcceptError::Unavailable {
+            reason: fault.clone(),
+            retry_after_s: RETRY_AFTER_S,
+        });
+    }
     let producer = who.producer();
     let mut forbidden = Vec::new();
     let mut invalid = Vec::new();
     for (index, event) in events.iter().enumerate() {
-        let faults = routing.permission_faults(&producer, event);
-        forbidden.extend(faults.into_iter().map(|fault| at(index, fault)));
-        invalid.extend(
-            routing
-                .content_faults(event)
-                .into_iter()
-                .map(|fault| at(index, fault)),
-        );
+        let at = |fault: Fault| fault.within(&format!("/{index}"));
+        forbidden.extend(routing.permission_faults(&producer, event).into_iter().map(at));
+        invalid.extend(routing.content_faults(event).into_iter().map(at));
     }
     if !forbidden.is_empty() {
         return Err(AcceptError::Forbidden(forbidden));
@@ -44,28 +45,31 @@ pub(crate) async fn accept(
         return Err(AcceptError::Invalid(invalid));
     }
 
-    let publishes = events
+    let messages: Vec<Outgoing> = events
         .iter()
-        .map(|event| publisher.publish(ingress_message(event, &producer, hub_user)));
-    let mut away = None;
-    let mut too_large = Vec::new();
-    for (index, result) in join_all(publishes).await.into_iter().enumerate() {
-        match result {
-            Ok(()) => {}
-            Err(PublishError::TooLarge { limit, actual }) => too_large.push(Fault {
-                pointer: format!("/{index}"),
-                message: format!("the event makes a message of {actual} bytes; at most {limit} fit"),
-            }),
-            Err(other) => away = Some(other.to_string()),
-        }
-    }
+        .map(|event| ingress_message(event, &producer, hub_user))
+        .collect();
+    let too_large: Vec<Fault> = messages
+        .iter()
+        .enumerate()
+        .filter_map(|(index, message)| {
+            let error = message.check_size().err()?;
+            Some(Fault::new(
+                format!("/{index}"),
+                format!("the event makes a message that is too large: {error}"),
+            ))
+        })
+        .collect();
     if !too_large.is_empty() {
         return Err(AcceptError::TooLarge(too_large));
     }
-    match away {
-        None => Ok(events.len()),
-        Some(reason) => Err(AcceptError::Unavailable {
-            reason,
+
+    let accepted = messages.len();
+    let confirms = join_all(messages.into_iter().map(|message| publisher.publish(message))).await;
+    match confirms.into_iter().find_map(Result::err) {
+        None => Ok(accepted),
+        Some(error) => Err(AcceptError::Unavailable {
+            reason: error.to_string(),
             retry_after_s: RETRY_AFTER_S,
         }),
     }
@@ -89,9 +93,112 @@ pub(crate) fn ingress_message(event: &Event, producer: &str, hub_user: &str) -> 
     }
 }
 
-fn at(index: usize, fault: Fault) -> Fault {
-    Fault {
-        pointer: format!("/{index}{}", fault.pointer),
-        message: fault.message,
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use crossdock_bus::Broker;
+    use serde_json::{Value, json};
+    use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+    use super::*;
+    use crate::{
+        Scope,
+        testing::{HUB, event, routing},
+    };
+
+    fn caller(adapter: Option<&str>) -> Principal {
+        Principal {
+            key_id: "id".into(),
+            name: adapter.unwrap_or("shop").into(),
+            adapter: adapter.map(str::to_owned),
+            scopes: vec![Scope::EventsWrite],
+        }
+    }
+
+    /// What the edge says without a broker: nothing that is refused may get as far as that.
+    async fn sent(routing: &Routing, who: &Principal, events: &[Value]) -> AcceptError {
+        let broker = Broker::new("amqp://hub:secret@127.0.0.1:1/").unwrap();
+        let publisher = Publisher::spawn(broker, "test", &TaskTracker::new(), CancellationToken::new());
+        let events = events.iter().map(|changes| event(changes.clone())).collect();
+        accept(routing, &publisher, HUB, who, events).await.unwrap_err()
+    }
+
+    fn pointers(faults: &[Fault]) -> Vec<&str> {
+        faults.iter().map(|fault| fault.pointer.as_str()).collect()
+    }
+
+    #[tokio::test]
+    async fn an_adapter_sends_as_itself_only() {
+        let events = [
+            json!({}),
+            json!({ "source": "/erp" }),
+            json!({ "type": "thing.seen.v1" }),
+        ];
+        match sent(&routing(), &caller(Some("shop")), &events).await {
+            AcceptError::Forbidden(faults) => assert_eq!(pointers(&faults), ["/1/source", "/2/type"]),
+            other => panic!("{other}"),
+        }
+        match sent(&routing(), &caller(Some("gone")), &[json!({})]).await {
+            AcceptError::Forbidden(faults) => assert_eq!(pointers(&faults), ["/0"]),
+            other => panic!("{other}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_uses_no_adapters_source_whatever_it_is_called() {
+        let events = [json!({ "source": "/import", "type": "any.thing.v9" }), json!({})];
+        match sent(&routing(), &caller(None), &events).await {
+            AcceptError::Forbidden(faults) => assert_eq!(pointers(&faults), ["/1/source"]),
+            other => panic!("{other}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn every_fault_of_every_event_is_named() {
+        let order = json!({
+            "source": "/import", "type": "order.placed.v1", "datacontenttype": "application/json", "data": {},
+        });
+        let events = [order, json!({ "source": "/import", "type": "Nonsense" })];
+        match sent(&routing(), &caller(None), &events).await {
+            AcceptError::Invalid(faults) => {
+                let pointers = pointers(&faults);
+                assert!(pointers.len() > 1, "{pointers:?}");
+                assert!(pointers.iter().any(|pointer| pointer.starts_with("/0/data")));
+                assert_eq!(pointers.last(), Some(&"/1/type"));
+            }
+            other => panic!("{other}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_accepted_without_a_broker_or_by_a_revision_that_cannot_be_read() {
+        let unavailable = |error: AcceptError| match error {
+            AcceptError::Unavailable {
+                reason,
+                retry_after_s,
+            } => (reason, retry_after_s),
+            other => panic!("{other}"),
+        };
+        let (reason, retry_after_s) =
+            unavailable(sent(&routing(), &caller(Some("shop")), &[json!({})]).await);
+        assert!(retry_after_s > 0 && !reason.contains("secret"), "{reason}");
+        let unreadable = Routing::unreadable(7, String::new(), "revision 7 cannot be read".into());
+        let (reason, _) = unavailable(sent(&unreadable, &caller(Some("shop")), &[json!({})]).await);
+        assert_eq!(reason, "revision 7 cannot be read");
+    }
+
+    #[test]
+    fn what_the_edge_publishes_is_vouched_for_by_the_hub() {
+        let message = ingress_message(&event(json!({ "partitionkey": "k" })), "key:import", HUB);
+        assert_eq!(
+            (message.exchange.as_str(), message.routing_key.as_str()),
+            ("crossdock.ingress", "k")
+        );
+        assert_eq!(message.properties.user_id.as_deref(), Some(HUB));
+        assert_eq!(
+            message.properties.headers[PRODUCER_HEADER],
+            HeaderValue::Text("key:import".into())
+        );
+        assert!(message.mandatory);
     }
 }

@@ -1,12 +1,10 @@
-//! Looking events up: one, many, a journey, what came after. Reads the record only.
-
-use std::collections::BTreeSet;
+//! Looking events up: one, many, what came after. Reads the record only.
 
 use chrono::{DateTime, Utc};
 use crossdock_model::types::TypePattern;
-use crossdock_store::{DeliveryRow, DeliveryState, EventQuery, StoredEvent};
+use crossdock_store::{DeliveryRow, EventQuery, StoredEvent};
 
-use crate::{AttemptView, DeliveryView, EngineError, EventPage, EventView, Hub, JourneyView};
+use crate::{AttemptView, DeliveryView, EngineError, EventPage, EventView, Hub};
 
 /// Most events of one page.
 const PAGE_MAX: u32 = 200;
@@ -93,34 +91,6 @@ impl Hub {
         }
     }
 
-    /// Everything that hangs together with a correlation id, alias or event id, oldest first.
-    ///
-    /// # Errors
-    /// `NotFound`, or `Unavailable` without a database.
-    pub async fn journey(&self, key: &str) -> Result<JourneyView, EngineError> {
-        let found = self.shared.store.journey(key).await?;
-        if found.is_empty() {
-            return Err(EngineError::NotFound(format!(
-                "no event has the correlation id, alias or id {key:?}"
-            )));
-        }
-        let correlation_ids: BTreeSet<_> = found
-            .iter()
-            .filter_map(|stored| stored.event.correlation_id().map(str::to_owned))
-            .collect();
-        let aliases: BTreeSet<_> = found
-            .iter()
-            .flat_map(|stored| stored.event.aliases().map(str::to_owned).collect::<Vec<_>>())
-            .collect();
-        Ok(JourneyView {
-            key: key.to_owned(),
-            verdict: verdict(&found, self.shared.clock.now()),
-            correlation_ids: correlation_ids.into_iter().collect(),
-            aliases: aliases.into_iter().collect(),
-            events: found.into_iter().map(event_view).collect(),
-        })
-    }
-
     /// Newest offset of the record, whichever hub wrote it; 0 while it is empty.
     ///
     /// # Errors
@@ -161,53 +131,7 @@ fn pattern(text: &str) -> Result<TypePattern, EngineError> {
         .map_err(|error| EngineError::Invalid(format!("type: {error}")))
 }
 
-/// One sentence on where a journey stands: the worst thing first, else the oldest wait, else that all is done.
-fn verdict(events: &[StoredEvent], now: DateTime<Utc>) -> String {
-    let deliveries = || {
-        events
-            .iter()
-            .flat_map(|stored| stored.deliveries.iter().map(move |row| (stored, row)))
-    };
-    if let Some((stored, row)) = deliveries().find(|(_, row)| row.state == DeliveryState::Parked) {
-        let why = row
-            .detail
-            .as_deref()
-            .map(|detail| format!(": {detail}"))
-            .unwrap_or_default();
-        return format!(
-            "{} failed at {} and is parked{why}",
-            stored.event.event_type, row.adapter
-        );
-    }
-    let waiting = |row: &DeliveryRow| matches!(row.state, DeliveryState::Pending | DeliveryState::Retrying);
-    if let Some((stored, row)) = deliveries()
-        .filter(|(_, row)| waiting(row))
-        .min_by_key(|(_, row)| row.published)
-    {
-        let since = duration((now - row.published).num_seconds());
-        return format!(
-            "{} is without a receipt from {} for {since}",
-            stored.event.event_type, row.adapter
-        );
-    }
-    let last = events
-        .last()
-        .map(|stored| stored.event.event_type.as_str())
-        .unwrap_or_default();
-    format!("all is done; the last event was {last}")
-}
-
-/// Seconds as people say them: `4 m 12 s`.
-pub(crate) fn duration(seconds: i64) -> String {
-    match seconds.max(0) {
-        s @ 0..60 => format!("{s} s"),
-        s @ 60..3600 => format!("{} m {} s", s / 60, s % 60),
-        s @ 3600..86_400 => format!("{} h {} m", s / 3600, s % 3600 / 60),
-        s => format!("{} d {} h", s / 86_400, s % 86_400 / 3600),
-    }
-}
-
-fn event_view(stored: StoredEvent) -> EventView {
+pub(crate) fn event_view(stored: StoredEvent) -> EventView {
     EventView {
         offset: stored.offset,
         received: stored.received,

@@ -1,26 +1,42 @@
-//! The hub as a whole: what its tasks share, how they start, how they are watched, how they step down.
+//! The hub as a whole: its door, how its tasks start, how they are watched, how they step down.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
-use chrono::{DateTime, Utc};
 use crossdock_bus::{broker::Broker, management::Management, names, publisher::Publisher};
 use crossdock_config::SourceFile;
 use crossdock_model::{clock::Clock, event::Event};
 use crossdock_store::Store;
-use tokio::{sync::watch, task::JoinHandle};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, timeout_at},
+};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::{AbortOnDropHandle, TaskTracker},
+};
 
 use crate::{
-    AcceptError, ApiKeyView, AuthError, EngineError, NewKey, Principal, edge, gate,
+    AcceptError, ApiKeyView, AuthError, EngineError, NewKey, Principal,
+    alarms::Alarms,
+    edge, gate,
     keys::{self, Keys},
-    outcomes, revisions,
-    routing::Routing,
+    measures, outcomes, revisions,
+    shared::Shared,
     upkeep,
 };
 
-/// How long a stop waits for work under way.
+/// How long a stop takes at most.
 const STOP_MAX: Duration = Duration::from_secs(20);
+/// What of it is kept for the tasks that end last.
+const STOP_OF_THE_REST: Duration = Duration::from_secs(4);
 /// Pause before a task that ended unexpectedly starts again.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
@@ -53,67 +69,24 @@ pub struct HubOptions {
     pub host: String,
 }
 
-/// What the hub's tasks share.
-pub(crate) struct Shared {
-    pub(crate) hub_id: String,
-    pub(crate) host: String,
-    pub(crate) started: DateTime<Utc>,
-    pub(crate) address: BrokerAddress,
-    pub(crate) public_url: String,
-    pub(crate) data_dir: PathBuf,
-    pub(crate) files_digest: String,
-    pub(crate) store: Store,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) broker: Broker,
-    pub(crate) hub_user: String,
-    pub(crate) management: Management,
-    pub(crate) publisher: Publisher,
-    pub(crate) keys: Keys,
-    pub(crate) routing: ArcSwap<Routing>,
-    /// One change of revision, credentials or topology at a time.
-    pub(crate) changing: tokio::sync::Mutex<()>,
-    /// `None` while the topology stands; else why it does not.
-    pub(crate) topology: watch::Sender<Option<String>>,
-    /// Newest offset this hub has recorded.
-    pub(crate) recorded: watch::Sender<i64>,
-    /// What upkeep has found: a sentence for each thing that wants attention.
-    pub(crate) findings: watch::Sender<BTreeMap<String, String>>,
-}
-
-impl Shared {
-    /// Waits until the topology stands; `Err` if the hub stops first.
-    pub(crate) async fn wait_for_topology(&self, stop: &CancellationToken) -> Result<(), ()> {
-        let mut topology = self.topology.subscribe();
-        tokio::select! {
-            () = stop.cancelled() => Err(()),
-            stands = topology.wait_for(Option::is_none) => stands.map(|_| ()).map_err(|_| ()),
-        }
-    }
-
-    /// Waits `pause`, or less if the hub stops, and lengthens the next one.
-    pub(crate) async fn pause(&self, pause: &mut Duration, stop: &CancellationToken) {
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(*pause) => {}
-        }
-        *pause = gate::longer(*pause);
-    }
-
-    pub(crate) fn consumer_tag(&self, task: &str) -> String {
-        format!("crossdock-{task}-{}", self.hub_id)
-    }
-}
-
-/// A running hub. Clones are the same hub.
+/// A running hub. Clones are the same hub; when the last one is dropped, it steps down by itself.
 #[derive(Clone)]
 pub struct Hub {
     pub(crate) shared: Arc<Shared>,
+    tasks: Arc<Tasks>,
+}
+
+/// The tasks of a hub and what ends them.
+struct Tasks {
     /// Ends what brings work in: gate and outcomes.
     intake: CancellationToken,
-    /// Ends the rest.
-    rest: CancellationToken,
     intake_tasks: TaskTracker,
+    /// Ends the rest, and intake with it.
+    rest: CancellationToken,
     rest_tasks: TaskTracker,
+    /// Breaks off whatever has not ended by itself.
+    break_off: CancellationToken,
+    _last_clone: DropGuard,
 }
 
 impl Hub {
@@ -133,8 +106,22 @@ impl Hub {
         let routing = revisions::first(&options.store, options.config_files, now).await?;
         let latest = options.store.latest_offset().await?;
 
+        measures::describe();
         let rest = CancellationToken::new();
-        let rest_tasks = TaskTracker::new();
+        let tasks = Tasks {
+            intake: rest.child_token(),
+            intake_tasks: TaskTracker::new(),
+            rest_tasks: TaskTracker::new(),
+            break_off: CancellationToken::new(),
+            _last_clone: rest.clone().drop_guard(),
+            rest,
+        };
+        let publisher = Publisher::spawn(
+            broker.clone(),
+            "crossdock edge",
+            &tasks.rest_tasks,
+            tasks.rest.clone(),
+        );
         let shared = Arc::new(Shared {
             hub_id: keys::random(8),
             host: options.host,
@@ -147,54 +134,64 @@ impl Hub {
             store: options.store,
             clock: options.clock,
             hub_user: broker.user().to_owned(),
-            publisher: Publisher::spawn(broker.clone(), "crossdock edge", &rest_tasks, rest.clone()),
+            publisher,
             broker,
             management,
             routing: ArcSwap::from_pointee(routing),
             changing: tokio::sync::Mutex::new(()),
             topology: watch::Sender::new(Some("not asserted yet".to_owned())),
+            round_wanted: Notify::new(),
+            rounds: watch::Sender::new(0),
+            ingress_is_new: AtomicBool::new(false),
             recorded: watch::Sender::new(latest),
-            findings: watch::Sender::new(BTreeMap::new()),
+            chains: gate::ChainsUnderWay::default(),
+            alarms: Alarms::default(),
         });
-        let hub = Self {
-            shared,
-            intake: rest.child_token(),
-            rest,
-            intake_tasks: TaskTracker::new(),
-            rest_tasks,
-        };
         for partition in 0..names::PARTITIONS {
             let name = format!("gate {partition}");
-            hub.watch_over(&hub.intake_tasks, &hub.intake, name, move |shared, stop| {
-                gate::run(shared, partition, stop)
-            });
+            tasks.watch_over(
+                &tasks.intake_tasks,
+                &tasks.intake,
+                name,
+                &shared,
+                move |shared, stop| gate::run(shared, partition, stop),
+            );
         }
-        hub.watch_over(&hub.intake_tasks, &hub.intake, "outcomes".into(), outcomes::run);
-        hub.watch_over(&hub.rest_tasks, &hub.rest, "upkeep".into(), upkeep::run);
-        Ok(hub)
+        let outcomes = "outcomes".to_owned();
+        tasks.watch_over(
+            &tasks.intake_tasks,
+            &tasks.intake,
+            outcomes,
+            &shared,
+            outcomes::run,
+        );
+        let upkeep = "upkeep".to_owned();
+        tasks.watch_over(&tasks.rest_tasks, &tasks.rest, upkeep, &shared, upkeep::run);
+        Ok(Self {
+            shared,
+            tasks: Arc::new(tasks),
+        })
     }
 
-    /// Steps down: takes nothing new, finishes and acks what it holds, then lets go of the broker. Work that
-    /// does not end within 20 s is left to be redelivered.
+    /// Steps down: takes nothing new, finishes and acks what it holds, then lets go of the broker. Takes at most
+    /// 20 s; work that has not ended then is broken off, and RabbitMQ hands it out again.
     pub async fn stop(&self) {
-        self.intake.cancel();
-        self.intake_tasks.close();
-        if tokio::time::timeout(STOP_MAX, self.intake_tasks.wait())
-            .await
-            .is_err()
-        {
+        let tasks = &self.tasks;
+        let end = Instant::now() + STOP_MAX;
+        tasks.intake.cancel();
+        tasks.intake_tasks.close();
+        let stepped_down = timeout_at(end - STOP_OF_THE_REST, tasks.intake_tasks.wait()).await;
+        tasks.rest.cancel();
+        tasks.rest_tasks.close();
+        let ended = timeout_at(end, tasks.rest_tasks.wait()).await;
+        if stepped_down.is_err() || ended.is_err() {
             tracing::warn!("work under way did not end in time; RabbitMQ will hand it out again");
         }
-        self.rest.cancel();
-        self.rest_tasks.close();
-        if tokio::time::timeout(STOP_MAX, self.rest_tasks.wait())
-            .await
-            .is_err()
-        {
-            tracing::warn!("background tasks did not end in time");
-        }
-        if let Err(error) = self.shared.store.remove_hub(&self.shared.hub_id).await {
-            tracing::debug!(%error, "this hub's last report stays until it is out of date");
+        tasks.break_off.cancel();
+        let report = self.shared.store.remove_hub(&self.shared.hub_id);
+        match tokio::time::timeout(STOP_OF_THE_REST, report).await {
+            Ok(Ok(())) => {}
+            _ => tracing::debug!("this hub's last report stays until it is out of date"),
         }
     }
 
@@ -205,14 +202,14 @@ impl Hub {
     /// See [`AcceptError`]; a repeat with the same ids is always safe.
     pub async fn accept(&self, who: &Principal, events: Vec<Event>) -> Result<usize, AcceptError> {
         let shared = &self.shared;
-        edge::accept(
-            &shared.routing.load(),
-            &shared.publisher,
-            &shared.hub_user,
-            who,
-            events,
-        )
-        .await
+        if shared.ingress_is_new.load(Ordering::Acquire) {
+            return Err(AcceptError::Unavailable {
+                reason: "RabbitMQ's queues are being made".to_owned(),
+                retry_after_s: 1,
+            });
+        }
+        let routing = shared.routing.load_full();
+        edge::accept(&routing, &shared.publisher, &shared.hub_user, who, events).await
     }
 
     /// Who holds this API key.
@@ -259,23 +256,36 @@ impl Hub {
     pub fn recorded(&self) -> watch::Receiver<i64> {
         self.shared.recorded.subscribe()
     }
+}
 
+impl Tasks {
     /// Runs a task until `stop`; starts it again when it ends unexpectedly, by a panic above all.
-    fn watch_over<F, Fut>(&self, tasks: &TaskTracker, stop: &CancellationToken, name: String, task: F)
-    where
+    fn watch_over<F, Fut>(
+        &self,
+        tracker: &TaskTracker,
+        stop: &CancellationToken,
+        name: String,
+        shared: &Arc<Shared>,
+        task: F,
+    ) where
         F: Fn(Arc<Shared>, CancellationToken) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let (shared, stop) = (self.shared.clone(), stop.clone());
-        tasks.spawn(async move {
+        let (shared, stop, break_off) = (shared.clone(), stop.clone(), self.break_off.clone());
+        tracker.spawn(async move {
             while !stop.is_cancelled() {
-                let running: JoinHandle<()> = tokio::spawn(task(shared.clone(), stop.clone()));
-                match running.await {
+                // Its end is this task's end, too, whatever way that comes.
+                let running = AbortOnDropHandle::new(tokio::spawn(task(shared.clone(), stop.clone())));
+                let ended = tokio::select! {
+                    ended = running => ended,
+                    () = break_off.cancelled() => return,
+                };
+                match ended {
                     Ok(()) if stop.is_cancelled() => return,
                     Ok(()) => tracing::error!(task = %name, "a task ended by itself; it starts again"),
                     Err(error) => tracing::error!(task = %name, %error, "a task failed; it starts again"),
                 }
-                metrics::counter!("crossdock_task_restarts_total", "task" => name.clone()).increment(1);
+                measures::task_restarted(&name);
                 let mut pause = RESTART_PAUSE;
                 shared.pause(&mut pause, &stop).await;
             }

@@ -9,10 +9,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use crossdock_bus::{management::QueueInfo, names};
 
-use crate::{
-    AdapterLedger, EngineError, Hub, LedgerView, MissingDelivery, adapters::by_name, hub::Shared,
-    routing::Routing,
-};
+use crate::{AdapterLedger, EngineError, Hub, LedgerView, MissingDelivery, routing::Routing, shared::Shared};
 
 /// How old a delivery must be before its absence from the queue says anything: RabbitMQ counts its queues every 5
 /// seconds, and a receipt takes a moment to be read.
@@ -46,7 +43,8 @@ pub(crate) async fn lines(
         let in_queue = match (queues, queue) {
             (None, _) => totals.pending,
             (Some(_), None) => 0,
-            (Some(_), Some(queue)) => queue.ready.unwrap_or(0) + queue.unacked.unwrap_or(0),
+            // RabbitMQ has not counted it yet: since its start, or since the queue was declared.
+            (Some(_), Some(queue)) => waiting(queue).unwrap_or(totals.pending),
         };
         let gone = shared
             .store
@@ -118,6 +116,11 @@ pub(crate) async fn lines(
     Ok(lines)
 }
 
+/// What is in a queue, handed out or not, where RabbitMQ has counted it.
+fn waiting(queue: &QueueInfo) -> Option<u64> {
+    Some(queue.ready? + queue.unacked?)
+}
+
 fn at_most(count: u64, limit: usize) -> usize {
     usize::try_from(count).unwrap_or(limit).min(limit)
 }
@@ -130,15 +133,12 @@ impl Hub {
     pub async fn ledger(&self) -> Result<LedgerView, EngineError> {
         let shared = &self.shared;
         // The queues first: what is published in between is then too young to be missed.
-        let queues = shared.management.queues().await.ok().map(by_name);
+        let queues = shared.queues().await;
         let lines = lines(shared, &shared.routing.load(), queues.as_ref()).await?;
         let totals = shared.store.totals().await?;
 
         let mut notes = Vec::new();
-        let depth = |name: &str| {
-            let queue = queues.as_ref()?.get(name)?;
-            Some(queue.ready.unwrap_or(0) + queue.unacked.unwrap_or(0))
-        };
+        let depth = |name: &str| waiting(queues.as_ref()?.get(name)?);
         let waiting_in_ingress = queues.as_ref().map(|_| {
             (0..names::PARTITIONS)
                 .filter_map(|partition| depth(&names::ingress_queue(partition)))

@@ -6,18 +6,28 @@
 //! Nothing here knows HTTP or a database product.
 
 mod adapters;
+mod alarms;
+mod credentials;
 mod edge;
+mod env_file;
 mod error;
 mod events;
 mod gate;
 mod hub;
+mod journey;
 mod keys;
 mod ledger;
+mod measures;
 mod outcomes;
 mod quarantine;
+mod restore;
 mod revisions;
 mod routing;
+mod shared;
 mod status;
+mod storing;
+#[cfg(test)]
+mod testing;
 mod upkeep;
 mod views;
 

@@ -1,9 +1,10 @@
 //! Messages the hub refused: kept whole with every reason, shown on demand, sent again when the cause is mended.
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use crossdock_bus::{
     PublishError,
-    message::{Delivery, HeaderValue, Headers, Outgoing, Properties},
+    message::{Delivery, HeaderValue, Headers, Outgoing, Properties, headers_to_json},
     names,
 };
 use crossdock_model::fault::Fault;
@@ -11,6 +12,11 @@ use crossdock_store::{NewQuarantined, QuarantinedSummary};
 use serde_json::Value;
 
 use crate::{EngineError, FaultView, Hub, Principal, QuarantinedView, edge::PRODUCER_HEADER};
+
+/// Says which message in quarantine this one repeats, so that each time it comes back is kept apart.
+const RESENT_HEADER: &str = "crossdock-resent";
+/// Kept of a message that came another way than events do. On the way in the gate lets no such header pass.
+const EXCHANGE_HEADER: &str = "crossdock-exchange";
 
 /// The refused message as the store keeps it.
 pub(crate) fn keep(
@@ -23,19 +29,27 @@ pub(crate) fn keep(
         received,
         producer,
         reasons,
-        headers: Value::Object(
-            delivery
-                .properties
-                .headers
-                .into_iter()
-                .map(|(name, value)| (name, to_json(value)))
-                .collect(),
-        ),
+        headers: headers_to_json(&delivery.properties.headers),
         content_type: delivery.properties.content_type,
         body: delivery.body,
         routing_key: delivery.routing_key,
         redelivered: delivery.redelivered,
     }
+}
+
+/// The same for a message that was no event to begin with: it cannot be sent again.
+pub(crate) fn keep_outcome(
+    mut delivery: Delivery,
+    producer: Option<String>,
+    reasons: Vec<Fault>,
+    received: DateTime<Utc>,
+) -> NewQuarantined {
+    let exchange = HeaderValue::Text(delivery.exchange.clone());
+    delivery
+        .properties
+        .headers
+        .insert(EXCHANGE_HEADER.to_owned(), exchange);
+    keep(delivery, producer, reasons, received)
 }
 
 impl Hub {
@@ -77,20 +91,19 @@ impl Hub {
     /// producer could not be proved). It is judged anew and may come back.
     ///
     /// # Errors
-    /// `NotFound`, or `Unavailable` without a database or broker.
+    /// `NotFound`; `Conflict` for what is no event, such as a receipt; `Unavailable` without a database or broker.
     pub async fn resend(&self, id: i64, who: &Principal) -> Result<(), EngineError> {
         let shared = &self.shared;
         let message = shared.store.quarantined(id).await?.ok_or_else(|| not_found(id))?;
-        let mut headers: Headers = match message.headers {
-            Value::Object(headers) => headers
-                .into_iter()
-                .filter_map(|(k, v)| Some((k, from_json(v)?)))
-                .collect(),
-            _ => Headers::new(),
-        };
-        headers.retain(|name, _| name.to_ascii_lowercase().starts_with("cloudevents"));
+        if message.headers.get(EXCHANGE_HEADER).is_some() {
+            return Err(EngineError::Conflict(format!(
+                "message {id} is a receipt or a failed delivery, not an event: only its adapter can repeat it"
+            )));
+        }
         let producer = message.summary.producer.unwrap_or_else(|| who.producer());
+        let mut headers = attributes(message.headers);
         headers.insert(PRODUCER_HEADER.to_owned(), HeaderValue::Text(producer));
+        headers.insert(RESENT_HEADER.to_owned(), HeaderValue::Int(id));
         let again = Outgoing {
             exchange: names::INGRESS.to_owned(),
             routing_key: message.summary.routing_key,
@@ -120,6 +133,18 @@ impl Hub {
     }
 }
 
+/// Of the headers as they are kept, those of the event. What was wrong with one stays wrong: the gate says so again.
+fn attributes(headers: Value) -> Headers {
+    let Value::Object(headers) = headers else {
+        return Headers::new();
+    };
+    headers
+        .into_iter()
+        .filter(|(name, _)| name.to_ascii_lowercase().starts_with("cloudevents"))
+        .map(|(name, value)| (name, from_json(value)))
+        .collect()
+}
+
 fn not_found(id: i64) -> EngineError {
     EngineError::NotFound(format!("there is no quarantined message {id}"))
 }
@@ -140,26 +165,69 @@ fn view(summary: QuarantinedSummary, headers: Value, body: Option<Vec<u8>>) -> Q
     }
 }
 
-fn to_json(value: HeaderValue) -> Value {
+/// The header of a value that [`HeaderValue::to_json`] wrote.
+fn from_json(value: Value) -> HeaderValue {
     match value {
-        HeaderValue::Null => Value::Null,
-        HeaderValue::Bool(flag) => flag.into(),
-        HeaderValue::Int(number) => number.into(),
-        HeaderValue::Float(number) => number.into(),
-        HeaderValue::Text(text) => text.into(),
-        HeaderValue::Bytes(bytes) => String::from_utf8_lossy(&bytes).into_owned().into(),
-        HeaderValue::Time(time) => time.to_rfc3339().into(),
-        HeaderValue::List(items) => items.into_iter().map(to_json).collect(),
-        HeaderValue::Table(table) => Value::Object(table.into_iter().map(|(k, v)| (k, to_json(v))).collect()),
+        Value::Null => HeaderValue::Null,
+        Value::Bool(flag) => HeaderValue::Bool(flag),
+        Value::Number(number) => match number.as_i64() {
+            Some(whole) => HeaderValue::Int(whole),
+            None => HeaderValue::Float(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        Value::String(text) => HeaderValue::Text(text),
+        Value::Array(items) => HeaderValue::List(items.into_iter().map(from_json).collect()),
+        Value::Object(members) => match members.get("bytes").and_then(bytes) {
+            Some(bytes) if members.len() == 1 => HeaderValue::Bytes(bytes),
+            _ => HeaderValue::Table(members.into_iter().map(|(k, v)| (k, from_json(v))).collect()),
+        },
     }
 }
 
-/// The headers that carry CloudEvents attributes are scalars; others do not travel.
-fn from_json(value: Value) -> Option<HeaderValue> {
-    match value {
-        Value::Bool(flag) => Some(HeaderValue::Bool(flag)),
-        Value::Number(number) => number.as_i64().map(HeaderValue::Int),
-        Value::String(text) => Some(HeaderValue::Text(text)),
-        _ => None,
+fn bytes(value: &Value) -> Option<Bytes> {
+    let byte = |value: &Value| u8::try_from(value.as_u64()?).ok();
+    value.as_array()?.iter().map(byte).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_events_headers_survive_the_quarantine() {
+        let headers = Headers::from([
+            ("cloudEvents_id".to_owned(), "e-1".into()),
+            ("cloudEvents:count".to_owned(), 4.into()),
+            ("cloudEvents_urgent".to_owned(), true.into()),
+            ("cloudEvents_price".to_owned(), HeaderValue::Float(12.5)),
+            (
+                "cloudEvents_subject".to_owned(),
+                HeaderValue::Bytes(Bytes::from_static(b"\xff\x00")),
+            ),
+            (
+                "cloudEvents_list".to_owned(),
+                HeaderValue::List(vec!["a".into(), HeaderValue::Null]),
+            ),
+            (
+                "cloudEvents_table".to_owned(),
+                HeaderValue::Table(Headers::from([("bytes".to_owned(), "no".into())])),
+            ),
+        ]);
+        assert_eq!(attributes(headers_to_json(&headers)), headers);
+    }
+
+    #[test]
+    fn nothing_but_the_events_headers_is_sent_again() {
+        let headers = Headers::from([
+            ("cloudEvents_id".to_owned(), "e-1".into()),
+            ("CC".to_owned(), HeaderValue::List(vec!["x".into()])),
+            ("BCC".to_owned(), HeaderValue::List(vec!["x".into()])),
+            ("x-death".to_owned(), HeaderValue::List(Vec::new())),
+            (PRODUCER_HEADER.to_owned(), "erp".into()),
+            ("traceparent".to_owned(), "00-1-2-01".into()),
+        ]);
+        let sent: Vec<_> = attributes(headers_to_json(&headers)).into_keys().collect();
+        assert_eq!(sent, ["cloudEvents_id"]);
+        assert!(attributes(Value::Null).is_empty());
     }
 }

@@ -3,25 +3,29 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
-use crossdock_bus::{names, topology::Topology};
+use crossdock_bus::names;
 use crossdock_config::{AdapterSet, Manifest, SourceFile, load_adapters};
-use crossdock_store::{NewRevision, Revision, RevisionFile, Store};
+use crossdock_store::{NewRevision, Revision, RevisionFile, RevisionSummary, Store};
 
-use crate::{Applied, EngineError, Hub, RevisionView, routing::Routing, upkeep};
+use crate::{Applied, EngineError, Hub, RevisionView, credentials, routing::Routing, shared::Shared, upkeep};
 
 /// Revisions that a list shows at most.
 const LISTED_MAX: usize = 200;
 /// Who applies the first revision.
 const FIRST_AUTHOR: &str = "first start";
 
-/// The revision in force, after making `files` the first one where there is none.
+const PART: &str = "revision";
+const UNREADABLE: &str = "unreadable";
+
+/// The revision in force, after making `files` the first one where there is none. One that this version cannot read
+/// is in force all the same, see [`Routing::fault`].
 pub(crate) async fn first(
     store: &Store,
     files: Vec<SourceFile>,
     now: DateTime<Utc>,
 ) -> Result<Routing, EngineError> {
     if let Some(current) = store.current_revision().await? {
-        return routing(current);
+        return Ok(routing(current));
     }
     load_adapters(&files).map_err(EngineError::Config)?;
     let revision = new_revision(files, FIRST_AUTHOR, None, now);
@@ -31,18 +35,38 @@ pub(crate) async fn first(
         Err(error) => return Err(error.into()),
     }
     let current = store.current_revision().await?;
-    routing(current.ok_or_else(|| EngineError::Internal("the first revision is not in the database".into()))?)
+    let current =
+        current.ok_or_else(|| EngineError::Internal("the first revision is not in the database".into()))?;
+    Ok(routing(current))
 }
 
-/// Loads the revision in force if it is another than `known`.
-pub(crate) async fn newer(store: &Store, known: u32) -> Result<Option<Routing>, EngineError> {
-    match store.current_revision().await? {
-        Some(current) if current.summary.number != known => routing(current).map(Some),
-        _ => Ok(None),
+/// Routes by the revision in force, if another hub has applied one. Needs the right to change; see
+/// [`Shared::change`]. One that this version cannot read is not followed: the known one holds, with an alarm.
+pub(crate) async fn follow(shared: &Shared) -> Result<(), EngineError> {
+    let known = shared.routing.load().revision;
+    let Some(current) = shared.store.current_revision().await? else {
+        return Ok(());
+    };
+    if current.summary.number == known {
+        return Ok(());
     }
+    let routing = routing(current);
+    if let Some(fault) = &routing.fault {
+        let sentence = format!("this hub routes by revision {known}: {fault}");
+        shared.alarms.raise(PART, UNREADABLE, sentence);
+        return Ok(());
+    }
+    shared.alarms.clear(PART, UNREADABLE);
+    tracing::info!(
+        revision = routing.revision,
+        "another hub applied a revision; it is in force here too"
+    );
+    shared.routing.store(Arc::new(routing));
+    Ok(())
 }
 
-fn routing(revision: Revision) -> Result<Routing, EngineError> {
+fn routing(revision: Revision) -> Routing {
+    let RevisionSummary { number, digest, .. } = revision.summary;
     let files: Vec<SourceFile> = revision
         .files
         .into_iter()
@@ -51,12 +75,18 @@ fn routing(revision: Revision) -> Result<Routing, EngineError> {
             text: file.text,
         })
         .collect();
-    let set = load_adapters(&files).map_err(EngineError::Config)?;
-    Ok(Routing::new(
-        revision.summary.number,
-        revision.summary.digest,
-        set,
-    ))
+    match load_adapters(&files) {
+        Ok(set) => Routing::new(number, digest, set),
+        Err(faults) => {
+            let fault = format!(
+                "revision {number} cannot be read by version {}, another one has written it: {}; `crossdock apply` \
+                 with files that this version reads, or that other version, mends it",
+                env!("CARGO_PKG_VERSION"),
+                EngineError::Config(faults).to_string().replace('\n', "; "),
+            );
+            Routing::unreadable(number, digest, fault)
+        }
+    }
 }
 
 fn new_revision(
@@ -81,7 +111,7 @@ fn new_revision(
 }
 
 impl Hub {
-    /// Makes `files` the next revision: topology and credentials first, then the revision, then routing.
+    /// Makes `files` the next revision: topology first, then the revision, routing, and credentials.
     /// Files equal to the revision in force change nothing. `dry_run` only says what would change.
     ///
     /// # Errors
@@ -96,7 +126,8 @@ impl Hub {
     ) -> Result<Applied, EngineError> {
         let shared = &self.shared;
         let set = load_adapters(&files).map_err(EngineError::Config)?;
-        let _one_at_a_time = shared.changing.lock().await;
+        let one_at_a_time = shared.change().await?;
+        follow(shared).await?;
         let current = shared.routing.load_full();
         let revision = new_revision(files, author, note, shared.clock.now());
         let unchanged = revision.digest == current.digest;
@@ -119,18 +150,19 @@ impl Hub {
         }
 
         let proposed = Routing::new(current.revision + 1, revision.digest.clone(), set);
-        Topology::hub(names::PARTITIONS, &proposed.queues())
-            .assert(&shared.broker, &shared.management)
-            .await?;
+        let there = shared.management.queues().await?;
+        upkeep::assert_topology(shared, &proposed, &there).await?;
         let number = shared
             .store
             .append_revision(Some(current.revision), revision)
             .await?;
         shared.routing.store(Arc::new(proposed));
         tracing::info!(revision = number, author, ?changes, "a revision is in force");
-        if let Err(error) = upkeep::align_credentials(shared).await {
+        drop(one_at_a_time);
+        if let Err(error) = credentials::align(shared, false).await {
             tracing::warn!(%error, "credentials follow when the broker answers");
         }
+        shared.round_wanted.notify_one();
         Ok(Applied {
             number,
             dry_run,
@@ -250,5 +282,92 @@ fn difference(what: &str, before: &[String], after: &[String], parts: &mut Vec<S
     }
     if !removed.is_empty() {
         parts.push(format!("{what} no longer {}", removed.join(", ")));
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn set(files: &[(&str, &str)]) -> AdapterSet {
+        let files: Vec<_> = files
+            .iter()
+            .map(|(name, rest)| SourceFile {
+                path: format!("adapters/{name}.toml"),
+                text: format!("name = \"{name}\"\n{rest}"),
+            })
+            .collect();
+        load_adapters(&files).unwrap()
+    }
+
+    const ERP: &str = "source = \"/erp\"\npublishes = [\"order.numbered.v1\"]\n\
+                       [[subscribe]]\ntypes = [\"order.placed.v1\"]";
+
+    fn said(before: &[(&str, &str)], after: &[(&str, &str)]) -> Vec<String> {
+        changes(&Routing::new(1, String::new(), set(before)), &set(after))
+    }
+
+    #[test]
+    fn what_comes_and_goes_is_said() {
+        let said = said(&[("erp", ERP)], &[("wms", "source = \"/wms\"")]);
+        assert_eq!(
+            said,
+            [
+                "adapter wms is new: it gets a queue, a RabbitMQ user and an API key",
+                "adapter erp is gone: its user and key end, its queue crossdock.adapter.erp stays with what is in it",
+            ]
+        );
+    }
+
+    #[test]
+    fn every_changed_setting_is_said() {
+        let changed = "source = \"/sap\"\npublishes = [\"order.accepted.v1\"]\n\
+                       [[subscribe]]\ntypes = [\"order.*.v1\", \"stock.low.v1\"]";
+        assert_eq!(
+            said(&[("erp", ERP)], &[("erp", changed)]),
+            ["adapter erp changes: source \"/sap\" instead of \"/erp\"; \
+              subscribes also order.*.v1, stock.low.v1; subscribes no longer order.placed.v1; \
+              publishes also order.accepted.v1; publishes no longer order.numbered.v1"]
+        );
+        let ordered = format!("order = \"key\"\n{ERP}");
+        assert_eq!(
+            said(&[("erp", ERP)], &[("erp", &ordered)]),
+            ["adapter erp changes: other settings"]
+        );
+    }
+
+    #[test]
+    fn a_comment_changes_nothing_that_is_in_force() {
+        let commented = format!("# a word\n{ERP}");
+        assert_eq!(
+            said(&[("erp", ERP)], &[("erp", &commented)]),
+            ["comments and spacing only"]
+        );
+    }
+
+    #[test]
+    fn a_revision_of_another_version_says_what_it_is() {
+        let revision = Revision {
+            summary: RevisionSummary {
+                number: 7,
+                created: DateTime::default(),
+                author: "later".into(),
+                note: None,
+                digest: "d".into(),
+            },
+            files: vec![RevisionFile {
+                path: "adapters/erp.toml".into(),
+                text: "name = \"erp\"\nsource = \"/erp\"\nfrom_the_future = true\n".into(),
+            }],
+        };
+        let routing = routing(revision);
+        assert_eq!((routing.revision, routing.digest.as_str()), (7, "d"));
+        assert!(routing.adapters.is_empty());
+        let fault = routing.fault.unwrap();
+        assert!(
+            fault.contains("revision 7") && fault.contains("adapters/erp.toml:3"),
+            "{fault}"
+        );
     }
 }

@@ -13,6 +13,8 @@ pub(crate) struct Routing {
     pub(crate) revision: u32,
     pub(crate) digest: String,
     pub(crate) adapters: BTreeMap<String, Manifest>,
+    /// Why this revision cannot be followed; it then has no adapters, and nothing may be decided by it.
+    pub(crate) fault: Option<String>,
     sources: HashMap<String, String>,
     schemas: SchemaSet,
 }
@@ -29,8 +31,17 @@ impl Routing {
             revision,
             digest,
             adapters,
+            fault: None,
             sources,
             schemas: SchemaSet::builtin(),
+        }
+    }
+
+    /// A revision that this version of the hub cannot read.
+    pub(crate) fn unreadable(revision: u32, digest: String, fault: String) -> Self {
+        Self {
+            fault: Some(fault),
+            ..Self::new(revision, digest, AdapterSet::default())
         }
     }
 
@@ -39,7 +50,7 @@ impl Routing {
     pub(crate) fn permission_faults(&self, producer: &str, event: &Event) -> Vec<Fault> {
         if !is_adapter(producer) {
             return match self.sources.get(&event.source) {
-                Some(owner) => vec![fault(
+                Some(owner) => vec![Fault::new(
                     "/source",
                     format!("this source belongs to the adapter {owner}"),
                 )],
@@ -47,14 +58,14 @@ impl Routing {
             };
         }
         let Some(manifest) = self.adapters.get(producer) else {
-            return vec![fault(
+            return vec![Fault::new(
                 "",
                 format!("there is no adapter {producer:?} in revision {}", self.revision),
             )];
         };
         let mut faults = Vec::new();
         if event.source != manifest.source {
-            faults.push(fault(
+            faults.push(Fault::new(
                 "/source",
                 format!(
                     "the adapter {producer} may only use the source {:?}",
@@ -63,7 +74,7 @@ impl Routing {
             ));
         }
         if !manifest.publishes.contains(&event.event_type) {
-            faults.push(fault(
+            faults.push(Fault::new(
                 "/type",
                 format!(
                     "the adapter {producer} does not list {:?} under publishes",
@@ -77,9 +88,9 @@ impl Routing {
     /// What is wrong with the event's type and data.
     pub(crate) fn content_faults(&self, event: &Event) -> Vec<Fault> {
         if !crossdock_model::types::is_valid_type(&event.event_type) {
-            return vec![fault(
+            return vec![Fault::new(
                 "/type",
-                "expected <family>.<past tense>.v<n> in lower case, such as order.placed.v1".to_owned(),
+                "expected <family>.<past tense>.v<n> in lower case, such as order.placed.v1",
             )];
         }
         self.schemas.validate(event).err().unwrap_or_default()
@@ -110,9 +121,48 @@ impl Routing {
     }
 }
 
-fn fault(pointer: &str, message: String) -> Fault {
-    Fault {
-        pointer: pointer.to_owned(),
-        message,
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use crossdock_config::{SourceFile, load_adapters};
+
+    use super::*;
+
+    fn routing(files: &[(&str, &str)]) -> Routing {
+        let files: Vec<_> = files
+            .iter()
+            .map(|(name, rest)| SourceFile {
+                path: format!("adapters/{name}.toml"),
+                text: format!("name = \"{name}\"\nsource = \"/{name}\"\n{rest}"),
+            })
+            .collect();
+        Routing::new(3, String::new(), load_adapters(&files).unwrap())
+    }
+
+    #[test]
+    fn an_event_goes_once_to_each_adapter_that_wants_it() {
+        let routing = routing(&[
+            (
+                "erp",
+                "[[subscribe]]\ntypes = [\"order.*.v1\", \"order.placed.v1\"]\n[[subscribe]]\ntypes = [\"order.placed.v1\"]",
+            ),
+            ("mail", "[[subscribe]]\ntypes = [\"order.shipped.v1\"]"),
+            ("quiet", ""),
+        ]);
+        assert_eq!(routing.targets("order.placed.v1"), ["erp"]);
+        assert_eq!(routing.targets("order.shipped.v1"), ["erp", "mail"]);
+        assert!(routing.targets("order.placed.v2").is_empty());
+        assert!(routing.targets("order.line.placed.v1").is_empty());
+    }
+
+    #[test]
+    fn order_by_key_is_one_active_consumer() {
+        let routing = routing(&[("erp", "order = \"key\""), ("mail", "")]);
+        let queues: Vec<_> = routing
+            .queues()
+            .into_iter()
+            .map(|queue| (queue.name, queue.single_active_consumer))
+            .collect();
+        assert_eq!(queues, [("erp".to_owned(), true), ("mail".to_owned(), false)]);
     }
 }

@@ -4,12 +4,17 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crossdock_bus::publisher::LinkState;
 use crossdock_store::EventQuery;
 
-use crate::{BrokerView, Hub, HubView, ReadyCheck, StatusView, events::duration};
+use crate::{
+    AdapterView, BrokerView, Hub, HubView, ReadyCheck, StatusView, adapters, journey::duration, ledger,
+    shared::READING_PATIENCE,
+};
 
 /// How long after its last report a hub counts as gone.
 const HUB_ALIVE: TimeDelta = TimeDelta::seconds(30);
 /// How long an event may wait before that is worth a sentence.
 const WAITING_LONG: TimeDelta = TimeDelta::seconds(60);
+/// How far messages in quarantine are counted.
+const QUARANTINED_MAX: usize = 1_000;
 
 impl Hub {
     /// Whether this hub can do its work, condition by condition.
@@ -38,92 +43,92 @@ impl Hub {
             None => check("topology", true, "asserted".into()),
             Some(reason) => check("topology", false, reason.to_owned()),
         };
-        vec![database, rabbitmq, topology]
+        let revision = match &shared.routing.load().fault {
+            None => check("revision", true, "in force".into()),
+            Some(fault) => check("revision", false, fault.clone()),
+        };
+        vec![revision, database, rabbitmq, topology]
     }
 
     /// The whole picture. Parts that cannot be had are absent and named under `attention`.
     pub async fn status(&self) -> StatusView {
         let shared = &self.shared;
         let now = shared.clock.now();
-        let checks = self.readiness().await;
+        let (checks, broker, queues) = tokio::join!(self.readiness(), self.broker(), shared.queues());
+        let routing = shared.routing.load_full();
+        let lines = ledger::lines(shared, &routing, queues.as_ref()).await;
+        let adapters = match lines {
+            Ok(lines) => self.adapter_views(queues.as_ref(), &lines).await,
+            Err(error) => Err(error),
+        };
+        let adapters = adapters.unwrap_or_default();
+        let totals = shared.store.totals().await.unwrap_or_default();
+        let quarantined = self.waiting_in_quarantine().await;
+        let hubs = self.hubs(now).await;
+
         let mut attention: Vec<String> = checks
             .iter()
             .filter(|c| !c.ok)
             .map(|c| format!("{}: {}", c.name, c.detail))
             .collect();
-
-        let broker = shared
-            .management
-            .overview()
-            .await
-            .ok()
-            .map(|overview| BrokerView {
-                address: shared.broker.host_port(),
-                version: overview.version,
-                private: shared.address.private,
-                alarms: overview.alarms.iter().map(ToString::to_string).collect(),
-            });
-        attention.extend(
-            broker
-                .iter()
-                .flat_map(|b| &b.alarms)
-                .map(|alarm| format!("RabbitMQ: {alarm}")),
-        );
-
-        let adapters = self.adapters().await.unwrap_or_default();
-        for adapter in &adapters {
-            let line = &adapter.ledger;
-            if line.unaccounted > 0 {
-                attention.push(format!(
-                    "{}: {} events left its queue without a receipt; `crossdock prove` names them",
-                    adapter.name, line.unaccounted
-                ));
+        match &broker {
+            Some(broker) => {
+                attention.extend(broker.alarms.iter().map(|alarm| format!("RabbitMQ: {alarm}")));
             }
-            if line.parked > 0 {
-                attention.push(format!(
-                    "{}: {} deliveries failed and are parked",
-                    adapter.name, line.parked
-                ));
-            }
-            if let Some(oldest) = adapter
-                .oldest_pending
-                .filter(|oldest| now - *oldest > WAITING_LONG)
-            {
-                let age = duration((now - oldest).num_seconds());
-                attention.push(format!("{}: the oldest event waits for {age}", adapter.name));
-            }
+            None => attention.push("RabbitMQ's management API does not answer".to_owned()),
         }
-        attention.extend(shared.findings.borrow().values().cloned());
-
-        let totals = shared.store.totals().await.unwrap_or_default();
-        if totals.quarantined > 0 {
+        attention.extend(adapters.iter().flat_map(|adapter| worries(adapter, now)));
+        attention.extend(shared.alarms.sentences());
+        if quarantined > 0 {
             attention.push(format!(
-                "{} messages are in quarantine: GET /v1/quarantine says why",
-                totals.quarantined
+                "{quarantined} messages are in quarantine: GET /v1/quarantine says why"
             ));
         }
-        let hubs = self.hubs(now).await;
-        for hub in hubs.iter().filter(|hub| !hub.files_match_revision) {
-            attention.push(format!(
+        attention.extend(hubs.iter().filter(|hub| !hub.files_match_revision).map(|hub| {
+            format!(
                 "the configuration files on {} are not those of the revision in force: `crossdock apply` makes them so",
                 hub.host
-            ));
-        }
+            )
+        }));
         StatusView {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: shared.started,
             checks,
             attention,
             broker,
-            revision: shared.routing.load().revision,
+            revision: routing.revision,
             hubs,
-            queues: self.queues().await.unwrap_or_default(),
+            queues: adapters::queue_views(queues.unwrap_or_default().values()),
             accepted: totals.accepted,
-            quarantined: totals.quarantined,
+            quarantined,
             parked: adapters.iter().map(|adapter| adapter.ledger.parked).sum(),
             newest_event: self.newest_event().await,
             adapters,
         }
+    }
+
+    async fn broker(&self) -> Option<BrokerView> {
+        let shared = &self.shared;
+        let overview = tokio::time::timeout(READING_PATIENCE, shared.management.overview())
+            .await
+            .ok()?
+            .ok()?;
+        Some(BrokerView {
+            address: shared.broker.host_port(),
+            version: overview.version,
+            private: shared.address.private,
+            alarms: overview.alarms.iter().map(ToString::to_string).collect(),
+        })
+    }
+
+    /// How many messages in quarantine were not sent again, of the latest ones.
+    async fn waiting_in_quarantine(&self) -> u64 {
+        let latest = self.shared.store.quarantine_page(None, QUARANTINED_MAX).await;
+        let waiting = latest
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|message| message.resent.is_none());
+        waiting.count() as u64
     }
 
     async fn hubs(&self, now: DateTime<Utc>) -> Vec<HubView> {
@@ -155,4 +160,28 @@ impl Hub {
             .first()
             .map(|stored| stored.received)
     }
+}
+
+/// What about an adapter wants attention.
+fn worries(adapter: &AdapterView, now: DateTime<Utc>) -> Vec<String> {
+    let (name, line) = (&adapter.name, &adapter.ledger);
+    let mut worries = Vec::new();
+    if line.unaccounted > 0 {
+        worries.push(format!(
+            "{name}: {} events left its queue without a receipt; `crossdock prove` names them",
+            line.unaccounted
+        ));
+    }
+    if line.parked > 0 {
+        worries.push(format!(
+            "{name}: {} deliveries failed and are parked",
+            line.parked
+        ));
+    }
+    let waits_long = |oldest: &DateTime<Utc>| now - *oldest > WAITING_LONG;
+    if let Some(oldest) = adapter.oldest_pending.filter(waits_long) {
+        let age = duration((now - oldest).num_seconds());
+        worries.push(format!("{name}: the oldest event waits for {age}"));
+    }
+    worries
 }

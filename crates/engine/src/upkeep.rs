@@ -1,161 +1,220 @@
 //! Upkeep: brings what stands in RabbitMQ into line with the revision in force, at the start, after every
-//! outage, and every few seconds, and writes down what an operator should know.
+//! outage, and every few seconds, and raises an alarm for what an operator should know.
+//!
+//! RabbitMQ has a queue's name on disk only some time after it was declared (half a second in 3.10): killed before
+//! that, it comes back with another queue of that name, empty and dead. So nothing is put into queues that are new.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use crossdock_bus::{names, publisher::LinkState, topology::Topology};
+use crossdock_bus::{management::QueueInfo, names, publisher::LinkState, topology::Topology};
 use crossdock_store::HubBeat;
 use tokio_util::sync::CancellationToken;
 
-use crate::{EngineError, adapters, hub::Shared, revisions};
+use crate::{
+    EngineError, adapters, credentials, measures,
+    restore::{self, Restorations},
+    revisions,
+    routing::Routing,
+    shared::Shared,
+};
 
 /// Pause between rounds while all is well.
 const ROUND: Duration = Duration::from_secs(5);
 /// Pause after a round that failed.
 const ROUND_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
+/// How long queues count as new.
+const NEW_FOR: Duration = Duration::from_millis(1_500);
+
+const PART: &str = "upkeep";
+const BROKER: &str = "broker";
+
 /// Rounds until `stop`.
 pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     let mut link = shared.publisher.watch();
+    let mut restorations = Restorations::default();
     while !stop.is_cancelled() {
-        let wait = match round(&shared).await {
-            Ok(()) => ROUND,
+        let ended = tokio::select! {
+            () = stop.cancelled() => return,
+            ended = round(&shared, &mut restorations) => ended,
+        };
+        let wait = match ended {
+            Ok(()) => {
+                shared.alarms.clear(PART, BROKER);
+                shared.rounds.send_modify(|rounds| *rounds += 1);
+                ROUND
+            }
             Err(error) => {
-                let reason = error.to_string();
-                let changed = shared.topology.send_if_modified(|state| {
-                    let changed = state.as_deref() != Some(reason.as_str());
-                    *state = Some(reason.clone());
-                    changed
-                });
-                if changed {
-                    tracing::warn!(reason, "RabbitMQ is not as it must be; the hub goes on trying");
-                }
+                note_failure(&shared, &error);
                 ROUND_AFTER_FAILURE
             }
         };
         beat(&shared).await;
+        let link_changes = async {
+            if link.changed().await.is_err() {
+                // Without a publisher there is nothing to wait for; what it says of itself, readiness shows.
+                std::future::pending::<()>().await;
+            }
+        };
         tokio::select! {
             () = stop.cancelled() => {}
-            _ = link.changed() => {}
+            () = link_changes => {}
+            () = shared.round_wanted.notified() => {}
             () = tokio::time::sleep(wait) => {}
         }
     }
 }
 
-async fn round(shared: &Shared) -> Result<(), EngineError> {
-    let _one_at_a_time = shared.changing.lock().await;
-    let known = shared.routing.load().revision;
-    match revisions::newer(&shared.store, known).await {
-        Ok(Some(routing)) => {
-            tracing::info!(
-                revision = routing.revision,
-                "another hub applied a revision; it is in force here too"
-            );
-            shared.routing.store(Arc::new(routing));
+async fn round(shared: &Shared, restorations: &mut Restorations) -> Result<(), EngineError> {
+    {
+        let _one_at_a_time = shared.change().await?;
+        if let Err(error) = revisions::follow(shared).await {
+            tracing::debug!(%error, "the revision in force cannot be read; the known one holds");
         }
-        Ok(None) => {}
-        Err(error) => tracing::warn!(%error, "the revision in force cannot be read; the known one holds"),
+    }
+    let routing = shared.routing.load_full();
+    if let Some(fault) = &routing.fault {
+        return Err(EngineError::Conflict(fault.clone()));
     }
     if let LinkState::Down { reason, .. } = shared.publisher.state() {
         return Err(EngineError::unavailable(reason));
     }
-    Topology::hub(names::PARTITIONS, &shared.routing.load().queues())
-        .assert(&shared.broker, &shared.management)
-        .await?;
-    align_credentials(shared).await?;
-    if shared.topology.send_replace(None).is_some() {
+    let began = shared.clock.now();
+    let queues = shared.management.queues().await?;
+    let missing = restorations.missing(&routing, &queues);
+    assert_topology(shared, &routing, &queues).await?;
+    restorations.asserted(missing, &routing, began, shared.clock.now());
+
+    let stood = shared.topology.borrow().is_none();
+    match credentials::align(shared, !stood).await {
+        Ok(troubles) => shared.alarms.replace("credentials", troubles),
+        Err(error) => tracing::warn!(%error, "credentials could not be looked after"),
+    }
+    shared.topology.send_replace(None);
+    if !stood {
         tracing::info!(
             address = shared.broker.host_port(),
             "RabbitMQ is ready: topology and credentials stand"
         );
     }
-    look_around(shared).await
+    restore::restore(shared, restorations).await;
+    look_around(shared, &queues);
+    Ok(())
 }
 
-/// Every adapter of the revision has a user and key; those of adapters that are gone end.
-pub(crate) async fn align_credentials(shared: &Shared) -> Result<(), EngineError> {
-    let routing = shared.routing.load_full();
-    let users: BTreeSet<String> = shared
-        .management
-        .users()
-        .await?
-        .into_iter()
-        .map(|user| user.name)
-        .collect();
-    let credentials = shared.store.adapter_credentials(None).await?;
-    for name in routing.adapters.keys() {
-        adapters::ensure_credentials(shared, name, &credentials, &users).await?;
-    }
-    for credential in credentials
+/// Declares what the revision needs and verifies it; gives queues that were not among `there` the time to be safe.
+pub(crate) async fn assert_topology(
+    shared: &Shared,
+    routing: &Routing,
+    there: &[QueueInfo],
+) -> Result<(), EngineError> {
+    let topology = Topology::hub(names::PARTITIONS, &routing.queues());
+    let there: BTreeSet<&str> = there.iter().map(|queue| queue.name.as_str()).collect();
+    let new: Vec<&str> = topology
+        .queues
         .iter()
-        .filter(|c| c.retired.is_none() && !routing.adapters.contains_key(&c.adapter))
-    {
-        adapters::end_generation(shared, credential).await?;
-        tracing::info!(
-            adapter = credential.adapter,
-            "the adapter is gone from the revision: its access ended"
-        );
+        .map(|queue| queue.name.as_str())
+        .filter(|name| !there.contains(name))
+        .collect();
+    let is_ingress = |name: &&str| name.starts_with(names::INGRESS);
+    let _closed = new
+        .iter()
+        .any(is_ingress)
+        .then(|| Closed::new(&shared.ingress_is_new));
+    topology.assert(&shared.broker, &shared.management).await?;
+    if !new.is_empty() {
+        tokio::time::sleep(NEW_FOR).await;
     }
     Ok(())
 }
 
+/// Keeps a flag raised until it is dropped.
+struct Closed<'a>(&'a AtomicBool);
+
+impl<'a> Closed<'a> {
+    fn new(flag: &'a AtomicBool) -> Self {
+        flag.store(true, Ordering::Release);
+        Self(flag)
+    }
+}
+
+impl Drop for Closed<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+/// The topology stands no longer if the broker is away or is not as it must be. A management API that does not
+/// answer for a while changes nothing about it, but is said.
+fn note_failure(shared: &Shared, error: &EngineError) {
+    let reason = error.to_string();
+    let stands = shared.topology.borrow().is_none();
+    let is_connected = !matches!(shared.publisher.state(), LinkState::Down { .. });
+    if stands && is_connected && matches!(error, EngineError::Unavailable { .. }) {
+        let sentence = format!("RabbitMQ could not be looked after: {reason}");
+        shared.alarms.raise(PART, BROKER, sentence);
+        return;
+    }
+    let changed = shared.topology.send_if_modified(|state| {
+        let changed = state.as_deref() != Some(reason.as_str());
+        *state = Some(reason.clone());
+        changed
+    });
+    if changed {
+        tracing::warn!(reason, "RabbitMQ is not as it must be; the hub goes on trying");
+    }
+}
+
 /// What an operator should know about queues and consumers.
-async fn look_around(shared: &Shared) -> Result<(), EngineError> {
-    let routing = shared.routing.load_full();
-    let mut findings = BTreeMap::new();
-    for queue in shared.management.queues().await? {
-        let waiting = queue.ready.unwrap_or(0) + queue.unacked.unwrap_or(0);
-        metrics::gauge!("crossdock_queue_ready", "queue" => queue.name.clone())
-            .set(queue.ready.unwrap_or(0) as f64);
-        metrics::gauge!("crossdock_queue_unacked", "queue" => queue.name.clone())
-            .set(queue.unacked.unwrap_or(0) as f64);
+fn look_around(shared: &Shared, queues: &[QueueInfo]) {
+    let routing = shared.routing.load();
+    let mut alarms = BTreeMap::new();
+    for queue in queues
+        .iter()
+        .filter(|queue| queue.name.starts_with(adapters::PREFIX))
+    {
+        let (ready, unacked) = (queue.ready.unwrap_or(0), queue.unacked.unwrap_or(0));
+        measures::queue(&queue.name, ready, unacked);
+        let waiting = ready + unacked;
         if queue.name == names::UNDELIVERABLE && waiting > 0 {
-            let finding = format!(
+            let sentence = format!(
                 "{waiting} messages are in {}: the hub could not read them a million times; look at them in RabbitMQ",
                 names::UNDELIVERABLE
             );
-            findings.insert(queue.name.clone(), finding);
+            alarms.insert(queue.name.clone(), sentence);
         }
         let Some(adapter) = names::adapter_of_queue(&queue.name) else {
             continue;
         };
-        if !routing.adapters.contains_key(adapter) && waiting > 0 {
-            let finding = format!(
-                "{} holds {waiting} messages, but there is no adapter {adapter}",
-                queue.name
-            );
-            findings.insert(queue.name.clone(), finding);
+        if !routing.adapters.contains_key(adapter) {
+            if waiting > 0 {
+                let sentence = format!(
+                    "{} holds {waiting} messages, but there is no adapter {adapter}",
+                    queue.name
+                );
+                alarms.insert(queue.name.clone(), sentence);
+            }
+            continue;
         }
-        if routing.adapters.contains_key(adapter) && queue.consumers == 0 && waiting > 0 {
-            findings.insert(
-                queue.name.clone(),
-                format!("{adapter} has no consumer; {waiting} events wait"),
-            );
+        if queue.consumers == 0 && waiting > 0 {
+            let sentence = format!("{adapter} has no consumer; {waiting} events wait");
+            alarms.insert(queue.name.clone(), sentence);
         }
         if !queue.auto_ack_consumers.is_empty() {
-            let finding = format!(
+            let sentence = format!(
                 "{adapter} consumes with automatic acknowledgement: what it holds is lost when it crashes"
             );
-            findings.insert(format!("{} auto-ack", queue.name), finding);
+            alarms.insert(format!("{} auto-ack", queue.name), sentence);
         }
     }
-    shared.findings.send_if_modified(|known| {
-        for finding in findings
-            .iter()
-            .filter(|(key, _)| !known.contains_key(*key))
-            .map(|(_, finding)| finding)
-        {
-            tracing::warn!(finding, "this wants attention");
-        }
-        let changed = *known != findings;
-        *known = findings;
-        changed
-    });
-    Ok(())
+    shared.alarms.replace("queues", alarms);
 }
 
 /// Reports that this hub is alive, and which keys were used.

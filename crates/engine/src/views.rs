@@ -28,7 +28,8 @@ pub struct EventView {
 pub struct DeliveryView {
     /// The adapter's name.
     pub adapter: String,
-    /// `pending`, `confirmed`, `retrying`, `parked`, `discarded` or `expired`.
+    /// `pending`, `confirmed`, `retrying`, `parked`, `discarded` or `expired`; in a journey also `taken`: it left
+    /// the queue by an ack, and the adapter sends no receipts.
     pub state: String,
     /// How often it was handed over, counted by what came back.
     pub attempts: u32,
@@ -322,7 +323,7 @@ pub struct StatusView {
     pub queues: Vec<QueueView>,
     /// Events accepted since the first start.
     pub accepted: u64,
-    /// Messages in quarantine that were not sent again.
+    /// Messages in quarantine that were not sent again; counted up to 1,000.
     pub quarantined: u64,
     /// Deliveries parked.
     pub parked: u64,
@@ -361,7 +362,7 @@ pub struct HubView {
 /// One condition of readiness.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ReadyCheck {
-    /// `database`, `rabbitmq` or `topology`.
+    /// `revision`, `database`, `rabbitmq` or `topology`.
     pub name: String,
     /// Whether it holds.
     pub ok: bool,

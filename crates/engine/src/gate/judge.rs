@@ -19,7 +19,7 @@ const FORBIDDEN_PREFIXES: [&str; 3] = ["x-first-death-", "x-last-death-", "cross
 
 /// What the gate makes of a message.
 pub(super) enum Verdict {
-    Event(Judged),
+    Event(Box<Judged>),
     Quarantine(NewQuarantined),
 }
 
@@ -58,19 +58,19 @@ pub(super) fn judge(
     match looked {
         Ok(Ok((event, producer))) => {
             let redelivered = delivery.redelivered;
-            Verdict::Event(Judged {
+            Verdict::Event(Box::new(Judged {
                 event,
                 producer,
                 received,
                 redelivered,
                 delivery,
-            })
+            }))
         }
         Ok(Err(Refusal { producer, reasons })) => {
             Verdict::Quarantine(quarantine::keep(delivery, producer, reasons, received))
         }
         Err(_) => {
-            let reasons = vec![fault(
+            let reasons = vec![Fault::new(
                 "",
                 "the hub failed while it read this message; please report it".to_owned(),
             )];
@@ -120,7 +120,7 @@ fn sender(hub_user: &str, delivery: &Delivery) -> Result<Sender, Fault> {
     let Some(user) = delivery.properties.user_id.as_deref() else {
         let message = "the property user_id is missing: set it to the adapter's own RabbitMQ user, so that \
                        RabbitMQ vouches for it";
-        return Err(fault("", message.to_owned()));
+        return Err(Fault::new("", message));
     };
     if user == hub_user {
         return match delivery.properties.headers.get(PRODUCER_HEADER) {
@@ -128,7 +128,7 @@ fn sender(hub_user: &str, delivery: &Delivery) -> Result<Sender, Fault> {
                 producer: producer.clone(),
                 is_hub: true,
             }),
-            _ => Err(fault(
+            _ => Err(Fault::new(
                 "",
                 format!("the hub's own message has no {PRODUCER_HEADER} header"),
             )),
@@ -139,7 +139,7 @@ fn sender(hub_user: &str, delivery: &Delivery) -> Result<Sender, Fault> {
             producer: adapter.to_owned(),
             is_hub: false,
         }),
-        None => Err(fault(
+        None => Err(Fault::new(
             "",
             format!("the RabbitMQ user {user:?} belongs to no adapter"),
         )),
@@ -156,7 +156,7 @@ fn forbidden_headers(headers: &Headers) -> Vec<Fault> {
                 .any(|prefix| name.to_ascii_lowercase().starts_with(prefix))
     };
     let refuse = |name: &String| {
-        fault(
+        Fault::new(
             "",
             format!("the header {name:?} may only be set by RabbitMQ or the hub"),
         )
@@ -164,9 +164,5 @@ fn forbidden_headers(headers: &Headers) -> Vec<Fault> {
     headers.keys().filter(forbidden).map(refuse).collect()
 }
 
-fn fault(pointer: &str, message: String) -> Fault {
-    Fault {
-        pointer: pointer.to_owned(),
-        message,
-    }
-}
+#[cfg(test)]
+mod tests;

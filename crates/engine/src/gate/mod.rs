@@ -5,223 +5,334 @@
 //! events, targets and refusals in one transaction → ack. A crash at any point repeats and never loses; the one
 //! window in which a duplicate passes is the one between confirm and record.
 
+mod chains;
 mod judge;
 mod publish;
+mod record;
 
-pub(crate) use publish::ATTEMPT_HEADER;
+pub(crate) use chains::ChainsUnderWay;
+pub(crate) use publish::{ATTEMPT_HEADER, message};
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, Utc};
-use crossdock_bus::{BusError, lane::Lane, message::Delivery, names};
-use crossdock_model::{event::Event, fault::Fault};
+use crossdock_bus::{
+    BusError, PublishError,
+    lane::Lane,
+    message::{Delivery, Outgoing},
+    names,
+};
+use crossdock_model::event::Event;
 use crossdock_store::{
     Accepted, Batch, Duplicate, EventKey, NewQuarantined, Outcome, OutcomeKind, StoreError,
 };
 use tokio_util::sync::CancellationToken;
 
-use self::judge::{Judged, Verdict};
-use crate::hub::Shared;
+use self::{
+    chains::CHAIN_MAX,
+    judge::{Judged, Verdict},
+    publish::{Outlet, Published, Silence},
+};
+use crate::{
+    measures,
+    routing::Routing,
+    shared::Shared,
+    storing::{PAUSE_MIN, Storing},
+};
 
 /// Messages RabbitMQ hands over ahead of acks, per partition.
-const PREFETCH: u16 = 400;
+const PREFETCH: u16 = 200;
 /// Events judged, published and recorded together.
 const BATCH_MAX: usize = 200;
+/// Bytes of theirs: all of them must be confirmed within the deadline of a publish.
+const BATCH_MAX_BYTES: usize = 8 * 1024 * 1024;
 /// How long a batch waits to fill up.
 const BATCH_LINGER: Duration = Duration::from_millis(5);
-/// Events in a chain of cause and effect; a longer one is adapters answering each other in a circle.
-const CHAIN_MAX: u32 = 32;
-/// Pauses between attempts to reach a broker or database that is away.
-const PAUSE_MIN: Duration = Duration::from_millis(200);
-const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// A lane that lasted so long was a good one: the next one is opened at once.
+const GOOD_LANE: Duration = Duration::from_secs(10);
+/// How long a publish waits for a missing queue to be made again, each time.
+const ASSERT_PATIENCE: Duration = Duration::from_secs(2);
+/// How long it waits for a queue that refused it, each time.
+const REFUSAL_PAUSE: Duration = Duration::from_millis(200);
+/// Refusals of a batch that are logged one by one.
+const REFUSALS_LOGGED: usize = 5;
 
 /// Takes events of one partition until `stop`. Lanes come and go with the broker; this goes on.
 pub(crate) async fn run(shared: Arc<Shared>, partition: u16, stop: CancellationToken) {
     let queue = names::ingress_queue(partition);
+    let gate = Gate {
+        shared: &shared,
+        name: format!("gate {partition}"),
+        silence: Silence::default(),
+        stop: &stop,
+    };
     let mut pause = PAUSE_MIN;
     while !stop.is_cancelled() {
         if shared.wait_for_topology(&stop).await.is_err() {
             return;
         }
-        let lane = match Lane::open(&shared.broker, &queue, PREFETCH, &shared.consumer_tag("gate")).await {
-            Ok(lane) => lane,
-            Err(error) => {
-                tracing::debug!(%queue, %error, "the gate cannot consume yet");
-                shared.pause(&mut pause, &stop).await;
-                continue;
+        let began = Instant::now();
+        let tag = shared.consumer_tag("gate");
+        let lane = tokio::select! {
+            () = stop.cancelled() => return,
+            lane = Lane::open(&shared.broker, &queue, PREFETCH, &tag) => lane,
+        };
+        match lane {
+            Ok(lane) => match gate.serve(lane).await {
+                Ok(()) => return,
+                Err(error) => tracing::warn!(queue, %error, "the gate lost its lane and opens another"),
+            },
+            Err(error) => tracing::debug!(queue, %error, "the gate cannot consume yet"),
+        }
+        if began.elapsed() > GOOD_LANE {
+            pause = PAUSE_MIN;
+        }
+        shared.pause(&mut pause, &stop).await;
+    }
+}
+
+/// One partition's gate.
+struct Gate<'a> {
+    shared: &'a Shared,
+    name: String,
+    silence: Silence,
+    stop: &'a CancellationToken,
+}
+
+impl Gate<'_> {
+    /// Serves one lane: `Ok` after a step-down, an error when the lane is over.
+    async fn serve(&self, mut lane: Lane) -> Result<(), BusError> {
+        'lane: loop {
+            let deliveries = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                deliveries = lane.next_batch(BATCH_MAX, BATCH_LINGER) => deliveries?,
+            };
+            for batch in by_size(deliveries) {
+                if self.stop.is_cancelled() || !self.process(&lane, batch).await? {
+                    break 'lane;
+                }
             }
+        }
+        lane.step_down().await;
+        Ok(())
+    }
+
+    /// One batch through all steps. `false`: the hub stops and the database did not take the record, so nothing
+    /// was acked and everything comes again.
+    async fn process(&self, lane: &Lane, deliveries: Vec<Delivery>) -> Result<bool, BusError> {
+        let started = Instant::now();
+        let shared = self.shared;
+        let storing = self.storing();
+        let received = shared.clock.now();
+        let tags: Vec<u64> = deliveries.iter().map(|delivery| delivery.tag).collect();
+        let routing = shared.routing.load_full();
+
+        let mut batch = Batch::default();
+        let mut candidates = Vec::new();
+        for delivery in deliveries {
+            match judge::judge(&routing, &shared.hub_user, delivery, received) {
+                Verdict::Quarantine(refused) => batch.quarantined.push(refused),
+                Verdict::Event(judged) => candidates.push(*judged),
+            }
+        }
+        let Some(known) = storing.insist(|| recorded(shared, &candidates)).await else {
+            return Ok(false);
         };
-        pause = PAUSE_MIN;
-        match serve(&shared, lane, &stop).await {
-            Ok(()) => return,
-            Err(error) => tracing::warn!(%queue, %error, "the gate lost its lane and opens another"),
+        let fresh = drop_known(candidates, &known, &mut batch.duplicates);
+        let Some(lengths) = storing.insist(|| self.chain_lengths(&fresh)).await else {
+            return Ok(false);
+        };
+        let accepted = accept(&routing, fresh, lengths, &mut batch.quarantined);
+        let under_way = accepted.iter().map(|accepted| (&accepted.event, accepted.chain));
+        let _known_to_other_gates = shared.chains.enter(under_way);
+        log_refusals(&batch.quarantined);
+
+        fail::fail_point!("gate-before-publish");
+        let outlet = LaneOutlet { lane, gate: self };
+        let published = publish::publish(&outlet, &self.silence, accepted).await;
+        fail::fail_point!("gate-after-confirm");
+
+        self.tell_refusals(&published);
+        let lane_over = note_published(published, shared.clock.now(), &mut batch);
+        if record::record(&storing, &routing, batch).await.is_none() {
+            return Ok(false);
+        }
+        fail::fail_point!("gate-after-record");
+        measures::batch_took(started.elapsed().as_secs_f64());
+        self.tell_recorded().await;
+
+        if let Some(error) = lane_over {
+            return Err(error);
+        }
+        lane.ack(&tags).await?;
+        Ok(true)
+    }
+
+    fn storing(&self) -> Storing<'_> {
+        Storing {
+            shared: self.shared,
+            part: &self.name,
+            stop: self.stop,
+        }
+    }
+
+    async fn chain_lengths(&self, fresh: &[Judged]) -> Result<Vec<u32>, StoreError> {
+        let causes: Vec<String> = fresh
+            .iter()
+            .filter_map(|judged| judged.event.causation_id().map(str::to_owned))
+            .collect();
+        let mut known = self.shared.chains.of(&causes);
+        if !causes.is_empty() {
+            for (id, length) in self.shared.store.chain_lengths(&causes).await? {
+                let longest = known.entry(id).or_default();
+                *longest = length.max(*longest);
+            }
+        }
+        Ok(chains::lengths(fresh.iter().map(|judged| &judged.event), known))
+    }
+
+    /// Says which adapters' queues take no events, until they do.
+    fn tell_refusals(&self, published: &Published) {
+        let alarms = &self.shared.alarms;
+        let (reached, unreachable) = published.targets();
+        for target in reached {
+            alarms.clear(&self.name, target);
+        }
+        for (target, reason) in unreachable {
+            let sentence = format!("{target} gets no events, they are parked: {reason}");
+            alarms.raise(&self.name, target, sentence);
+        }
+    }
+
+    /// Wakes those who follow the record. Whether it can be read just now matters to nobody else.
+    async fn tell_recorded(&self) {
+        if let Ok(latest) = self.shared.store.latest_offset().await {
+            self.shared.recorded.send_if_modified(|newest| {
+                let newer = latest > *newest;
+                *newest = latest.max(*newest);
+                newer
+            });
         }
     }
 }
 
-/// Serves one lane: `Ok` after a step-down, an error when the lane is over.
-async fn serve(shared: &Shared, mut lane: Lane, stop: &CancellationToken) -> Result<(), BusError> {
-    loop {
-        let deliveries = tokio::select! {
-            biased;
-            () = stop.cancelled() => break,
-            deliveries = lane.next_batch(BATCH_MAX, BATCH_LINGER) => deliveries?,
-        };
-        if !process(shared, &lane, deliveries, stop).await? {
-            break;
-        }
-    }
-    lane.step_down().await;
-    Ok(())
+/// The gate's lane, and upkeep to make missing queues again.
+struct LaneOutlet<'a> {
+    lane: &'a Lane,
+    gate: &'a Gate<'a>,
 }
 
-/// One batch through all steps. `false`: the hub stops and the database did not take the record, so nothing was
-/// acked and everything comes again.
-async fn process(
-    shared: &Shared,
-    lane: &Lane,
-    deliveries: Vec<Delivery>,
-    stop: &CancellationToken,
-) -> Result<bool, BusError> {
-    let received = shared.clock.now();
-    let tags: Vec<u64> = deliveries.iter().map(|delivery| delivery.tag).collect();
-    let routing = shared.routing.load_full();
-
-    let mut batch = Batch::default();
-    let mut candidates = Vec::new();
-    for delivery in deliveries {
-        match judge::judge(&routing, &shared.hub_user, delivery, received) {
-            Verdict::Quarantine(refused) => batch.quarantined.push(refused),
-            Verdict::Event(judged) => candidates.push(judged),
-        }
+impl Outlet for LaneOutlet<'_> {
+    async fn publish_all(&self, messages: Vec<Outgoing>) -> Vec<Result<(), PublishError>> {
+        self.lane.publish_all(messages).await
     }
 
-    let Some(mut fresh) = until_stored(shared, stop, || drop_known(shared, &candidates)).await else {
-        return Ok(false);
-    };
-    batch.duplicates.append(&mut fresh.duplicates);
-    let Some(chains) = until_stored(shared, stop, || chains(shared, &candidates, &fresh.indices)).await
-    else {
-        return Ok(false);
-    };
-    let mut accepted = Vec::new();
-    for (judged, chain) in take(candidates, &fresh.indices).into_iter().zip(chains) {
-        if chain > CHAIN_MAX {
-            batch.quarantined.push(judged.refuse(vec![circle()]));
+    async fn before_another_attempt(&self, queue_is_missing: bool) {
+        if queue_is_missing {
+            self.gate.shared.have_topology_asserted(ASSERT_PATIENCE).await;
         } else {
-            let targets = routing.targets(&judged.event.event_type);
+            let mut pause = REFUSAL_PAUSE;
+            self.gate.shared.pause(&mut pause, self.gate.stop).await;
+        }
+    }
+}
+
+/// Batches of no more bytes than can be confirmed in time; one that is larger by itself stands alone.
+fn by_size(deliveries: Vec<Delivery>) -> Vec<Vec<Delivery>> {
+    let mut batches: Vec<Vec<Delivery>> = Vec::new();
+    let mut bytes = 0;
+    for delivery in deliveries {
+        bytes += delivery.body.len();
+        match batches.last_mut() {
+            Some(batch) if bytes <= BATCH_MAX_BYTES => batch.push(delivery),
+            _ => {
+                bytes = delivery.body.len();
+                batches.push(vec![delivery]);
+            }
+        }
+    }
+    batches
+}
+
+async fn recorded(shared: &Shared, candidates: &[Judged]) -> Result<HashSet<EventKey>, StoreError> {
+    if candidates.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let keys: Vec<EventKey> = candidates.iter().map(Judged::key).collect();
+    shared.store.recorded(&keys).await
+}
+
+/// Those that are not recorded and come for the first time in this batch.
+fn drop_known(
+    candidates: Vec<Judged>,
+    known: &HashSet<EventKey>,
+    duplicates: &mut Vec<Duplicate>,
+) -> Vec<Judged> {
+    let mut seen = HashSet::new();
+    let mut fresh = Vec::new();
+    for judged in candidates {
+        let key = judged.key();
+        let recorded = known.contains(&key);
+        if recorded || !seen.insert(key.clone()) {
+            duplicates.push(Duplicate {
+                key,
+                redelivered: recorded && judged.redelivered,
+                producer: judged.producer,
+                received: judged.received,
+            });
+        } else {
+            fresh.push(judged);
+        }
+    }
+    fresh
+}
+
+/// Gives the events their targets, but for those at the end of a chain that is too long.
+fn accept(
+    routing: &Routing,
+    fresh: Vec<Judged>,
+    lengths: Vec<u32>,
+    quarantined: &mut Vec<NewQuarantined>,
+) -> Vec<Accepted> {
+    let mut accepted = Vec::with_capacity(fresh.len());
+    for (judged, chain) in fresh.into_iter().zip(lengths) {
+        if chain > CHAIN_MAX {
+            quarantined.push(judged.refuse(vec![chains::circle()]));
+        } else {
             accepted.push(Accepted {
+                targets: routing.targets(&judged.event.event_type),
                 event: judged.event,
                 producer: judged.producer,
-                received,
-                published: received,
-                targets,
+                received: judged.received,
+                published: judged.received,
                 chain,
             });
         }
     }
-    log_refusals(&batch.quarantined);
+    accepted
+}
 
-    fail::fail_point!("gate-before-publish");
-    let published = publish::publish(lane, accepted).await;
-    fail::fail_point!("gate-after-confirm");
-
-    let now = shared.clock.now();
-    for mut event in published.confirmed {
-        event.accepted.published = now;
-        for (adapter, reason) in event.unreachable {
+/// Adds to the batch what was published. When the lane is over, that alone is recorded: the rest comes again, and
+/// is to be counted once.
+fn note_published(published: Published, now: DateTime<Utc>, batch: &mut Batch) -> Option<BusError> {
+    if published.lane_over.is_some() {
+        *batch = Batch::default();
+    }
+    for mut confirmed in published.confirmed {
+        confirmed.accepted.published = now;
+        for (adapter, reason) in confirmed.unreachable {
             batch
                 .outcomes
-                .push(undelivered(&event.accepted.event, adapter, reason, now));
+                .push(undelivered(&confirmed.accepted.event, adapter, reason, now));
         }
-        batch.accepted.push(event.accepted);
+        batch.accepted.push(confirmed.accepted);
     }
-    let recorded = until_stored(shared, stop, || async {
-        shared.store.record(batch.clone()).await?;
-        shared.store.latest_offset().await
-    })
-    .await;
-    let Some(latest) = recorded else { return Ok(false) };
-    shared.recorded.send_replace(latest);
-    fail::fail_point!("gate-after-record");
-
-    if let Some(error) = published.lane_over {
-        return Err(error);
-    }
-    lane.ack(&tags).await?;
-    Ok(true)
-}
-
-/// Which candidates are new: by place in the list, with the others as duplicates.
-struct Fresh {
-    indices: Vec<usize>,
-    duplicates: Vec<Duplicate>,
-}
-
-async fn drop_known(shared: &Shared, candidates: &[Judged]) -> Result<Fresh, StoreError> {
-    let keys: Vec<EventKey> = candidates.iter().map(Judged::key).collect();
-    let known = shared.store.recorded(&keys).await?;
-    let mut seen = HashSet::new();
-    let mut fresh = Fresh {
-        indices: Vec::new(),
-        duplicates: Vec::new(),
-    };
-    for (index, (judged, key)) in candidates.iter().zip(keys).enumerate() {
-        let recorded = known.contains(&key);
-        if recorded || !seen.insert(key.clone()) {
-            fresh.duplicates.push(Duplicate {
-                key,
-                producer: judged.producer.clone(),
-                received: judged.received,
-                redelivered: recorded && judged.redelivered,
-            });
-        } else {
-            fresh.indices.push(index);
-        }
-    }
-    Ok(fresh)
-}
-
-/// How many events led to each fresh one.
-async fn chains(shared: &Shared, candidates: &[Judged], fresh: &[usize]) -> Result<Vec<u32>, StoreError> {
-    let causes: Vec<String> = fresh
-        .iter()
-        .filter_map(|&index| candidates[index].event.causation_id().map(str::to_owned))
-        .collect();
-    let mut lengths = if causes.is_empty() {
-        Default::default()
-    } else {
-        shared.store.chain_lengths(&causes).await?
-    };
-    let mut chains = Vec::with_capacity(fresh.len());
-    for &index in fresh {
-        let event: &Event = &candidates[index].event;
-        let chain = event
-            .causation_id()
-            .map_or(0, |cause| lengths.get(cause).copied().unwrap_or(0) + 1);
-        lengths.insert(event.id.clone(), chain);
-        chains.push(chain);
-    }
-    Ok(chains)
-}
-
-fn take(candidates: Vec<Judged>, indices: &[usize]) -> Vec<Judged> {
-    let wanted: HashSet<usize> = indices.iter().copied().collect();
-    candidates
-        .into_iter()
-        .enumerate()
-        .filter(|(index, _)| wanted.contains(index))
-        .map(|(_, judged)| judged)
-        .collect()
-}
-
-fn circle() -> Fault {
-    Fault {
-        pointer: "/causationid".to_owned(),
-        message: format!(
-            "the chain of causes is longer than {CHAIN_MAX} events: adapters seem to answer each other in a circle"
-        ),
-    }
+    published.lane_over
 }
 
 /// The hub's own word that a delivery never reached its queue.
@@ -240,45 +351,21 @@ fn undelivered(event: &Event, adapter: String, reason: String, at: DateTime<Utc>
 }
 
 fn log_refusals(refused: &[NewQuarantined]) {
-    for message in refused {
-        let reasons: Vec<_> = message
-            .reasons
-            .iter()
-            .map(|f| format!("{}: {}", f.pointer, f.message))
-            .collect();
+    for message in refused.iter().take(REFUSALS_LOGGED) {
+        let reasons: Vec<_> = message.reasons.iter().map(ToString::to_string).collect();
         tracing::warn!(
             producer = message.producer.as_deref(),
             ?reasons,
             "a message went to quarantine"
         );
     }
-}
-
-/// Repeats a piece of database work until it succeeds; `None` if the hub stops first. Ingress holds meanwhile,
-/// and producers still get their 202.
-pub(crate) async fn until_stored<T, F, Fut>(
-    shared: &Shared,
-    stop: &CancellationToken,
-    mut work: F,
-) -> Option<T>
-where
-    F: FnMut() -> Fut,
-    Fut: Future<Output = Result<T, StoreError>>,
-{
-    let mut pause = PAUSE_MIN;
-    loop {
-        match work().await {
-            Ok(value) => return Some(value),
-            Err(error) => tracing::error!(%error, "the gate waits for the database"),
-        }
-        shared.pause(&mut pause, stop).await;
-        if stop.is_cancelled() {
-            return None;
-        }
+    if refused.len() > REFUSALS_LOGGED {
+        tracing::warn!(
+            count = refused.len() - REFUSALS_LOGGED,
+            "more messages went to quarantine"
+        );
     }
 }
 
-/// The next pause of a growing series.
-pub(crate) fn longer(pause: Duration) -> Duration {
-    (pause * 2).min(PAUSE_MAX)
-}
+#[cfg(test)]
+mod tests;

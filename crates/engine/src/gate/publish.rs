@@ -1,30 +1,101 @@
 //! The gate's publish step: one message with all targets, confirmed, in an order that holds per key.
 //!
 //! Events of one partition key go out one after the other, each confirmed before the next; different keys go
-//! together. So a publish that has to be repeated never overtakes a later one of its key.
+//! together. So a publish that has to be repeated never overtakes a later one of its key. A target that cannot
+//! take an event costs the others nothing, and later events of the batch do not wait for it again.
 
-use std::collections::HashMap;
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 use crossdock_bus::{
     BusError, PublishError,
-    lane::Lane,
     message::{HeaderValue, Outgoing, encode_event},
     names,
 };
+use crossdock_model::event::Event;
 use crossdock_store::Accepted;
 
 /// Counts the attempts of a delivery, from 1.
 pub(crate) const ATTEMPT_HEADER: &str = "crossdock-attempt";
 /// Targets of one message: more would make its header too large for a frame.
 const TARGETS_PER_MESSAGE: usize = 200;
+/// How often a target that cannot take an event is tried by itself.
+const ATTEMPTS_APART: usize = 3;
+
+/// How long targets may confirm nothing, while nothing else is confirmed either, before it is their fault and not
+/// RabbitMQ's: a node that hangs is taken over from within 80 seconds.
+const SILENT_MAX: Duration = Duration::from_secs(120);
+
+/// Where messages are published.
+pub(super) trait Outlet: Sync {
+    /// Publishes all, in their order; the results are in the same order.
+    fn publish_all(
+        &self,
+        messages: Vec<Outgoing>,
+    ) -> impl Future<Output = Vec<Result<(), PublishError>>> + Send;
+
+    /// Gives a target that could not take a message the time to come back. `queue_is_missing`: its queue has to
+    /// be made again first.
+    fn before_another_attempt(&self, queue_is_missing: bool) -> impl Future<Output = ()> + Send;
+}
 
 /// What became of a batch.
+#[derive(Default)]
 pub(super) struct Published {
-    /// All of their targets have them, or are named unreachable.
+    /// All of their targets have them, or are named unreachable. In the order in which they were published.
     pub(super) confirmed: Vec<Confirmed>,
     /// The lane is over: what is not in `confirmed` must come again.
     pub(super) lane_over: Option<BusError>,
 }
+
+/// Targets that have confirmed nothing lately, and since when. Bounded by the adapters there are.
+pub(super) struct Silence {
+    since: Mutex<HashMap<String, Instant>>,
+    max: Duration,
+}
+
+impl Default for Silence {
+    fn default() -> Self {
+        Self::of_at_most(SILENT_MAX)
+    }
+}
+
+impl Silence {
+    fn of_at_most(max: Duration) -> Self {
+        Self {
+            since: Mutex::default(),
+            max,
+        }
+    }
+
+    fn broken_by(&self, targets: &[String]) {
+        let mut since = self.lock();
+        if !since.is_empty() {
+            since.retain(|target, _| !targets.contains(target));
+        }
+    }
+
+    /// Notes that nothing was confirmed in time; whether that has gone on for too long.
+    fn goes_on(&self, target: &str) -> bool {
+        let mut since = self.lock();
+        since
+            .entry(target.to_owned())
+            .or_insert_with(Instant::now)
+            .elapsed()
+            >= self.max
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
+        self.since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Targets that could not take an event of the batch, with the reason.
+#[derive(Default)]
+struct GivenUp(HashMap<String, String>);
 
 /// An event that needs no more publishing.
 pub(super) struct Confirmed {
@@ -34,48 +105,11 @@ pub(super) struct Confirmed {
 }
 
 /// Publishes in waves: the first event of each key, then the second of each, and so on.
-pub(super) async fn publish(lane: &Lane, events: Vec<Accepted>) -> Published {
-    let mut published = Published {
-        confirmed: Vec::with_capacity(events.len()),
-        lane_over: None,
-    };
+pub(super) async fn publish(outlet: &impl Outlet, silence: &Silence, events: Vec<Accepted>) -> Published {
+    let mut published = Published::default();
+    let mut given_up = GivenUp::default();
     for wave in waves(events) {
-        let messages: Vec<Vec<Outgoing>> = wave.iter().map(fan_out).collect();
-        let counts: Vec<usize> = messages.iter().map(Vec::len).collect();
-        let mut results = lane
-            .publish_all(messages.into_iter().flatten().collect())
-            .await
-            .into_iter();
-        for (accepted, count) in wave.into_iter().zip(counts) {
-            let mut failures = Vec::new();
-            for (index, result) in results.by_ref().take(count).enumerate() {
-                match result {
-                    Ok(()) => {}
-                    Err(
-                        error @ (PublishError::Nacked
-                        | PublishError::Returned { .. }
-                        | PublishError::TooLarge { .. }),
-                    ) => {
-                        failures.push((index, error));
-                    }
-                    Err(error) => published.lane_over = Some(BusError::Unavailable(error.to_string())),
-                }
-            }
-            if published.lane_over.is_some() {
-                continue;
-            }
-            let unreachable = match one_by_one(lane, &accepted, &failures).await {
-                Ok(unreachable) => unreachable,
-                Err(error) => {
-                    published.lane_over = Some(error);
-                    continue;
-                }
-            };
-            published.confirmed.push(Confirmed {
-                accepted,
-                unreachable,
-            });
-        }
+        publish_wave(outlet, silence, wave, &mut given_up, &mut published).await;
         if published.lane_over.is_some() {
             break;
         }
@@ -83,52 +117,9 @@ pub(super) async fn publish(lane: &Lane, events: Vec<Accepted>) -> Published {
     published
 }
 
-/// After a nack or return of a message for many: each of its targets alone, so that one that cannot take it
-/// costs the others nothing. Returns those that could not.
-async fn one_by_one(
-    lane: &Lane,
-    accepted: &Accepted,
-    failures: &[(usize, PublishError)],
-) -> Result<Vec<(String, String)>, BusError> {
-    let mut unreachable = Vec::new();
-    for (chunk, _) in failures {
-        let targets = accepted
-            .targets
-            .chunks(TARGETS_PER_MESSAGE)
-            .nth(*chunk)
-            .unwrap_or_default();
-        let messages = targets
-            .iter()
-            .map(|target| message(accepted, std::slice::from_ref(target)))
-            .collect();
-        for (target, result) in targets.iter().zip(lane.publish_all(messages).await) {
-            match result {
-                Ok(()) => {}
-                Err(
-                    error @ (PublishError::Nacked
-                    | PublishError::Returned { .. }
-                    | PublishError::TooLarge { .. }),
-                ) => {
-                    tracing::error!(adapter = target, %error, "an adapter's queue refused an event: it is parked");
-                    unreachable.push((target.clone(), format!("the adapter's queue refused it: {error}")));
-                }
-                Err(error) => return Err(BusError::Unavailable(error.to_string())),
-            }
-        }
-    }
-    Ok(unreachable)
-}
-
-fn fan_out(accepted: &Accepted) -> Vec<Outgoing> {
-    accepted
-        .targets
-        .chunks(TARGETS_PER_MESSAGE)
-        .map(|targets| message(accepted, targets))
-        .collect()
-}
-
-fn message(accepted: &Accepted, targets: &[String]) -> Outgoing {
-    let (mut properties, body) = encode_event(&accepted.event);
+/// The message that brings an event to these adapters.
+pub(crate) fn message(event: &Event, targets: &[String]) -> Outgoing {
+    let (mut properties, body) = encode_event(event);
     properties
         .headers
         .insert(ATTEMPT_HEADER.to_owned(), HeaderValue::Int(1));
@@ -142,6 +133,186 @@ fn message(accepted: &Accepted, targets: &[String]) -> Outgoing {
         mandatory: true,
         properties,
         body,
+    }
+}
+
+/// A message to be: the event's place in the wave, and the adapters that get it.
+struct Parcel {
+    event: usize,
+    targets: Vec<String>,
+}
+
+/// What is known about an event of the wave.
+#[derive(Default)]
+struct Fate {
+    unreachable: Vec<(String, String)>,
+    unknown: bool,
+}
+
+async fn publish_wave(
+    outlet: &impl Outlet,
+    silence: &Silence,
+    wave: Vec<Accepted>,
+    given_up: &mut GivenUp,
+    published: &mut Published,
+) {
+    let mut fates: Vec<Fate> = wave.iter().map(|_| Fate::default()).collect();
+    let mut parcels = pack(&wave, given_up, &mut fates);
+    let mut lane_works = false;
+    let mut attempt = 0;
+    while !parcels.is_empty() {
+        let messages = parcels
+            .iter()
+            .map(|parcel| message(&wave[parcel.event].event, &parcel.targets))
+            .collect();
+        let results = outlet.publish_all(messages).await;
+        lane_works |= results.iter().any(Result::is_ok);
+        let mut again = Vec::new();
+        let mut queue_is_missing = false;
+        for (parcel, result) in parcels.into_iter().zip(results) {
+            let Err(error) = result else {
+                silence.broken_by(&parcel.targets);
+                continue;
+            };
+            match next_step(&error, &parcel, attempt, lane_works, silence) {
+                NextStep::Again => {
+                    queue_is_missing |= matches!(error, PublishError::Returned { .. });
+                    again.push(parcel);
+                }
+                NextStep::GiveUp => {
+                    for target in parcel.targets {
+                        let reason = given_up.note(&target, &error);
+                        fates[parcel.event].unreachable.push((target, reason));
+                    }
+                }
+                NextStep::LeaveLane => {
+                    fates[parcel.event].unknown = true;
+                    published.lane_over = Some(BusError::Unavailable(error.to_string()));
+                }
+            }
+        }
+        if published.lane_over.is_some() {
+            // Whatever is to be tried again is unknown now, too.
+            for parcel in &again {
+                fates[parcel.event].unknown = true;
+            }
+            break;
+        }
+        if attempt > 0 && !again.is_empty() || queue_is_missing {
+            outlet.before_another_attempt(queue_is_missing).await;
+        }
+        attempt += 1;
+        parcels = apart(again);
+    }
+    published
+        .confirmed
+        .extend(wave.into_iter().zip(fates).filter(|(_, fate)| !fate.unknown).map(
+            |(accepted, Fate { unreachable, .. })| Confirmed {
+                accepted,
+                unreachable,
+            },
+        ));
+}
+
+/// The messages of a wave: each to as many targets as may be, without those that were given up.
+fn pack(wave: &[Accepted], given_up: &GivenUp, fates: &mut [Fate]) -> Vec<Parcel> {
+    let mut parcels = Vec::new();
+    for (event, accepted) in wave.iter().enumerate() {
+        let mut targets = Vec::new();
+        for target in &accepted.targets {
+            match given_up.0.get(target) {
+                None => targets.push(target.clone()),
+                Some(reason) => fates[event].unreachable.push((target.clone(), reason.clone())),
+            }
+        }
+        parcels.extend(targets.chunks(TARGETS_PER_MESSAGE).map(|targets| Parcel {
+            event,
+            targets: targets.to_vec(),
+        }));
+    }
+    parcels
+}
+
+/// Each target by itself, so that one that cannot take an event costs the others nothing.
+fn apart(parcels: Vec<Parcel>) -> Vec<Parcel> {
+    parcels
+        .into_iter()
+        .flat_map(|Parcel { event, targets }| {
+            targets.into_iter().map(move |target| Parcel {
+                event,
+                targets: vec![target],
+            })
+        })
+        .collect()
+}
+
+/// What to do about a message that was not confirmed.
+enum NextStep {
+    /// Publish it again, to each target by itself.
+    Again,
+    /// Its targets cannot take it.
+    GiveUp,
+    /// It says something about the connection, not about the targets.
+    LeaveLane,
+}
+
+/// Without a confirm in time it is the targets' fault if others confirm, or if they have been silent for very long.
+fn next_step(
+    error: &PublishError,
+    parcel: &Parcel,
+    attempt: usize,
+    lane_works: bool,
+    silence: &Silence,
+) -> NextStep {
+    let can_be_split = parcel.targets.len() > 1;
+    match error {
+        PublishError::Unavailable(_) | PublishError::Blocked(_) => NextStep::LeaveLane,
+        PublishError::Nacked | PublishError::Returned { .. } if attempt < ATTEMPTS_APART => NextStep::Again,
+        PublishError::Timeout | PublishError::TooLarge { .. } if can_be_split => NextStep::Again,
+        PublishError::Timeout => {
+            let all_silent = parcel.targets.iter().all(|target| silence.goes_on(target));
+            if lane_works || all_silent {
+                NextStep::GiveUp
+            } else {
+                NextStep::LeaveLane
+            }
+        }
+        _ => NextStep::GiveUp,
+    }
+}
+
+impl Published {
+    /// The targets of this batch that took something, and those that could not, with the reason.
+    pub(super) fn targets(&self) -> (BTreeSet<&str>, HashMap<&str, &str>) {
+        let mut reached = BTreeSet::new();
+        let mut unreachable = HashMap::new();
+        for Confirmed {
+            accepted,
+            unreachable: lost,
+        } in &self.confirmed
+        {
+            reached.extend(accepted.targets.iter().map(String::as_str));
+            unreachable.extend(
+                lost.iter()
+                    .map(|(target, reason)| (target.as_str(), reason.as_str())),
+            );
+        }
+        reached.retain(|target| !unreachable.contains_key(target));
+        (reached, unreachable)
+    }
+}
+
+impl GivenUp {
+    /// Notes that a target cannot take events, and returns the reason. An event that is too large says nothing
+    /// about the next one.
+    fn note(&mut self, target: &str, error: &PublishError) -> String {
+        let reason = format!("the adapter's queue refused it: {error}");
+        if !matches!(error, PublishError::TooLarge { .. })
+            && self.0.insert(target.to_owned(), reason.clone()).is_none()
+        {
+            tracing::error!(adapter = target, %error, "an adapter's queue refuses events: they are parked");
+        }
+        reason
     }
 }
 
@@ -161,3 +332,6 @@ fn waves(events: Vec<Accepted>) -> Vec<Vec<Accepted>> {
     }
     waves
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,203 @@
+#![allow(clippy::unwrap_used)]
+
+use bytes::Bytes;
+use crossdock_store::DeliveryState;
+use serde_json::json;
+
+use super::{publish::Confirmed, *};
+use crate::testing::{self, Moody, accepted, database, event, now, published_by, routing};
+
+fn judged(id: &str, redelivered: bool) -> Judged {
+    let mut delivery = published_by(Some("shop.1"), &event(json!({ "id": id })));
+    delivery.redelivered = redelivered;
+    match judge::judge(&routing(), testing::HUB, delivery, now()) {
+        Verdict::Event(judged) => *judged,
+        Verdict::Quarantine(refused) => panic!("{:?}", refused.reasons),
+    }
+}
+
+fn ids(events: &[Judged]) -> Vec<&str> {
+    events.iter().map(|judged| judged.event.id.as_str()).collect()
+}
+
+#[test]
+fn a_batch_has_no_more_bytes_than_can_be_confirmed_in_time() {
+    let of = |bytes: usize| Delivery {
+        body: Bytes::from(vec![0; bytes]),
+        ..published_by(None, &event(json!({})))
+    };
+    let sizes = |lengths: &[usize]| -> Vec<usize> {
+        let deliveries = lengths.iter().map(|bytes| of(*bytes)).collect();
+        by_size(deliveries).iter().map(Vec::len).collect()
+    };
+    assert!(sizes(&[]).is_empty());
+    assert_eq!(sizes(&[1; 200]), [200]);
+    assert_eq!(sizes(&[BATCH_MAX_BYTES - 1, 1, 1]), [2, 1]);
+    assert_eq!(sizes(&[1, BATCH_MAX_BYTES + 1, 1]), [1, 1, 1]);
+    assert_eq!(sizes(&[BATCH_MAX_BYTES / 2; 5]), [2, 2, 1]);
+}
+
+#[test]
+fn a_repeat_is_told_from_our_own_redelivery() {
+    let known = HashSet::from([judged("known", false).key()]);
+    let candidates = vec![
+        judged("known", false),
+        judged("known", true),
+        judged("new", true),
+        judged("new", false),
+        judged("other", false),
+    ];
+    let mut duplicates = Vec::new();
+    let fresh = drop_known(candidates, &known, &mut duplicates);
+    assert_eq!(ids(&fresh), ["new", "other"]);
+    let redelivered: Vec<_> = duplicates
+        .iter()
+        .map(|duplicate| (duplicate.key.id.as_str(), duplicate.redelivered))
+        .collect();
+    assert_eq!(redelivered, [("known", false), ("known", true), ("new", false)]);
+}
+
+#[test]
+fn a_circle_is_broken_at_its_thirty_third_event() {
+    let fresh = vec![judged("a", false), judged("b", false)];
+    let mut quarantined = Vec::new();
+    let accepted = accept(&routing(), fresh, vec![32, 33], &mut quarantined);
+    assert_eq!(accepted.len(), 1);
+    assert_eq!(
+        (accepted[0].chain, accepted[0].targets.clone()),
+        (32, vec!["erp".to_owned()])
+    );
+    assert_eq!(quarantined[0].producer.as_deref(), Some("shop"));
+    assert_eq!(quarantined[0].reasons[0].pointer, "/causationid");
+}
+
+#[test]
+fn when_the_lane_is_over_only_what_was_published_is_recorded() {
+    let confirmed = || Confirmed {
+        accepted: accepted(event(json!({})), &["erp", "wms"]),
+        unreachable: vec![("wms".to_owned(), "refused".to_owned())],
+    };
+    let later = now() + chrono::TimeDelta::seconds(3);
+    let mut batch = Batch::default();
+    drop_known(
+        vec![judged("x", false), judged("x", false)],
+        &HashSet::new(),
+        &mut batch.duplicates,
+    );
+    let whole = Published {
+        confirmed: vec![confirmed()],
+        ..Published::default()
+    };
+    assert!(note_published(whole, later, &mut batch).is_none());
+    assert_eq!((batch.accepted.len(), batch.duplicates.len()), (1, 1));
+    assert_eq!(batch.accepted[0].published, later);
+    assert_eq!(
+        (batch.outcomes[0].adapter.as_str(), batch.outcomes[0].kind),
+        ("wms", OutcomeKind::Undelivered)
+    );
+
+    batch.accepted.clear();
+    batch.outcomes.clear();
+    let broken = Published {
+        confirmed: vec![confirmed()],
+        lane_over: Some(BusError::Unavailable("gone".into())),
+    };
+    assert!(note_published(broken, later, &mut batch).is_some());
+    assert_eq!((batch.accepted.len(), batch.duplicates.len()), (1, 0));
+}
+
+fn batch(ids: &[&str]) -> Batch {
+    let mut batch = Batch::default();
+    for id in ids {
+        let event = event(json!({ "id": id }));
+        batch
+            .outcomes
+            .push(undelivered(&event, "wms".into(), "refused".into(), now()));
+        batch.accepted.push(accepted(event, &["erp", "wms"]));
+    }
+    batch
+}
+
+#[tokio::test]
+async fn what_the_database_refuses_for_good_does_not_hold_up_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let moody = Moody::store(database(&folder).await, |id| {
+        (id == "bad").then(|| StoreError::Corrupt("it does not fit".into()))
+    });
+    let shared = testing::shared(moody.clone(), &folder);
+    let stop = CancellationToken::new();
+    let storing = Storing {
+        shared: &shared,
+        part: "gate 0",
+        stop: &stop,
+    };
+    let recorded = record::record(&storing, &routing(), batch(&["good", "bad", "fine"])).await;
+    assert_eq!(recorded, Some(()));
+
+    for id in ["good", "fine"] {
+        let [stored] = &shared.store.event(id, None).await.unwrap()[..] else {
+            panic!("{id} is not recorded");
+        };
+        let states: Vec<_> = stored.deliveries.iter().map(|row| row.state).collect();
+        assert_eq!(states, [DeliveryState::Pending, DeliveryState::Parked], "{id}");
+    }
+    let kept = shared.store.quarantine_page(None, 10).await.unwrap();
+    assert_eq!(kept.len(), 1);
+    assert!(kept[0].reasons[0].message.contains("refuses to record it"));
+    assert_eq!(kept[0].producer.as_deref(), Some("shop"));
+    assert!(shared.store.totals().await.unwrap().balanced());
+    assert!(shared.alarms.sentences().is_empty());
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_is_waited_for_with_an_alarm() {
+    use std::sync::atomic::Ordering;
+    let folder = tempfile::tempdir().unwrap();
+    let moody = Moody::store(database(&folder).await, |_| None);
+    let shared = testing::shared(moody.clone(), &folder);
+    let stop = CancellationToken::new();
+    let storing = Storing {
+        shared: &shared,
+        part: "gate 1",
+        stop: &stop,
+    };
+    let stored = storing.persist(|| async {
+        if moody.refusals.fetch_add(1, Ordering::SeqCst) < 2 {
+            Err(StoreError::Unavailable("locked".into()))
+        } else {
+            assert_eq!(
+                shared.alarms.sentences(),
+                ["gate 1 waits for the database: locked"]
+            );
+            Ok(7)
+        }
+    });
+    assert_eq!(stored.await, Some(Ok(7)));
+    assert!(shared.alarms.sentences().is_empty(), "it is over");
+}
+
+#[tokio::test]
+async fn what_nothing_can_go_on_without_raises_an_alarm_until_it_is_mended_or_the_hub_stops() {
+    use std::sync::atomic::Ordering;
+    let folder = tempfile::tempdir().unwrap();
+    let moody = Moody::store(database(&folder).await, |_| None);
+    let shared = testing::shared(moody.clone(), &folder);
+    let stop = CancellationToken::new();
+    let storing = Storing {
+        shared: &shared,
+        part: "gate 2",
+        stop: &stop,
+    };
+    let answer = storing.insist(|| async {
+        if moody.refusals.fetch_add(1, Ordering::SeqCst) == 2 {
+            stop.cancel();
+        }
+        Err::<(), _>(StoreError::Corrupt("malformed".into()))
+    });
+    assert_eq!(answer.await, None);
+    let sentences = shared.alarms.sentences();
+    assert!(
+        sentences[0].starts_with("gate 2 stands still") && sentences[0].contains("malformed"),
+        "{sentences:?}"
+    );
+}

@@ -1,0 +1,270 @@
+//! A journey: everything that hangs together with one order, say, and where it stands in one sentence. What no
+//! receipt tells, the ledger does: an adapter that sends none and has nothing in flight has taken what it got.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use crossdock_store::{DeliveryRow, DeliveryState, StoredEvent};
+
+use crate::{EngineError, EventView, Hub, JourneyView, events::event_view, ledger};
+
+/// What [`DeliveryRow::state`] cannot say.
+const TAKEN: &str = "taken";
+
+impl Hub {
+    /// Everything that hangs together with a correlation id, alias or event id, oldest first.
+    ///
+    /// # Errors
+    /// `NotFound`, or `Unavailable` without a database.
+    pub async fn journey(&self, key: &str) -> Result<JourneyView, EngineError> {
+        let found = self.shared.store.journey(key).await?;
+        if found.is_empty() {
+            return Err(EngineError::NotFound(format!(
+                "no event has the correlation id, alias or id {key:?}"
+            )));
+        }
+        let correlation_ids: BTreeSet<_> = found
+            .iter()
+            .filter_map(|stored| stored.event.correlation_id().map(str::to_owned))
+            .collect();
+        let aliases: BTreeSet<_> = found
+            .iter()
+            .flat_map(|stored| stored.event.aliases().map(str::to_owned).collect::<Vec<_>>())
+            .collect();
+        let takers = self.takers(&found).await?;
+        Ok(JourneyView {
+            key: key.to_owned(),
+            verdict: verdict(&found, &takers, self.shared.clock.now()),
+            correlation_ids: correlation_ids.into_iter().collect(),
+            aliases: aliases.into_iter().collect(),
+            events: found.into_iter().map(|stored| told(stored, &takers)).collect(),
+        })
+    }
+
+    /// The adapters that have said nothing about some of these events, never send receipts, and have nothing in
+    /// flight.
+    async fn takers(&self, events: &[StoredEvent]) -> Result<BTreeSet<String>, EngineError> {
+        let silent: BTreeSet<&str> = deliveries(events)
+            .filter(|(_, row)| row.state == DeliveryState::Pending)
+            .map(|(_, row)| row.adapter.as_str())
+            .collect();
+        if silent.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let shared = &self.shared;
+        let Some(queues) = shared.queues().await else {
+            return Ok(BTreeSet::new());
+        };
+        let lines = ledger::lines(shared, &shared.routing.load(), Some(&queues)).await?;
+        let has_taken_all = |adapter: &&str| {
+            lines
+                .get(*adapter)
+                .is_some_and(|line| line.figures.receipts_since.is_none() && line.figures.in_flight == 0)
+        };
+        Ok(silent
+            .into_iter()
+            .filter(has_taken_all)
+            .map(str::to_owned)
+            .collect())
+    }
+}
+
+fn deliveries(events: &[StoredEvent]) -> impl Iterator<Item = (&StoredEvent, &DeliveryRow)> {
+    events
+        .iter()
+        .flat_map(|stored| stored.deliveries.iter().map(move |row| (stored, row)))
+}
+
+fn is_taken(row: &DeliveryRow, takers: &BTreeSet<String>) -> bool {
+    row.state == DeliveryState::Pending && takers.contains(&row.adapter)
+}
+
+fn told(stored: StoredEvent, takers: &BTreeSet<String>) -> EventView {
+    let taken: Vec<bool> = stored
+        .deliveries
+        .iter()
+        .map(|row| is_taken(row, takers))
+        .collect();
+    let mut view = event_view(stored);
+    for (delivery, taken) in view.deliveries.iter_mut().zip(taken) {
+        if taken {
+            TAKEN.clone_into(&mut delivery.state);
+        }
+    }
+    view
+}
+
+/// One sentence on where a journey stands: the worst thing first, else the oldest wait, else that all is done.
+fn verdict(events: &[StoredEvent], takers: &BTreeSet<String>, now: DateTime<Utc>) -> String {
+    if let Some((stored, row)) = deliveries(events).find(|(_, row)| row.state == DeliveryState::Parked) {
+        let why = row
+            .detail
+            .as_deref()
+            .map(|detail| format!(": {detail}"))
+            .unwrap_or_default();
+        return format!(
+            "{} failed at {} and is parked{why}",
+            stored.event.event_type, row.adapter
+        );
+    }
+    let waits = |row: &DeliveryRow| {
+        matches!(row.state, DeliveryState::Pending | DeliveryState::Retrying) && !is_taken(row, takers)
+    };
+    if let Some((stored, row)) = deliveries(events)
+        .filter(|(_, row)| waits(row))
+        .min_by_key(|(_, row)| row.published)
+    {
+        let since = duration((now - row.published).num_seconds());
+        return format!("{} waits at {} for {since}", stored.event.event_type, row.adapter);
+    }
+    let last = events
+        .last()
+        .map(|stored| stored.event.event_type.as_str())
+        .unwrap_or_default();
+    let takers: Vec<&str> = takers.iter().map(String::as_str).collect();
+    let done = if takers.is_empty() {
+        "all is done".to_owned()
+    } else {
+        format!(
+            "nothing waits; {} took it without a receipt",
+            takers.join(" and ")
+        )
+    };
+    format!("{done}; the last event was {last}")
+}
+
+/// Seconds as people say them: `4 m 12 s`.
+pub(crate) fn duration(seconds: i64) -> String {
+    match seconds.max(0) {
+        s @ 0..60 => format!("{s} s"),
+        s @ 60..3600 => format!("{} m {} s", s / 60, s % 60),
+        s @ 3600..86_400 => format!("{} h {} m", s / 3600, s % 3600 / 60),
+        s => format!("{} d {} h", s / 86_400, s % 86_400 / 3600),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use chrono::TimeDelta;
+    use crossdock_model::event::Event;
+    use serde_json::json;
+
+    use super::*;
+
+    fn start() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_700_000_000, 0).unwrap()
+    }
+
+    fn stored(event_type: &str, deliveries: Vec<DeliveryRow>) -> StoredEvent {
+        let event = json!({ "specversion": "1.0", "id": "1", "source": "/shop", "type": event_type });
+        StoredEvent {
+            offset: 1,
+            event: Event::from_structured(event.to_string().as_bytes()).unwrap(),
+            producer: "shop".into(),
+            received: start(),
+            chain: 0,
+            deliveries,
+        }
+    }
+
+    fn at(adapter: &str, state: DeliveryState, after_s: i64) -> DeliveryRow {
+        DeliveryRow {
+            adapter: adapter.into(),
+            state,
+            attempts: 0,
+            published: start() + TimeDelta::seconds(after_s),
+            settled: None,
+            detail: None,
+            tries: Vec::new(),
+        }
+    }
+
+    fn judged(events: &[StoredEvent], takers: &[&str]) -> String {
+        let takers = takers.iter().map(|name| (*name).to_owned()).collect();
+        verdict(events, &takers, start() + TimeDelta::seconds(252))
+    }
+
+    #[test]
+    fn the_worst_comes_first() {
+        use DeliveryState::{Confirmed, Parked, Pending};
+        let mut parked = at("erp", Parked, 0);
+        parked.detail = Some("no such sku".into());
+        let events = [
+            stored("order.placed.v1", vec![at("wms", Pending, 0), parked]),
+            stored("order.numbered.v1", vec![at("shop", Confirmed, 1)]),
+        ];
+        assert_eq!(
+            judged(&events, &[]),
+            "order.placed.v1 failed at erp and is parked: no such sku"
+        );
+    }
+
+    #[test]
+    fn of_what_waits_the_oldest_is_named() {
+        use DeliveryState::{Pending, Retrying};
+        let events = [
+            stored("order.placed.v1", vec![at("wms", Pending, 60)]),
+            stored("order.placed.v1", vec![at("erp", Retrying, 0)]),
+        ];
+        assert_eq!(judged(&events, &[]), "order.placed.v1 waits at erp for 4 m 12 s");
+    }
+
+    #[test]
+    fn what_was_taken_does_not_wait() {
+        use DeliveryState::{Confirmed, Pending};
+        let events = [
+            stored(
+                "order.placed.v1",
+                vec![at("erp", Pending, 0), at("wms", Confirmed, 0)],
+            ),
+            stored("order.shipped.v1", vec![at("mail", Pending, 9)]),
+        ];
+        assert_eq!(
+            judged(&events, &["erp", "mail"]),
+            "nothing waits; erp and mail took it without a receipt; the last event was order.shipped.v1"
+        );
+        assert_eq!(
+            judged(&events, &["erp"]),
+            "order.shipped.v1 waits at mail for 4 m 3 s"
+        );
+        let views: Vec<_> = events
+            .into_iter()
+            .map(|stored| told(stored, &BTreeSet::from(["erp".to_owned()])))
+            .collect();
+        let states: Vec<_> = views
+            .iter()
+            .flat_map(|view| &view.deliveries)
+            .map(|delivery| delivery.state.as_str())
+            .collect();
+        assert_eq!(states, ["taken", "confirmed", "pending"]);
+    }
+
+    #[test]
+    fn a_journey_ends_well() {
+        use DeliveryState::{Confirmed, Discarded, Expired};
+        let events = [stored(
+            "order.shipped.v1",
+            vec![at("a", Confirmed, 0), at("b", Discarded, 0), at("c", Expired, 0)],
+        )];
+        assert_eq!(
+            judged(&events, &[]),
+            "all is done; the last event was order.shipped.v1"
+        );
+    }
+
+    #[test]
+    fn durations_are_said_as_people_say_them() {
+        for (seconds, said) in [
+            (-5, "0 s"),
+            (59, "59 s"),
+            (60, "1 m 0 s"),
+            (252, "4 m 12 s"),
+            (3_600, "1 h 0 m"),
+            (86_399, "23 h 59 m"),
+            (90_000, "1 d 1 h"),
+        ] {
+            assert_eq!(duration(seconds), said);
+        }
+    }
+}

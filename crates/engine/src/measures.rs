@@ -1,0 +1,106 @@
+//! What the hub counts for Prometheus. Labels are bounded: outcomes are few, and an adapter that the revision in
+//! force does not know is counted as `other`.
+
+use std::sync::Once;
+
+use crossdock_store::OutcomeKind;
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+
+use crate::routing::Routing;
+
+const EVENTS: &str = "crossdock_events_total";
+const DELIVERIES: &str = "crossdock_deliveries_total";
+const OUTCOMES: &str = "crossdock_outcomes_total";
+const BATCH_SECONDS: &str = "crossdock_gate_batch_seconds";
+const QUEUE_READY: &str = "crossdock_queue_ready";
+const QUEUE_UNACKED: &str = "crossdock_queue_unacked";
+const TASK_RESTARTS: &str = "crossdock_task_restarts_total";
+const ALARMS: &str = "crossdock_alarms";
+
+const OTHER_ADAPTER: &str = "other";
+
+static DESCRIBED: Once = Once::new();
+
+/// Says what each name means, once in a process.
+pub(crate) fn describe() {
+    DESCRIBED.call_once(|| {
+        describe_counter!(
+            EVENTS,
+            "Messages that the gate judged, by outcome: accepted, duplicate, redelivered, quarantined"
+        );
+        describe_counter!(DELIVERIES, "Events published to an adapter's queue and confirmed");
+        describe_counter!(OUTCOMES, "What adapters and RabbitMQ said about deliveries");
+        describe_histogram!(
+            BATCH_SECONDS,
+            Unit::Seconds,
+            "From taking a batch to its record, before its ack"
+        );
+        describe_gauge!(QUEUE_READY, "Messages waiting in a queue of Crossdock");
+        describe_gauge!(
+            QUEUE_UNACKED,
+            "Messages of a queue of Crossdock that are handed out and not acked"
+        );
+        describe_counter!(TASK_RESTARTS, "Tasks of the hub that had to be started again");
+        describe_gauge!(ALARMS, "Things that want an operator's attention");
+    });
+}
+
+/// What became of the messages of a batch.
+#[derive(Clone, Copy)]
+pub(crate) enum Judgement {
+    Accepted,
+    Duplicate,
+    Redelivered,
+    Quarantined,
+}
+
+pub(crate) fn judged(judgement: Judgement, count: usize) {
+    let outcome = match judgement {
+        Judgement::Accepted => "accepted",
+        Judgement::Duplicate => "duplicate",
+        Judgement::Redelivered => "redelivered",
+        Judgement::Quarantined => "quarantined",
+    };
+    counter!(EVENTS, "outcome" => outcome).increment(count as u64);
+}
+
+pub(crate) fn delivered(routing: &Routing, adapter: &str, count: u64) {
+    counter!(DELIVERIES, "adapter" => label(routing, adapter)).increment(count);
+}
+
+pub(crate) fn outcome(routing: &Routing, adapter: &str, kind: OutcomeKind) {
+    let outcome = match kind {
+        OutcomeKind::Done => "done",
+        OutcomeKind::Retry => "retry",
+        OutcomeKind::Dead => "dead",
+        OutcomeKind::Rejected => "rejected",
+        OutcomeKind::DeliveryLimit => "delivery_limit",
+        OutcomeKind::Undelivered => "undelivered",
+    };
+    counter!(OUTCOMES, "adapter" => label(routing, adapter), "outcome" => outcome).increment(1);
+}
+
+pub(crate) fn batch_took(seconds: f64) {
+    histogram!(BATCH_SECONDS).record(seconds);
+}
+
+pub(crate) fn queue(name: &str, ready: u64, unacked: u64) {
+    gauge!(QUEUE_READY, "queue" => name.to_owned()).set(ready as f64);
+    gauge!(QUEUE_UNACKED, "queue" => name.to_owned()).set(unacked as f64);
+}
+
+pub(crate) fn task_restarted(task: &str) {
+    counter!(TASK_RESTARTS, "task" => task.to_owned()).increment(1);
+}
+
+pub(crate) fn alarms(count: usize) {
+    gauge!(ALARMS).set(count as f64);
+}
+
+fn label(routing: &Routing, adapter: &str) -> String {
+    if routing.adapters.contains_key(adapter) {
+        adapter.to_owned()
+    } else {
+        OTHER_ADAPTER.to_owned()
+    }
+}

@@ -1,0 +1,219 @@
+//! What to do when somebody has deleted an adapter's queue. RabbitMQ says nothing about it to whoever publishes to
+//! several queues at once, so what was published while the queue was away is put into it again, from the record.
+//!
+//! What was in the queue at that moment went with it, as with a purge; the ledger names it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use crossdock_bus::{management::QueueInfo, names};
+use crossdock_store::{DeliveryState, EventQuery, StoredEvent};
+
+use crate::{EngineError, gate, routing::Routing, shared::Shared};
+
+/// Events read at once.
+const PAGE: usize = 500;
+/// How long an event may take from the gate to its publish.
+const GATE_TAKES: TimeDelta = TimeDelta::minutes(10);
+
+/// The queues that were seen to be there, and the work to do for those that were not.
+#[derive(Default)]
+pub(crate) struct Restorations {
+    seen: BTreeMap<String, DateTime<Utc>>,
+    due: Vec<Restoration>,
+}
+
+/// An adapter whose queue was away for some of this time.
+struct Restoration {
+    adapter: String,
+    since: DateTime<Utc>,
+    until: DateTime<Utc>,
+    /// The round after the one that has made the queue again: by then what was published is recorded.
+    ripe: bool,
+    after_offset: Option<i64>,
+}
+
+impl Restorations {
+    /// Adapters whose queue was there in the round before and is not now.
+    pub(crate) fn missing(&self, routing: &Routing, queues: &[QueueInfo]) -> Vec<String> {
+        let there: BTreeSet<&str> = queues.iter().map(|queue| queue.name.as_str()).collect();
+        routing
+            .adapters
+            .keys()
+            .filter(|name| {
+                self.seen.contains_key(*name) && !there.contains(names::adapter_queue(name).as_str())
+            })
+            .cloned()
+            .collect()
+    }
+
+    /// All queues are there: this round has asserted them between `began` and `now`.
+    pub(crate) fn asserted(
+        &mut self,
+        missing: Vec<String>,
+        routing: &Routing,
+        began: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) {
+        for restoration in &mut self.due {
+            restoration.ripe = true;
+        }
+        for adapter in missing {
+            tracing::error!(adapter, "the adapter's queue was deleted; it is made again");
+            let since = self.seen.get(&adapter).copied().unwrap_or(began);
+            self.due.push(Restoration {
+                adapter,
+                since,
+                until: now,
+                ripe: false,
+                after_offset: None,
+            });
+        }
+        self.seen = routing
+            .adapters
+            .keys()
+            .map(|name| (name.clone(), began))
+            .collect();
+    }
+}
+
+/// Publishes again what is due. What cannot be done now is done in a later round.
+pub(crate) async fn restore(shared: &Shared, restorations: &mut Restorations) {
+    let mut later = Vec::new();
+    for mut restoration in restorations.due.drain(..) {
+        if !restoration.ripe {
+            later.push(restoration);
+            continue;
+        }
+        match publish_again(shared, &mut restoration).await {
+            Ok(count) => tracing::warn!(
+                adapter = restoration.adapter,
+                count,
+                "events that were published while the queue was away were put into it again"
+            ),
+            Err(error) => {
+                tracing::warn!(adapter = restoration.adapter, %error, "a queue is restored later");
+                later.push(restoration);
+            }
+        }
+    }
+    restorations.due = later;
+}
+
+async fn publish_again(shared: &Shared, restoration: &mut Restoration) -> Result<usize, EngineError> {
+    let mut count = 0;
+    loop {
+        let query = EventQuery {
+            adapter: Some(restoration.adapter.clone()),
+            since: Some(restoration.since - GATE_TAKES),
+            after_offset: restoration.after_offset,
+            limit: PAGE,
+            ..EventQuery::default()
+        };
+        let page = shared.store.find(query).await?;
+        let Some(last) = page.last().map(|stored| stored.offset) else {
+            return Ok(count);
+        };
+        for stored in &page {
+            if !restoration.concerns(stored) {
+                continue;
+            }
+            let again = gate::message(&stored.event, std::slice::from_ref(&restoration.adapter));
+            shared
+                .publisher
+                .publish(again)
+                .await
+                .map_err(|error| EngineError::unavailable(error.to_string()))?;
+            restoration.after_offset = Some(stored.offset);
+            count += 1;
+        }
+        restoration.after_offset = Some(last);
+    }
+}
+
+impl Restoration {
+    fn concerns(&self, stored: &StoredEvent) -> bool {
+        stored.deliveries.iter().any(|row| {
+            row.adapter == self.adapter
+                && row.state == DeliveryState::Pending
+                && (self.since..=self.until).contains(&row.published)
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use crossdock_config::{SourceFile, load_adapters};
+    use crossdock_model::event::Event;
+    use crossdock_store::DeliveryRow;
+
+    use super::*;
+
+    fn at(second: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_700_000_000 + second, 0).unwrap()
+    }
+
+    fn routing(names: &[&str]) -> Routing {
+        let files: Vec<_> = names
+            .iter()
+            .map(|name| SourceFile {
+                path: format!("adapters/{name}.toml"),
+                text: format!("name = \"{name}\"\nsource = \"/{name}\"\n"),
+            })
+            .collect();
+        Routing::new(1, String::new(), load_adapters(&files).unwrap())
+    }
+
+    fn stored(adapter: &str, state: DeliveryState, published: DateTime<Utc>) -> StoredEvent {
+        let event = br#"{"specversion":"1.0","id":"1","source":"/shop","type":"order.placed.v1"}"#;
+        StoredEvent {
+            offset: 1,
+            event: Event::from_structured(event).unwrap(),
+            producer: "shop".into(),
+            received: published,
+            chain: 0,
+            deliveries: vec![DeliveryRow {
+                adapter: adapter.into(),
+                state,
+                attempts: 0,
+                published,
+                settled: None,
+                detail: None,
+                tries: Vec::new(),
+            }],
+        }
+    }
+
+    #[test]
+    fn only_a_queue_that_was_there_can_be_missing() {
+        let mut restorations = Restorations::default();
+        let routing = routing(&["erp", "wms"]);
+        assert!(restorations.missing(&routing, &[]).is_empty());
+        restorations.asserted(Vec::new(), &routing, at(0), at(1));
+        assert_eq!(restorations.missing(&routing, &[]), ["erp", "wms"]);
+        restorations.asserted(vec!["erp".into()], &routing, at(5), at(6));
+        let due = &restorations.due[0];
+        assert_eq!((due.since, due.until, due.ripe), (at(0), at(6), false));
+        restorations.asserted(Vec::new(), &routing, at(10), at(11));
+        assert!(restorations.due[0].ripe);
+    }
+
+    #[test]
+    fn what_is_put_into_the_queue_again_was_published_while_it_was_away() {
+        let restoration = Restoration {
+            adapter: "erp".into(),
+            since: at(0),
+            until: at(10),
+            ripe: true,
+            after_offset: None,
+        };
+        use DeliveryState::{Confirmed, Parked, Pending};
+        assert!(restoration.concerns(&stored("erp", Pending, at(0))));
+        assert!(restoration.concerns(&stored("erp", Pending, at(10))));
+        assert!(!restoration.concerns(&stored("erp", Pending, at(11))));
+        assert!(!restoration.concerns(&stored("wms", Pending, at(5))));
+        assert!(!restoration.concerns(&stored("erp", Confirmed, at(5))));
+        assert!(!restoration.concerns(&stored("erp", Parked, at(5))));
+    }
+}

@@ -1,0 +1,335 @@
+//! What unit tests share: manifests, events, messages, a hub's shared state without a broker, and a database that
+//! refuses what a test wants it to refuse.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use crossdock_bus::{
+    Broker, Delivery, Management, Publisher,
+    message::{HeaderValue, encode_event},
+    names,
+};
+use crossdock_config::{SourceFile, load_adapters};
+use crossdock_model::{clock::FixedClock, event::Event};
+use crossdock_store::{
+    Accepted, AdapterCredential, AdapterTotals, Adapters, ApiKey, ApiKeys, Backend, Batch, EventKey,
+    EventQuery, Events, HubBeat, Hubs, Ledger, NewRevision, Outcome, Outcomes, PendingDelivery, Quarantine,
+    Quarantined, QuarantinedSummary, Result, Revision, RevisionSummary, Revisions, SettleSummary, Store,
+    StoreError, StoredEvent, Totals,
+};
+use serde_json::{Value, json};
+use tokio::sync::{Notify, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    BrokerAddress, alarms::Alarms, gate::ChainsUnderWay, keys::Keys, routing::Routing, shared::Shared,
+};
+
+/// The hub's RabbitMQ user.
+pub(crate) const HUB: &str = "hub";
+
+pub(crate) fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_700_000_000, 0).expect("within the calendar")
+}
+
+/// Revision 1 with the adapters shop (publishes `thing.sent.v1`) and erp (publishes `thing.seen.v1`), which both
+/// get what the other sends.
+pub(crate) fn routing() -> Routing {
+    let file = |name: &str, publishes: &str, gets: &str| SourceFile {
+        path: format!("adapters/{name}.toml"),
+        text: format!(
+            "name = \"{name}\"\nsource = \"/{name}\"\npublishes = [\"{publishes}\"]\n\
+             [[subscribe]]\ntypes = [\"{gets}\"]\n"
+        ),
+    };
+    let files = [
+        file("shop", "thing.sent.v1", "thing.seen.v1"),
+        file("erp", "thing.seen.v1", "thing.sent.v1"),
+    ];
+    let set = load_adapters(&files).expect("the files are right");
+    Routing::new(1, "digest".into(), set)
+}
+
+/// An event of the shop; members of `changes` take the place of the defaults, null removes.
+pub(crate) fn event(changes: Value) -> Event {
+    let mut event = json!({
+        "specversion": "1.0", "id": "e-1", "source": "/shop", "type": "thing.sent.v1", "subject": "t-1",
+    });
+    for (name, value) in changes.as_object().expect("an object") {
+        event[name] = value.clone();
+    }
+    Event::from_structured(event.to_string().as_bytes()).expect("a valid event")
+}
+
+/// The message as an adapter's process publishes it.
+pub(crate) fn published_by(user: Option<&str>, event: &Event) -> Delivery {
+    let (mut properties, body) = encode_event(event);
+    properties.user_id = user.map(str::to_owned);
+    Delivery {
+        tag: 1,
+        exchange: names::INGRESS.into(),
+        routing_key: event.partition_key().into_owned(),
+        redelivered: false,
+        properties,
+        body,
+    }
+}
+
+pub(crate) fn with_header(mut delivery: Delivery, name: &str, value: impl Into<HeaderValue>) -> Delivery {
+    delivery.properties.headers.insert(name.into(), value.into());
+    delivery
+}
+
+pub(crate) fn accepted(event: Event, targets: &[&str]) -> Accepted {
+    Accepted {
+        event,
+        producer: "shop".into(),
+        received: now(),
+        published: now(),
+        targets: targets.iter().map(|target| (*target).to_owned()).collect(),
+        chain: 0,
+    }
+}
+
+pub(crate) async fn database(folder: &tempfile::TempDir) -> Store {
+    let url = format!("sqlite://{}", folder.path().join("record.db").display());
+    crossdock_store::open(&url).await.expect("a database can be made")
+}
+
+/// What a hub's tasks share, with no broker behind it.
+pub(crate) fn shared(store: Store, folder: &tempfile::TempDir) -> Shared {
+    let url = "amqp://hub:secret@127.0.0.1:1/";
+    let broker = Broker::new(url).expect("a broker's address");
+    Shared {
+        hub_id: "test".into(),
+        host: "here".into(),
+        started: now(),
+        address: BrokerAddress {
+            url: url.into(),
+            management_url: "http://127.0.0.1:1".into(),
+            private: false,
+        },
+        public_url: "http://127.0.0.1:8080".into(),
+        data_dir: folder.path().to_owned(),
+        files_digest: "digest".into(),
+        keys: Keys::new(store.clone()),
+        store,
+        clock: Arc::new(FixedClock::at(now())),
+        hub_user: HUB.into(),
+        management: Management::for_broker("http://127.0.0.1:1", url).expect("an address"),
+        publisher: Publisher::spawn(
+            broker.clone(),
+            "test",
+            &TaskTracker::new(),
+            CancellationToken::new(),
+        ),
+        broker,
+        routing: ArcSwap::from_pointee(routing()),
+        changing: tokio::sync::Mutex::new(()),
+        topology: watch::Sender::new(None),
+        round_wanted: Notify::new(),
+        rounds: watch::Sender::new(0),
+        ingress_is_new: AtomicBool::new(false),
+        recorded: watch::Sender::new(0),
+        chains: ChainsUnderWay::default(),
+        alarms: Alarms::default(),
+    }
+}
+
+/// What a [`Moody`] database answers to a batch or outcome.
+pub(crate) type Mood = dyn Fn(&str) -> Option<StoreError> + Send + Sync;
+
+/// A database that refuses the events and outcomes of some ids.
+pub(crate) struct Moody {
+    pub(crate) inner: Store,
+    /// Asked with each id that is to be recorded or settled.
+    pub(crate) mood: Box<Mood>,
+    pub(crate) refusals: AtomicU32,
+}
+
+impl Moody {
+    pub(crate) fn store(
+        inner: Store,
+        mood: impl Fn(&str) -> Option<StoreError> + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            inner,
+            mood: Box::new(mood),
+            refusals: AtomicU32::new(0),
+        })
+    }
+
+    fn ask<'a>(&self, ids: impl IntoIterator<Item = &'a str>) -> Result<()> {
+        match ids.into_iter().find_map(|id| (self.mood)(id)) {
+            None => Ok(()),
+            Some(error) => {
+                self.refusals.fetch_add(1, Ordering::SeqCst);
+                Err(error)
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Moody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Moody")
+    }
+}
+
+impl Backend for Moody {}
+
+#[async_trait]
+impl Events for Moody {
+    async fn record(&self, batch: Batch) -> Result<()> {
+        let kept = batch
+            .quarantined
+            .iter()
+            .map(|message| message.routing_key.as_str());
+        let ids = batch.accepted.iter().map(|accepted| accepted.event.id.as_str());
+        self.ask(ids.chain(kept))?;
+        self.inner.record(batch).await
+    }
+    async fn recorded(&self, keys: &[EventKey]) -> Result<HashSet<EventKey>> {
+        self.inner.recorded(keys).await
+    }
+    async fn chain_lengths(&self, ids: &[String]) -> Result<HashMap<String, u32>> {
+        self.inner.chain_lengths(ids).await
+    }
+    async fn event(&self, id: &str, source: Option<&str>) -> Result<Vec<StoredEvent>> {
+        self.inner.event(id, source).await
+    }
+    async fn find(&self, query: EventQuery) -> Result<Vec<StoredEvent>> {
+        self.inner.find(query).await
+    }
+    async fn latest_offset(&self) -> Result<i64> {
+        self.inner.latest_offset().await
+    }
+    async fn journey(&self, key: &str) -> Result<Vec<StoredEvent>> {
+        self.inner.journey(key).await
+    }
+}
+
+#[async_trait]
+impl Outcomes for Moody {
+    async fn settle(&self, outcomes: &[Outcome]) -> Result<SettleSummary> {
+        self.ask(outcomes.iter().map(|outcome| outcome.event_id.as_str()))?;
+        self.inner.settle(outcomes).await
+    }
+}
+
+#[async_trait]
+impl Ledger for Moody {
+    async fn totals(&self) -> Result<Totals> {
+        self.inner.totals().await
+    }
+    async fn per_adapter(&self) -> Result<Vec<AdapterTotals>> {
+        self.inner.per_adapter().await
+    }
+    async fn pending_count(&self, adapter: &str, before: DateTime<Utc>) -> Result<u64> {
+        self.inner.pending_count(adapter, before).await
+    }
+    async fn pending(
+        &self,
+        adapter: &str,
+        before: DateTime<Utc>,
+        limit: usize,
+    ) -> Result<Vec<PendingDelivery>> {
+        self.inner.pending(adapter, before, limit).await
+    }
+}
+
+#[async_trait]
+impl Quarantine for Moody {
+    async fn quarantine_page(&self, before: Option<i64>, limit: usize) -> Result<Vec<QuarantinedSummary>> {
+        self.inner.quarantine_page(before, limit).await
+    }
+    async fn quarantined(&self, id: i64) -> Result<Option<Quarantined>> {
+        self.inner.quarantined(id).await
+    }
+    async fn mark_resent(&self, id: i64, at: DateTime<Utc>) -> Result<()> {
+        self.inner.mark_resent(id, at).await
+    }
+}
+
+#[async_trait]
+impl Revisions for Moody {
+    async fn current_revision(&self) -> Result<Option<Revision>> {
+        self.inner.current_revision().await
+    }
+    async fn revisions(&self, limit: usize) -> Result<Vec<RevisionSummary>> {
+        self.inner.revisions(limit).await
+    }
+    async fn revision(&self, number: u32) -> Result<Option<Revision>> {
+        self.inner.revision(number).await
+    }
+    async fn append_revision(&self, expected: Option<u32>, revision: NewRevision) -> Result<u32> {
+        self.inner.append_revision(expected, revision).await
+    }
+}
+
+#[async_trait]
+impl ApiKeys for Moody {
+    async fn add_api_key(&self, key: ApiKey) -> Result<()> {
+        self.inner.add_api_key(key).await
+    }
+    async fn api_key(&self, id: &str) -> Result<Option<ApiKey>> {
+        self.ask([id])?;
+        self.inner.api_key(id).await
+    }
+    async fn api_keys(&self) -> Result<Vec<ApiKey>> {
+        self.inner.api_keys().await
+    }
+    async fn revoke_api_key(&self, id: &str, at: DateTime<Utc>) -> Result<()> {
+        self.inner.revoke_api_key(id, at).await
+    }
+    async fn touch_api_keys(&self, uses: &[(String, DateTime<Utc>)]) -> Result<()> {
+        self.inner.touch_api_keys(uses).await
+    }
+}
+
+#[async_trait]
+impl Adapters for Moody {
+    async fn adapter_credentials(&self, adapter: Option<&str>) -> Result<Vec<AdapterCredential>> {
+        self.inner.adapter_credentials(adapter).await
+    }
+    async fn add_adapter_credential(&self, credential: AdapterCredential) -> Result<()> {
+        self.inner.add_adapter_credential(credential).await
+    }
+    async fn retire_adapter_credential(
+        &self,
+        adapter: &str,
+        generation: u32,
+        at: DateTime<Utc>,
+    ) -> Result<()> {
+        self.inner
+            .retire_adapter_credential(adapter, generation, at)
+            .await
+    }
+}
+
+#[async_trait]
+impl Hubs for Moody {
+    async fn heartbeat(&self, beat: HubBeat) -> Result<()> {
+        self.inner.heartbeat(beat).await
+    }
+    async fn hubs(&self, alive_since: DateTime<Utc>) -> Result<Vec<HubBeat>> {
+        self.inner.hubs(alive_since).await
+    }
+    async fn remove_hub(&self, hub_id: &str) -> Result<()> {
+        self.inner.remove_hub(hub_id).await
+    }
+}
+
+/// A body that is no event.
+pub(crate) fn garbage() -> Bytes {
+    Bytes::from_static(b"\xff{")
+}
