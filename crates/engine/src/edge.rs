@@ -171,6 +171,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn one_event_that_is_too_large_for_a_message_refuses_all() {
+        let mut large = json!({ "source": "/import", "type": "any.thing.v9" });
+        for number in 0..4_000 {
+            large[format!("a{number:04}")] = "x".into();
+        }
+        let small = json!({ "source": "/import", "type": "any.thing.v9" });
+        match sent(&routing(), &caller(None), &[small, large]).await {
+            AcceptError::TooLarge(faults) => assert_eq!(pointers(&faults), ["/1"]),
+            other => panic!("{other}"),
+        }
+    }
+
+    #[tokio::test]
     async fn nothing_is_accepted_without_a_broker_or_by_a_revision_that_cannot_be_read() {
         let unavailable = |error: AcceptError| match error {
             AcceptError::Unavailable {

@@ -40,6 +40,9 @@ const STOP_OF_THE_REST: Duration = Duration::from_secs(4);
 /// Pause before a task that ended unexpectedly starts again.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
+/// How RabbitMQ shows the connection over which accepted events are published.
+const EDGE_CONNECTION: &str = "crossdock edge";
+
 /// Where RabbitMQ is.
 #[derive(Clone)]
 pub struct BrokerAddress {
@@ -116,12 +119,7 @@ impl Hub {
             _last_clone: rest.clone().drop_guard(),
             rest,
         };
-        let publisher = Publisher::spawn(
-            broker.clone(),
-            "crossdock edge",
-            &tasks.rest_tasks,
-            tasks.rest.clone(),
-        );
+        let publisher = tasks.publisher(&broker);
         let shared = Arc::new(Shared {
             hub_id: keys::random(8),
             host: options.host,
@@ -129,12 +127,12 @@ impl Hub {
             address: options.broker,
             public_url: options.public_url,
             data_dir: options.data_dir,
-            files_digest,
+            files_digest: ArcSwap::from_pointee(files_digest),
             keys: Keys::new(options.store.clone()),
             store: options.store,
             clock: options.clock,
             hub_user: broker.user().to_owned(),
-            publisher,
+            publisher: ArcSwap::from_pointee(publisher),
             broker,
             management,
             routing: ArcSwap::from_pointee(routing),
@@ -167,6 +165,7 @@ impl Hub {
         );
         let upkeep = "upkeep".to_owned();
         tasks.watch_over(&tasks.rest_tasks, &tasks.rest, upkeep, &shared, upkeep::run);
+        tasks.keep_publisher(shared.clone());
         Ok(Self {
             shared,
             tasks: Arc::new(tasks),
@@ -209,7 +208,8 @@ impl Hub {
             });
         }
         let routing = shared.routing.load_full();
-        edge::accept(&routing, &shared.publisher, &shared.hub_user, who, events).await
+        let publisher = shared.publisher.load_full();
+        edge::accept(&routing, &publisher, &shared.hub_user, who, events).await
     }
 
     /// Who holds this API key.
@@ -252,6 +252,13 @@ impl Hub {
         self.shared.keys.revoke(id, self.shared.clock.now()).await
     }
 
+    /// These are the configuration files of this machine now; reported to operators, who compare them with the
+    /// revision in force.
+    pub fn note_files(&self, files: &[SourceFile]) {
+        let digest = crossdock_config::digest(files);
+        self.shared.files_digest.store(Arc::new(digest));
+    }
+
     /// Newest offset this hub has recorded; changes with every batch.
     pub fn recorded(&self) -> watch::Receiver<i64> {
         self.shared.recorded.subscribe()
@@ -259,6 +266,38 @@ impl Hub {
 }
 
 impl Tasks {
+    fn publisher(&self, broker: &Broker) -> Publisher {
+        Publisher::spawn(
+            broker.clone(),
+            EDGE_CONNECTION,
+            &self.rest_tasks,
+            self.rest.clone(),
+        )
+    }
+
+    /// Puts another publisher in place of one whose task has ended unexpectedly.
+    fn keep_publisher(&self, shared: Arc<Shared>) {
+        let (tracker, stop) = (self.rest_tasks.clone(), self.rest.clone());
+        self.rest_tasks.spawn(async move {
+            loop {
+                let mut link = shared.publisher.load().watch();
+                let ended = async { while link.changed().await.is_ok() {} };
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return,
+                    () = ended => {}
+                }
+                tracing::error!(task = "publisher", "a task ended by itself; it starts again");
+                measures::task_restarted("publisher");
+                let mut pause = RESTART_PAUSE;
+                shared.pause(&mut pause, &stop).await;
+                let another =
+                    Publisher::spawn(shared.broker.clone(), EDGE_CONNECTION, &tracker, stop.clone());
+                shared.publisher.store(Arc::new(another));
+            }
+        });
+    }
+
     /// Runs a task until `stop`; starts it again when it ends unexpectedly, by a panic above all.
     fn watch_over<F, Fut>(
         &self,

@@ -11,7 +11,7 @@ use crossdock_model::fault::Fault;
 use crossdock_store::{NewQuarantined, QuarantinedSummary};
 use serde_json::Value;
 
-use crate::{EngineError, FaultView, Hub, Principal, QuarantinedView, edge::PRODUCER_HEADER};
+use crate::{EngineError, FaultView, Hub, Principal, QuarantinedView, Scope, edge::PRODUCER_HEADER};
 
 /// Says which message in quarantine this one repeats, so that each time it comes back is kept apart.
 const RESENT_HEADER: &str = "crossdock-resent";
@@ -100,6 +100,12 @@ impl Hub {
                 "message {id} is a receipt or a failed delivery, not an event: only its adapter can repeat it"
             )));
         }
+        if message.summary.producer.is_none() && !who.may(Scope::EventsWrite) {
+            return Err(EngineError::Invalid(format!(
+                "the sender of message {id} is not proved, so it would be sent in your name: that needs {}",
+                Scope::EventsWrite
+            )));
+        }
         let producer = message.summary.producer.unwrap_or_else(|| who.producer());
         let mut headers = attributes(message.headers);
         headers.insert(PRODUCER_HEADER.to_owned(), HeaderValue::Text(producer));
@@ -119,6 +125,7 @@ impl Hub {
         };
         shared
             .publisher
+            .load()
             .publish(again)
             .await
             .map_err(|error| match error {

@@ -1,4 +1,4 @@
-//! What to do when somebody has deleted an adapter's queue. RabbitMQ says nothing about it to whoever publishes to
+//! What to do when somebody has deleted an adapter's queue, or its binding. RabbitMQ says nothing about it to whoever publishes to
 //! several queues at once, so what was published while the queue was away is put into it again, from the record.
 //!
 //! What was in the queue at that moment went with it, as with a purge; the ledger names it.
@@ -6,7 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use crossdock_bus::{management::QueueInfo, names};
+use crossdock_bus::{
+    management::{BindingInfo, QueueInfo},
+    names,
+};
 use crossdock_store::{DeliveryState, EventQuery, StoredEvent};
 
 use crate::{EngineError, gate, routing::Routing, shared::Shared};
@@ -34,9 +37,23 @@ struct Restoration {
 }
 
 impl Restorations {
-    /// Adapters whose queue was there in the round before and is not now.
-    pub(crate) fn missing(&self, routing: &Routing, queues: &[QueueInfo]) -> Vec<String> {
-        let there: BTreeSet<&str> = queues.iter().map(|queue| queue.name.as_str()).collect();
+    /// Adapters whose queue was there in the round before and is not now, or is not bound.
+    pub(crate) fn missing(
+        &self,
+        routing: &Routing,
+        queues: &[QueueInfo],
+        bindings: &[BindingInfo],
+    ) -> Vec<String> {
+        let bound: BTreeSet<&str> = bindings
+            .iter()
+            .filter(|binding| binding.source == names::DELIVER && binding.destination == binding.routing_key)
+            .map(|binding| binding.destination.as_str())
+            .collect();
+        let there: BTreeSet<&str> = queues
+            .iter()
+            .map(|queue| queue.name.as_str())
+            .filter(|name| bound.contains(name))
+            .collect();
         routing
             .adapters
             .keys()
@@ -59,7 +76,10 @@ impl Restorations {
             restoration.ripe = true;
         }
         for adapter in missing {
-            tracing::error!(adapter, "the adapter's queue was deleted; it is made again");
+            tracing::error!(
+                adapter,
+                "the adapter's queue or its binding was deleted; it is made again"
+            );
             let since = self.seen.get(&adapter).copied().unwrap_or(began);
             self.due.push(Restoration {
                 adapter,
@@ -121,6 +141,7 @@ async fn publish_again(shared: &Shared, restoration: &mut Restoration) -> Result
             let again = gate::message(&stored.event, std::slice::from_ref(&restoration.adapter));
             shared
                 .publisher
+                .load()
                 .publish(again)
                 .await
                 .map_err(|error| EngineError::unavailable(error.to_string()))?;
@@ -189,9 +210,9 @@ mod tests {
     fn only_a_queue_that_was_there_can_be_missing() {
         let mut restorations = Restorations::default();
         let routing = routing(&["erp", "wms"]);
-        assert!(restorations.missing(&routing, &[]).is_empty());
+        assert!(restorations.missing(&routing, &[], &[]).is_empty());
         restorations.asserted(Vec::new(), &routing, at(0), at(1));
-        assert_eq!(restorations.missing(&routing, &[]), ["erp", "wms"]);
+        assert_eq!(restorations.missing(&routing, &[], &[]), ["erp", "wms"]);
         restorations.asserted(vec!["erp".into()], &routing, at(5), at(6));
         let due = &restorations.due[0];
         assert_eq!((due.since, due.until, due.ripe), (at(0), at(6), false));

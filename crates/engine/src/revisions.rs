@@ -41,7 +41,8 @@ pub(crate) async fn first(
 }
 
 /// Routes by the revision in force, if another hub has applied one. Needs the right to change; see
-/// [`Shared::change`]. One that this version cannot read is not followed: the known one holds, with an alarm.
+/// [`Shared::change`]. One that this version cannot read is not followed, which is a `Conflict`: the known one
+/// holds, with an alarm.
 pub(crate) async fn follow(shared: &Shared) -> Result<(), EngineError> {
     let known = shared.routing.load().revision;
     let Some(current) = shared.store.current_revision().await? else {
@@ -53,8 +54,8 @@ pub(crate) async fn follow(shared: &Shared) -> Result<(), EngineError> {
     let routing = routing(current);
     if let Some(fault) = &routing.fault {
         let sentence = format!("this hub routes by revision {known}: {fault}");
-        shared.alarms.raise(PART, UNREADABLE, sentence);
-        return Ok(());
+        shared.alarms.raise(PART, UNREADABLE, sentence.clone());
+        return Err(EngineError::Conflict(sentence));
     }
     shared.alarms.clear(PART, UNREADABLE);
     tracing::info!(

@@ -29,7 +29,7 @@ impl Hub {
             Ok(_) => check("database", true, "ready".into()),
             Err(error) => check("database", false, error.to_string()),
         };
-        let rabbitmq = match shared.publisher.state() {
+        let rabbitmq = match shared.publisher.load().state() {
             LinkState::Connected => check("rabbitmq", true, "connected".into()),
             LinkState::Blocked { reason } => {
                 check("rabbitmq", false, format!("it has blocked publishers: {reason}"))

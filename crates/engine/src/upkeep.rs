@@ -38,9 +38,10 @@ const BROKER: &str = "broker";
 
 /// Rounds until `stop`.
 pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
-    let mut link = shared.publisher.watch();
     let mut restorations = Restorations::default();
     while !stop.is_cancelled() {
+        let mut link = shared.publisher.load().watch();
+        link.mark_unchanged();
         let ended = tokio::select! {
             () = stop.cancelled() => return,
             ended = round(&shared, &mut restorations) => ended,
@@ -59,7 +60,7 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
         beat(&shared).await;
         let link_changes = async {
             if link.changed().await.is_err() {
-                // Without a publisher there is nothing to wait for; what it says of itself, readiness shows.
+                // Another publisher takes its place.
                 std::future::pending::<()>().await;
             }
         };
@@ -83,12 +84,13 @@ async fn round(shared: &Shared, restorations: &mut Restorations) -> Result<(), E
     if let Some(fault) = &routing.fault {
         return Err(EngineError::Conflict(fault.clone()));
     }
-    if let LinkState::Down { reason, .. } = shared.publisher.state() {
+    if let LinkState::Down { reason, .. } = shared.publisher.load().state() {
         return Err(EngineError::unavailable(reason));
     }
     let began = shared.clock.now();
     let queues = shared.management.queues().await?;
-    let missing = restorations.missing(&routing, &queues);
+    let bindings = shared.management.bindings().await?;
+    let missing = restorations.missing(&routing, &queues, &bindings);
     assert_topology(shared, &routing, &queues).await?;
     restorations.asserted(missing, &routing, began, shared.clock.now());
 
@@ -156,7 +158,7 @@ impl Drop for Closed<'_> {
 fn note_failure(shared: &Shared, error: &EngineError) {
     let reason = error.to_string();
     let stands = shared.topology.borrow().is_none();
-    let is_connected = !matches!(shared.publisher.state(), LinkState::Down { .. });
+    let is_connected = !matches!(shared.publisher.load().state(), LinkState::Down { .. });
     if stands && is_connected && matches!(error, EngineError::Unavailable { .. }) {
         let sentence = format!("RabbitMQ could not be looked after: {reason}");
         shared.alarms.raise(PART, BROKER, sentence);
@@ -224,7 +226,7 @@ async fn beat(shared: &Shared) {
         hub_id: shared.hub_id.clone(),
         host: shared.host.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        config_digest: shared.files_digest.clone(),
+        config_digest: shared.files_digest.load().to_string(),
         revision: Some(shared.routing.load().revision),
         at: now,
     };

@@ -9,6 +9,7 @@ mod chains;
 mod judge;
 mod publish;
 mod record;
+mod targets;
 
 pub(crate) use chains::ChainsUnderWay;
 pub(crate) use publish::{ATTEMPT_HEADER, message};
@@ -35,7 +36,8 @@ use tokio_util::sync::CancellationToken;
 use self::{
     chains::CHAIN_MAX,
     judge::{Judged, Verdict},
-    publish::{Outlet, Published, Silence},
+    publish::{Outlet, Published},
+    targets::Targets,
 };
 use crate::{
     measures,
@@ -55,7 +57,7 @@ const BATCH_LINGER: Duration = Duration::from_millis(5);
 /// A lane that lasted so long was a good one: the next one is opened at once.
 const GOOD_LANE: Duration = Duration::from_secs(10);
 /// How long a publish waits for a missing queue to be made again, each time.
-const ASSERT_PATIENCE: Duration = Duration::from_secs(2);
+const ASSERT_PATIENCE: Duration = Duration::from_secs(3);
 /// How long it waits for a queue that refused it, each time.
 const REFUSAL_PAUSE: Duration = Duration::from_millis(200);
 /// Refusals of a batch that are logged one by one.
@@ -67,7 +69,7 @@ pub(crate) async fn run(shared: Arc<Shared>, partition: u16, stop: CancellationT
     let gate = Gate {
         shared: &shared,
         name: format!("gate {partition}"),
-        silence: Silence::default(),
+        targets: Targets::default(),
         stop: &stop,
     };
     let mut pause = PAUSE_MIN;
@@ -99,7 +101,7 @@ pub(crate) async fn run(shared: Arc<Shared>, partition: u16, stop: CancellationT
 struct Gate<'a> {
     shared: &'a Shared,
     name: String,
-    silence: Silence,
+    targets: Targets,
     stop: &'a CancellationToken,
 }
 
@@ -154,7 +156,7 @@ impl Gate<'_> {
 
         fail::fail_point!("gate-before-publish");
         let outlet = LaneOutlet { lane, gate: self };
-        let published = publish::publish(&outlet, &self.silence, accepted).await;
+        let published = publish::publish(&outlet, &self.targets, accepted).await;
         fail::fail_point!("gate-after-confirm");
 
         self.tell_refusals(&published);

@@ -4,11 +4,7 @@
 //! together. So a publish that has to be repeated never overtakes a later one of its key. A target that cannot
 //! take an event costs the others nothing, and later events of the batch do not wait for it again.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
-};
+use std::collections::{BTreeSet, HashMap};
 
 use crossdock_bus::{
     BusError, PublishError,
@@ -18,16 +14,14 @@ use crossdock_bus::{
 use crossdock_model::event::Event;
 use crossdock_store::Accepted;
 
+use super::targets::Targets;
+
 /// Counts the attempts of a delivery, from 1.
 pub(crate) const ATTEMPT_HEADER: &str = "crossdock-attempt";
 /// Targets of one message: more would make its header too large for a frame.
 const TARGETS_PER_MESSAGE: usize = 200;
 /// How often a target that cannot take an event is tried by itself.
 const ATTEMPTS_APART: usize = 3;
-
-/// How long targets may confirm nothing, while nothing else is confirmed either, before it is their fault and not
-/// RabbitMQ's: a node that hangs is taken over from within 80 seconds.
-const SILENT_MAX: Duration = Duration::from_secs(120);
 
 /// Where messages are published.
 pub(super) trait Outlet: Sync {
@@ -51,52 +45,6 @@ pub(super) struct Published {
     pub(super) lane_over: Option<BusError>,
 }
 
-/// Targets that have confirmed nothing lately, and since when. Bounded by the adapters there are.
-pub(super) struct Silence {
-    since: Mutex<HashMap<String, Instant>>,
-    max: Duration,
-}
-
-impl Default for Silence {
-    fn default() -> Self {
-        Self::of_at_most(SILENT_MAX)
-    }
-}
-
-impl Silence {
-    fn of_at_most(max: Duration) -> Self {
-        Self {
-            since: Mutex::default(),
-            max,
-        }
-    }
-
-    fn broken_by(&self, targets: &[String]) {
-        let mut since = self.lock();
-        if !since.is_empty() {
-            since.retain(|target, _| !targets.contains(target));
-        }
-    }
-
-    /// Notes that nothing was confirmed in time; whether that has gone on for too long.
-    fn goes_on(&self, target: &str) -> bool {
-        let mut since = self.lock();
-        since
-            .entry(target.to_owned())
-            .or_insert_with(Instant::now)
-            .elapsed()
-            >= self.max
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
-        self.since.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Targets that could not take an event of the batch, with the reason.
-#[derive(Default)]
-struct GivenUp(HashMap<String, String>);
-
 /// An event that needs no more publishing.
 pub(super) struct Confirmed {
     pub(super) accepted: Accepted,
@@ -105,11 +53,10 @@ pub(super) struct Confirmed {
 }
 
 /// Publishes in waves: the first event of each key, then the second of each, and so on.
-pub(super) async fn publish(outlet: &impl Outlet, silence: &Silence, events: Vec<Accepted>) -> Published {
+pub(super) async fn publish(outlet: &impl Outlet, targets: &Targets, events: Vec<Accepted>) -> Published {
     let mut published = Published::default();
-    let mut given_up = GivenUp::default();
     for wave in waves(events) {
-        publish_wave(outlet, silence, wave, &mut given_up, &mut published).await;
+        publish_wave(outlet, targets, wave, &mut published).await;
         if published.lane_over.is_some() {
             break;
         }
@@ -151,13 +98,12 @@ struct Fate {
 
 async fn publish_wave(
     outlet: &impl Outlet,
-    silence: &Silence,
+    targets: &Targets,
     wave: Vec<Accepted>,
-    given_up: &mut GivenUp,
     published: &mut Published,
 ) {
     let mut fates: Vec<Fate> = wave.iter().map(|_| Fate::default()).collect();
-    let mut parcels = pack(&wave, given_up, &mut fates);
+    let mut parcels = pack(&wave, targets, &mut fates);
     let mut lane_works = false;
     let mut attempt = 0;
     while !parcels.is_empty() {
@@ -171,17 +117,17 @@ async fn publish_wave(
         let mut queue_is_missing = false;
         for (parcel, result) in parcels.into_iter().zip(results) {
             let Err(error) = result else {
-                silence.broken_by(&parcel.targets);
+                targets.confirmed(&parcel.targets);
                 continue;
             };
-            match next_step(&error, &parcel, attempt, lane_works, silence) {
+            match next_step(&error, &parcel, attempt, lane_works, targets) {
                 NextStep::Again => {
                     queue_is_missing |= matches!(error, PublishError::Returned { .. });
                     again.push(parcel);
                 }
                 NextStep::GiveUp => {
                     for target in parcel.targets {
-                        let reason = given_up.note(&target, &error);
+                        let reason = targets.give_up(&target, &error);
                         fates[parcel.event].unreachable.push((target, reason));
                     }
                 }
@@ -214,18 +160,18 @@ async fn publish_wave(
         ));
 }
 
-/// The messages of a wave: each to as many targets as may be, without those that were given up.
-fn pack(wave: &[Accepted], given_up: &GivenUp, fates: &mut [Fate]) -> Vec<Parcel> {
+/// The messages of a wave: each to as many targets as may be, without those that are given up.
+fn pack(wave: &[Accepted], targets: &Targets, fates: &mut [Fate]) -> Vec<Parcel> {
     let mut parcels = Vec::new();
     for (event, accepted) in wave.iter().enumerate() {
-        let mut targets = Vec::new();
+        let mut wanted = Vec::new();
         for target in &accepted.targets {
-            match given_up.0.get(target) {
-                None => targets.push(target.clone()),
-                Some(reason) => fates[event].unreachable.push((target.clone(), reason.clone())),
+            match targets.given_up(target) {
+                None => wanted.push(target.clone()),
+                Some(reason) => fates[event].unreachable.push((target.clone(), reason)),
             }
         }
-        parcels.extend(targets.chunks(TARGETS_PER_MESSAGE).map(|targets| Parcel {
+        parcels.extend(wanted.chunks(TARGETS_PER_MESSAGE).map(|targets| Parcel {
             event,
             targets: targets.to_vec(),
         }));
@@ -262,7 +208,7 @@ fn next_step(
     parcel: &Parcel,
     attempt: usize,
     lane_works: bool,
-    silence: &Silence,
+    targets: &Targets,
 ) -> NextStep {
     let can_be_split = parcel.targets.len() > 1;
     match error {
@@ -270,7 +216,7 @@ fn next_step(
         PublishError::Nacked | PublishError::Returned { .. } if attempt < ATTEMPTS_APART => NextStep::Again,
         PublishError::Timeout | PublishError::TooLarge { .. } if can_be_split => NextStep::Again,
         PublishError::Timeout => {
-            let all_silent = parcel.targets.iter().all(|target| silence.goes_on(target));
+            let all_silent = parcel.targets.iter().all(|target| targets.silent(target));
             if lane_works || all_silent {
                 NextStep::GiveUp
             } else {
@@ -299,20 +245,6 @@ impl Published {
         }
         reached.retain(|target| !unreachable.contains_key(target));
         (reached, unreachable)
-    }
-}
-
-impl GivenUp {
-    /// Notes that a target cannot take events, and returns the reason. An event that is too large says nothing
-    /// about the next one.
-    fn note(&mut self, target: &str, error: &PublishError) -> String {
-        let reason = format!("the adapter's queue refused it: {error}");
-        if !matches!(error, PublishError::TooLarge { .. })
-            && self.0.insert(target.to_owned(), reason.clone()).is_none()
-        {
-            tracing::error!(adapter = target, %error, "an adapter's queue refuses events: they are parked");
-        }
-        reason
     }
 }
 

@@ -178,6 +178,10 @@ async fn a_revision_of_another_version_is_said_and_waited_out() {
     insist(&before, &key("import"), &[made("1")]).await;
     assert_eq!(adapter.take().await.id, "1");
     let user = adapter.user.clone();
+    match before.apply(vec![erp()], "operator", None, false).await {
+        Err(EngineError::Conflict(reason)) => assert!(reason.contains("revision 2"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
     before.stop().await;
 
     // One that starts has nothing to go by: it says so, holds everything, and touches nothing.

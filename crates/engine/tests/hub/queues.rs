@@ -53,6 +53,28 @@ async fn what_was_published_while_one_of_several_queues_was_away_is_put_into_it_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_binding_that_was_deleted_costs_nothing_either() {
+    let hall = Hall::new().await;
+    let files = vec![
+        hall.manifest("erp", &[], &["thing.*.v1"]),
+        hall.manifest("wms", &[], &["thing.*.v1"]),
+    ];
+    let hub = hall.hub(files).await;
+    let (mut erp, mut wms) = (hall.adapter("erp").await, hall.adapter("wms").await);
+    let queue = hall.queue("erp");
+    let binding = format!("bindings/{{vhost}}/e/crossdock.deliver/q/{queue}/{queue}");
+    hall.manage(Method::DELETE, &binding, None).await;
+    insist(
+        &hub,
+        &key("import"),
+        &[event("/import", "thing.made.v1", "1", json!({}))],
+    )
+    .await;
+    assert_eq!(wms.take().await.id, "1");
+    assert_eq!(erp.take().await.id, "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_queue_that_is_full_costs_the_others_nothing_and_its_event_is_parked() {
     let hall = Hall::new().await;
     let files = vec![

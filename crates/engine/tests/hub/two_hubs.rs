@@ -54,8 +54,18 @@ async fn a_revision_applied_on_one_is_in_force_on_all_and_nobody_loses_access() 
     })
     .await;
     // At once on the second: it looks before it applies.
-    let unchanged = second.apply(both, "operator", None, false).await.unwrap();
+    let unchanged = second.apply(both.clone(), "operator", None, false).await.unwrap();
     assert_eq!((unchanged.number, unchanged.changes.len()), (2, 0));
+    let files_match = |hub: Hub| async move {
+        let hubs = hub.status().await.hubs;
+        hubs.iter().all(|hub| hub.files_match_revision).then_some(())
+    };
+    first.note_files(&both);
+    second.note_files(&both);
+    eventually("both have reported their new files", async || {
+        files_match(second.clone()).await
+    })
+    .await;
     let third = vec![erp()];
     assert_eq!(
         second.apply(third, "operator", None, false).await.unwrap().number,
