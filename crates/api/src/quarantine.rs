@@ -95,7 +95,7 @@ async fn show_quarantined(
     responses(
         (status = 202, description = "RabbitMQ has confirmed it; the gate judges it again"),
         (status = 404, description = "No such message", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "It was sent again before", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "It is a receipt or a failed delivery, not an event", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "It cannot be sent again", body = ProblemBody, content_type = "application/problem+json"),
         Guarded,
     ))]
