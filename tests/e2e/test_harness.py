@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from harness.collector import Delivery
 from harness.documents import blocks, help_examples, script, subcommands
 from harness.load import out_of_order, repeats
 from harness.processes import processes_in
+from harness.reaper import TESTS
 from harness.wait import Overdue, eventually
 
 DOCUMENT = """\
@@ -104,6 +107,21 @@ def test_help_is_read():
 def test_waiting_says_what_was_seen_last():
     with pytest.raises(Overdue, match=r"never; last seen: AssertionError\(3\)"):
         eventually("never", lambda: (_ for _ in ()).throw(AssertionError(3)), 0.1)
+
+
+def test_what_killed_tests_leave_behind_is_ended(tmp_path):
+    tests = """
+import os, signal, subprocess, sys
+from pathlib import Path
+from harness.reaper import leave_nothing_in
+folder = Path(sys.argv[1])
+leave_nothing_in(folder)
+subprocess.Popen(["sleep", "1000"], env={"PATH": os.environ["PATH"], "FOLDER": str(folder)}, start_new_session=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", tests, str(tmp_path)], cwd=TESTS, timeout=20, check=False)
+    assert done.returncode == -signal.SIGKILL
+    eventually("nothing is left", lambda: processes_in(tmp_path) == [])
 
 
 def delivery(key: str, number: int) -> Delivery:

@@ -16,6 +16,7 @@ from urllib.parse import quote
 import requests
 
 from harness.processes import end, end_all_in, free_port, processes_in
+from harness.reaper import leave_nothing_in
 from harness.wait import eventually
 
 BOOT_DEADLINE_S = 90
@@ -34,6 +35,7 @@ class Broker:
         self.management_url = f"http://127.0.0.1:{self.management_port}"
         self._process: subprocess.Popen[bytes] | None = None
         self._write_configuration()
+        leave_nothing_in(folder)
 
     def _write_configuration(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

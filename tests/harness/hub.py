@@ -17,6 +17,7 @@ import requests
 
 from harness.broker import Broker
 from harness.processes import end_all_in, free_port
+from harness.reaper import leave_nothing_in
 from harness.wait import eventually
 
 READY_DEADLINE_S = 90
@@ -69,6 +70,7 @@ class Hub:
         self.config.write_text(settings)
         for name, text in manifests.items():
             self.write_manifest(name, text)
+        leave_nothing_in(self.folder)
 
     def write_manifest(self, name: str, text: str) -> None:
         (self.config.parent / "adapters" / f"{name}.toml").write_text(text)
