@@ -14,6 +14,8 @@ use crate::{AdapterLedger, EngineError, Hub, LedgerView, MissingDelivery, routin
 /// How old a delivery must be before its absence from the queue says anything: RabbitMQ counts its queues every 5
 /// seconds, and a receipt takes a moment to be read.
 const CERTAIN_AFTER: TimeDelta = TimeDelta::seconds(12);
+/// How old a delivery must be to be surely part of RabbitMQ's count of its queue, if it is there.
+const COUNTED_AFTER: TimeDelta = TimeDelta::seconds(6);
 /// How many missing deliveries are named.
 const NAMED_MAX: usize = 1000;
 /// How many deliveries from before an adapter's first receipt are read over to find the missing ones.
@@ -36,6 +38,7 @@ pub(crate) async fn lines(
     queues: Option<&BTreeMap<String, QueueInfo>>,
 ) -> Result<BTreeMap<String, Line>, EngineError> {
     let certain_before = shared.clock.now() - CERTAIN_AFTER;
+    let counted_before = shared.clock.now() - COUNTED_AFTER;
     let mut lines = BTreeMap::new();
     for totals in shared.store.per_adapter().await? {
         let name = totals.adapter.clone();
@@ -46,11 +49,10 @@ pub(crate) async fn lines(
             // RabbitMQ has not counted it yet: since its start, or since the queue was declared.
             (Some(_), Some(queue)) => waiting(queue).unwrap_or(totals.pending),
         };
-        let gone = shared
-            .store
-            .pending_count(&name, certain_before)
-            .await?
-            .saturating_sub(in_queue);
+        // The queue holds the youngest. Those younger than its count may be missing from it.
+        let counted = shared.store.pending_count(&name, counted_before).await?;
+        let certain = shared.store.pending_count(&name, certain_before).await?;
+        let gone = counted.saturating_sub(in_queue).min(certain);
         let owed_no_receipt = match totals.receipts_since {
             None => gone,
             Some(since) => {

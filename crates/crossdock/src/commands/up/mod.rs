@@ -14,7 +14,13 @@ mod log;
 mod readiness;
 
 use std::{
-    io::ErrorKind, net::SocketAddr, os::unix::ffi::OsStrExt, path::Path, process::ExitCode, sync::Arc,
+    convert::Infallible,
+    io::ErrorKind,
+    net::SocketAddr,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
@@ -44,6 +50,8 @@ use data_dir::DataDir;
 use demo::Demo;
 use door::Door;
 
+/// How often the configuration files are read again.
+const FILES_ROUND: Duration = Duration::from_secs(5);
 /// How long a stop may take in all.
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
 /// How often the metrics' recorder puts its samples in order.
@@ -94,10 +102,14 @@ impl Up {
                 .open_to_all(running, &mut hall, &data_dir, context.output)
                 .await
             {
-                Ok(()) => tokio::select! {
-                    () = stop.cancelled() => Ok(()),
-                    reason = hall.death() => Err(anyhow!("the hub stops: {reason}")),
-                },
+                Ok(()) => {
+                    let files = note_files(hall.hub.clone(), context.common.config.clone());
+                    tokio::select! {
+                        () = stop.cancelled() => Ok(()),
+                        reason = hall.death() => Err(anyhow!("the hub stops: {reason}")),
+                        never = files => match never {},
+                    }
+                }
                 Err(error) => Err(error),
             },
         };
@@ -129,6 +141,19 @@ impl Up {
             tracing::warn!(%error, "the addresses could not be printed");
         }
         Ok(())
+    }
+}
+
+/// Tells the hub, again and again, what its configuration files are now: `status` compares them with the
+/// revision in force.
+async fn note_files(hub: Option<Hub>, config: Option<PathBuf>) -> Infallible {
+    loop {
+        tokio::time::sleep(FILES_ROUND).await;
+        let config = config.clone();
+        let read = tokio::task::spawn_blocking(move || Configuration::read(config.as_deref())).await;
+        if let (Some(hub), Ok(Ok(configuration))) = (&hub, read) {
+            hub.note_files(&configuration.adapter_files);
+        }
     }
 }
 
