@@ -280,11 +280,11 @@ impl<'s> Check<'s> {
                 format!("a path cannot be taken through `{name}`: write the path itself"),
             ),
             Some(_) => self.terms(arguments),
-            None => self.library_call(name, arguments),
+            None => self.shipped_call(name, arguments),
         }
     }
 
-    fn library_call(&mut self, name: &'s str, arguments: &[Term<&'s str>]) -> Checked {
+    fn shipped_call(&mut self, name: &'s str, arguments: &[Term<&'s str>]) -> Checked {
         if let Some(reason) = refused(name, arguments.len()) {
             return self.refuse(name, format!("`{name}` is not available: {reason}"));
         }
