@@ -175,6 +175,7 @@ mod tests {
             attempts: 0,
             published: start() + TimeDelta::seconds(after_s),
             settled: None,
+            due: None,
             detail: None,
             tries: Vec::new(),
         }

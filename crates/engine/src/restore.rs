@@ -200,6 +200,7 @@ mod tests {
                 attempts: 0,
                 published,
                 settled: None,
+                due: None,
                 detail: None,
                 tries: Vec::new(),
             }],

@@ -348,6 +348,7 @@ fn undelivered(event: &Event, adapter: String, reason: String, at: DateTime<Utc>
         retry_after_s: None,
         duration_ms: None,
         attempt: None,
+        due: None,
         at,
     }
 }

@@ -65,6 +65,7 @@ fn outcome(delivery: &Delivery, now: DateTime<Utc>) -> Result<Outcome, Fault> {
         retry_after_s: None,
         duration_ms: None,
         attempt: attempt.and_then(|attempt| u32::try_from(attempt).ok()),
+        due: None,
         at: now,
     })
 }
