@@ -28,7 +28,7 @@ use crate::{
     alarms::Alarms,
     edge, gate,
     keys::{self, Keys},
-    measures, outcomes, revisions,
+    measures, outcomes, retry, revisions,
     shared::Shared,
     upkeep,
 };
@@ -163,6 +163,8 @@ impl Hub {
             &shared,
             outcomes::run,
         );
+        let due = "due".to_owned();
+        tasks.watch_over(&tasks.intake_tasks, &tasks.intake, due, &shared, retry::due::run);
         let upkeep = "upkeep".to_owned();
         tasks.watch_over(&tasks.rest_tasks, &tasks.rest, upkeep, &shared, upkeep::run);
         tasks.keep_publisher(shared.clone());

@@ -12,7 +12,7 @@ mod record;
 mod targets;
 
 pub(crate) use chains::ChainsUnderWay;
-pub(crate) use publish::{ATTEMPT_HEADER, message};
+pub(crate) use publish::message;
 
 use std::{
     collections::HashSet,
@@ -40,10 +40,11 @@ use self::{
     targets::Targets,
 };
 use crate::{
+    lanes::{self, Post},
     measures,
     routing::Routing,
     shared::Shared,
-    storing::{PAUSE_MIN, Storing},
+    storing::Storing,
 };
 
 /// Messages RabbitMQ hands over ahead of acks, per partition.
@@ -54,8 +55,6 @@ const BATCH_MAX: usize = 200;
 const BATCH_MAX_BYTES: usize = 8 * 1024 * 1024;
 /// How long a batch waits to fill up.
 const BATCH_LINGER: Duration = Duration::from_millis(5);
-/// A lane that lasted so long was a good one: the next one is opened at once.
-const GOOD_LANE: Duration = Duration::from_secs(10);
 /// How long a publish waits for a missing queue to be made again, each time.
 const ASSERT_PATIENCE: Duration = Duration::from_secs(3);
 /// How long it waits for a queue that refused it, each time.
@@ -65,36 +64,18 @@ const REFUSALS_LOGGED: usize = 5;
 
 /// Takes events of one partition until `stop`. Lanes come and go with the broker; this goes on.
 pub(crate) async fn run(shared: Arc<Shared>, partition: u16, stop: CancellationToken) {
-    let queue = names::ingress_queue(partition);
     let gate = Gate {
         shared: &shared,
         name: format!("gate {partition}"),
         targets: Targets::default(),
         stop: &stop,
     };
-    let mut pause = PAUSE_MIN;
-    while !stop.is_cancelled() {
-        if shared.wait_for_topology(&stop).await.is_err() {
-            return;
-        }
-        let began = Instant::now();
-        let tag = shared.consumer_tag("gate");
-        let lane = tokio::select! {
-            () = stop.cancelled() => return,
-            lane = Lane::open(&shared.broker, &queue, PREFETCH, &tag) => lane,
-        };
-        match lane {
-            Ok(lane) => match gate.serve(lane).await {
-                Ok(()) => return,
-                Err(error) => tracing::warn!(queue, %error, "the gate lost its lane and opens another"),
-            },
-            Err(error) => tracing::debug!(queue, %error, "the gate cannot consume yet"),
-        }
-        if began.elapsed() > GOOD_LANE {
-            pause = PAUSE_MIN;
-        }
-        shared.pause(&mut pause, &stop).await;
-    }
+    let post = Post {
+        queue: &names::ingress_queue(partition),
+        prefetch: PREFETCH,
+        task: "gate",
+    };
+    lanes::keep_serving(&shared, post, &stop, |lane| gate.serve(lane)).await;
 }
 
 /// One partition's gate.

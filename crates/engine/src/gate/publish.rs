@@ -8,16 +8,15 @@ use std::collections::{BTreeSet, HashMap};
 
 use crossdock_bus::{
     BusError, PublishError,
-    message::{HeaderValue, Outgoing, encode_event},
+    message::{Outgoing, encode_event},
     names,
 };
 use crossdock_model::event::Event;
 use crossdock_store::Accepted;
 
 use super::targets::Targets;
+use crate::retry::Progress;
 
-/// Counts the attempts of a delivery, from 1.
-pub(crate) const ATTEMPT_HEADER: &str = "crossdock-attempt";
 /// Targets of one message: more would make its header too large for a frame.
 const TARGETS_PER_MESSAGE: usize = 200;
 /// How often a target that cannot take an event is tried by itself.
@@ -67,9 +66,7 @@ pub(super) async fn publish(outlet: &impl Outlet, targets: &Targets, events: Vec
 /// The message that brings an event to these adapters.
 pub(crate) fn message(event: &Event, targets: &[String]) -> Outgoing {
     let (mut properties, body) = encode_event(event);
-    properties
-        .headers
-        .insert(ATTEMPT_HEADER.to_owned(), HeaderValue::Int(1));
+    Progress::starting_with(1).write(&mut properties.headers);
     Outgoing {
         exchange: names::DELIVER.to_owned(),
         routing_key: String::new(),

@@ -5,7 +5,11 @@ use std::{collections::BTreeSet, sync::Mutex, time::Duration};
 use serde_json::json;
 
 use super::*;
-use crate::testing::{accepted, event};
+use crate::{
+    retry::ATTEMPT_HEADER,
+    testing::{accepted, event},
+};
+use crossdock_bus::message::HeaderValue;
 
 /// An event's id and its targets.
 type Sent = (String, Vec<String>);
