@@ -7,6 +7,7 @@
 
 mod adapters;
 mod alarms;
+mod alerts;
 mod credentials;
 mod edge;
 mod env_file;

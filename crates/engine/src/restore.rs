@@ -183,7 +183,7 @@ mod tests {
                 text: format!("name = \"{name}\"\nsource = \"/{name}\"\n"),
             })
             .collect();
-        Routing::new(1, String::new(), load_adapters(&files).unwrap())
+        Routing::new(1, String::new(), load_adapters(&files).unwrap()).unwrap()
     }
 
     fn stored(adapter: &str, state: DeliveryState, published: DateTime<Utc>) -> StoredEvent {

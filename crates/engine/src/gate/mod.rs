@@ -1,14 +1,15 @@
 //! The gate: the one place through which every event goes on its way to adapters.
 //!
 //! One task per partition. Each takes a batch from its queue and goes through the steps in this order:
-//! judge (who, what) → which are recorded already → publish the rest and await every confirm → record
-//! events, targets and refusals in one transaction → ack. A crash at any point repeats and never loses; the one
+//! judge (who, what) → which are recorded already → route (who gets what of it) → publish and await every confirm →
+//! record events, targets and refusals in one transaction → ack. A crash at any point repeats and never loses; the one
 //! window in which a duplicate passes is the one between confirm and record.
 
 mod chains;
 mod judge;
 mod publish;
 mod record;
+mod route;
 mod targets;
 
 pub(crate) use chains::ChainsUnderWay;
@@ -37,10 +38,11 @@ use self::{
     chains::CHAIN_MAX,
     judge::{Judged, Verdict},
     publish::{Outlet, Published},
+    route::Routed,
     targets::Targets,
 };
 use crate::{
-    measures,
+    alerts, measures,
     routing::Routing,
     shared::Shared,
     storing::{PAUSE_MIN, Storing},
@@ -149,30 +151,57 @@ impl Gate<'_> {
         let Some(lengths) = storing.insist(|| self.chain_lengths(&fresh)).await else {
             return Ok(false);
         };
-        let accepted = accept(&routing, fresh, lengths, &mut batch.quarantined);
+        let mut accepted = accept(fresh, lengths, &mut batch.quarantined);
         let under_way = accepted.iter().map(|accepted| (&accepted.event, accepted.chain));
         let _known_to_other_gates = shared.chains.enter(under_way);
         log_refusals(&batch.quarantined);
 
+        // Once as a rule; again for what transforms made too large to be confirmed together.
+        loop {
+            let part;
+            (part, accepted) = route::route(&routing, accepted).await?;
+            route::log_failures(&part);
+            alerts::tell_parked(shared, &routing);
+            if !self.publish_and_record(lane, &routing, part, batch).await? {
+                return Ok(false);
+            }
+            if accepted.is_empty() {
+                break;
+            }
+            batch = Batch::default();
+        }
+        measures::batch_took(started.elapsed().as_secs_f64());
+        self.tell_recorded().await;
+        lane.ack(&tags).await?;
+        Ok(true)
+    }
+
+    /// Publishes, then records, with what else is in `batch`. `false`: the hub stops before the database took it.
+    async fn publish_and_record(
+        &self,
+        lane: &Lane,
+        routing: &Routing,
+        routed: Vec<Routed>,
+        mut batch: Batch,
+    ) -> Result<bool, BusError> {
         fail::fail_point!("gate-before-publish");
         let outlet = LaneOutlet { lane, gate: self };
-        let published = publish::publish(&outlet, &self.targets, accepted).await;
+        let published = publish::publish(&outlet, &self.targets, routed).await;
         fail::fail_point!("gate-after-confirm");
 
         self.tell_refusals(&published);
-        let lane_over = note_published(published, shared.clock.now(), &mut batch);
-        if record::record(&storing, &routing, batch).await.is_none() {
+        let lane_over = note_published(published, self.shared.clock.now(), &mut batch);
+        if record::record(&self.storing(), routing, batch).await.is_none() {
             return Ok(false);
         }
         fail::fail_point!("gate-after-record");
-        measures::batch_took(started.elapsed().as_secs_f64());
-        self.tell_recorded().await;
-
-        if let Some(error) = lane_over {
-            return Err(error);
+        match lane_over {
+            None => Ok(true),
+            Some(error) => {
+                self.tell_recorded().await;
+                Err(error)
+            }
         }
-        lane.ack(&tags).await?;
-        Ok(true)
     }
 
     fn storing(&self) -> Storing<'_> {
@@ -294,20 +323,15 @@ fn drop_known(
     fresh
 }
 
-/// Gives the events their targets, but for those at the end of a chain that is too long.
-fn accept(
-    routing: &Routing,
-    fresh: Vec<Judged>,
-    lengths: Vec<u32>,
-    quarantined: &mut Vec<NewQuarantined>,
-) -> Vec<Accepted> {
+/// All but those at the end of a chain that is too long. They have no targets yet.
+fn accept(fresh: Vec<Judged>, lengths: Vec<u32>, quarantined: &mut Vec<NewQuarantined>) -> Vec<Accepted> {
     let mut accepted = Vec::with_capacity(fresh.len());
     for (judged, chain) in fresh.into_iter().zip(lengths) {
         if chain > CHAIN_MAX {
             quarantined.push(judged.refuse(vec![chains::circle()]));
         } else {
             accepted.push(Accepted {
-                targets: routing.targets(&judged.event.event_type),
+                targets: Vec::new(),
                 event: judged.event,
                 producer: judged.producer,
                 received: judged.received,
@@ -327,7 +351,11 @@ fn note_published(published: Published, now: DateTime<Utc>, batch: &mut Batch) -
     }
     for mut confirmed in published.confirmed {
         confirmed.accepted.published = now;
-        for (adapter, reason) in confirmed.unreachable {
+        let failed = confirmed
+            .failed
+            .into_iter()
+            .map(|(adapter, failure)| (adapter, failure.detail));
+        for (adapter, reason) in confirmed.unreachable.into_iter().chain(failed) {
             batch
                 .outcomes
                 .push(undelivered(&confirmed.accepted.event, adapter, reason, now));
@@ -337,7 +365,7 @@ fn note_published(published: Published, now: DateTime<Utc>, batch: &mut Batch) -
     published.lane_over
 }
 
-/// The hub's own word that a delivery never reached its queue.
+/// The hub's own word that a delivery never reached its queue, or that a mapping could not say what to deliver.
 fn undelivered(event: &Event, adapter: String, reason: String, at: DateTime<Utc>) -> Outcome {
     Outcome {
         adapter,

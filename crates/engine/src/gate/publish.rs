@@ -14,7 +14,8 @@ use crossdock_bus::{
 use crossdock_model::event::Event;
 use crossdock_store::Accepted;
 
-use super::targets::Targets;
+use super::{route::Routed, targets::Targets};
+use crate::routing::Failure;
 
 /// Counts the attempts of a delivery, from 1.
 pub(crate) const ATTEMPT_HEADER: &str = "crossdock-attempt";
@@ -50,10 +51,12 @@ pub(super) struct Confirmed {
     pub(super) accepted: Accepted,
     /// Adapters whose queue refused it, with the reason.
     pub(super) unreachable: Vec<(String, String)>,
+    /// Adapters whose mappings failed, so that nothing was published to them.
+    pub(super) failed: Vec<(String, Failure)>,
 }
 
 /// Publishes in waves: the first event of each key, then the second of each, and so on.
-pub(super) async fn publish(outlet: &impl Outlet, targets: &Targets, events: Vec<Accepted>) -> Published {
+pub(super) async fn publish(outlet: &impl Outlet, targets: &Targets, events: Vec<Routed>) -> Published {
     let mut published = Published::default();
     for wave in waves(events) {
         publish_wave(outlet, targets, wave, &mut published).await;
@@ -83,10 +86,29 @@ pub(crate) fn message(event: &Event, targets: &[String]) -> Outgoing {
     }
 }
 
-/// A message to be: the event's place in the wave, and the adapters that get it.
+/// A message to be: the event's place in the wave, which of its forms it brings, and the adapters that get it.
 struct Parcel {
     event: usize,
+    form: Form,
     targets: Vec<String>,
+}
+
+#[derive(Clone, Copy)]
+enum Form {
+    AsItIs,
+    /// One of those that transforms made, by its place.
+    Transformed(usize),
+}
+
+impl Parcel {
+    fn message(&self, wave: &[Routed]) -> Outgoing {
+        let routed = &wave[self.event];
+        let event = match self.form {
+            Form::AsItIs => &routed.accepted.event,
+            Form::Transformed(place) => &routed.transformed[place].1,
+        };
+        message(event, &self.targets)
+    }
 }
 
 /// What is known about an event of the wave.
@@ -96,21 +118,13 @@ struct Fate {
     unknown: bool,
 }
 
-async fn publish_wave(
-    outlet: &impl Outlet,
-    targets: &Targets,
-    wave: Vec<Accepted>,
-    published: &mut Published,
-) {
+async fn publish_wave(outlet: &impl Outlet, targets: &Targets, wave: Vec<Routed>, published: &mut Published) {
     let mut fates: Vec<Fate> = wave.iter().map(|_| Fate::default()).collect();
     let mut parcels = pack(&wave, targets, &mut fates);
     let mut lane_works = false;
     let mut attempt = 0;
     while !parcels.is_empty() {
-        let messages = parcels
-            .iter()
-            .map(|parcel| message(&wave[parcel.event].event, &parcel.targets))
-            .collect();
+        let messages = parcels.iter().map(|parcel| parcel.message(&wave)).collect();
         let results = outlet.publish_all(messages).await;
         lane_works |= results.iter().any(Result::is_ok);
         let mut again = Vec::new();
@@ -153,28 +167,45 @@ async fn publish_wave(
     published
         .confirmed
         .extend(wave.into_iter().zip(fates).filter(|(_, fate)| !fate.unknown).map(
-            |(accepted, Fate { unreachable, .. })| Confirmed {
-                accepted,
+            |(routed, Fate { unreachable, .. })| Confirmed {
+                accepted: routed.accepted,
                 unreachable,
+                failed: routed.failed,
             },
         ));
 }
 
-/// The messages of a wave: each to as many targets as may be, without those that are given up.
-fn pack(wave: &[Accepted], targets: &Targets, fates: &mut [Fate]) -> Vec<Parcel> {
+/// The messages of a wave: each event to as many targets as may be, what a transform made to its own, and nothing
+/// to those that are given up.
+fn pack(wave: &[Routed], targets: &Targets, fates: &mut [Fate]) -> Vec<Parcel> {
     let mut parcels = Vec::new();
-    for (event, accepted) in wave.iter().enumerate() {
-        let mut wanted = Vec::new();
-        for target in &accepted.targets {
-            match targets.given_up(target) {
-                None => wanted.push(target.clone()),
-                Some(reason) => fates[event].unreachable.push((target.clone(), reason)),
+    for (event, routed) in wave.iter().enumerate() {
+        let mut is_reachable = |target: &String| match targets.given_up(target) {
+            None => true,
+            Some(reason) => {
+                fates[event].unreachable.push((target.clone(), reason));
+                false
             }
-        }
-        parcels.extend(wanted.chunks(TARGETS_PER_MESSAGE).map(|targets| Parcel {
+        };
+        let plain: Vec<String> = routed
+            .plain_targets()
+            .filter(|target| is_reachable(target))
+            .cloned()
+            .collect();
+        parcels.extend(plain.chunks(TARGETS_PER_MESSAGE).map(|targets| Parcel {
             event,
+            form: Form::AsItIs,
             targets: targets.to_vec(),
         }));
+        for (place, (target, _)) in routed.transformed.iter().enumerate() {
+            if is_reachable(target) {
+                parcels.push(Parcel {
+                    event,
+                    form: Form::Transformed(place),
+                    targets: vec![target.clone()],
+                });
+            }
+        }
     }
     parcels
 }
@@ -183,9 +214,10 @@ fn pack(wave: &[Accepted], targets: &Targets, fates: &mut [Fate]) -> Vec<Parcel>
 fn apart(parcels: Vec<Parcel>) -> Vec<Parcel> {
     parcels
         .into_iter()
-        .flat_map(|Parcel { event, targets }| {
+        .flat_map(|Parcel { event, form, targets }| {
             targets.into_iter().map(move |target| Parcel {
                 event,
+                form,
                 targets: vec![target],
             })
         })
@@ -235,9 +267,11 @@ impl Published {
         for Confirmed {
             accepted,
             unreachable: lost,
+            failed,
         } in &self.confirmed
         {
-            reached.extend(accepted.targets.iter().map(String::as_str));
+            let published = |target: &&String| !failed.iter().any(|(name, _)| name == *target);
+            reached.extend(accepted.targets.iter().filter(published).map(String::as_str));
             unreachable.extend(
                 lost.iter()
                     .map(|(target, reason)| (target.as_str(), reason.as_str())),
@@ -249,17 +283,17 @@ impl Published {
 }
 
 /// Splits a batch so that each part holds at most one event of a key, and the parts hold a key's order.
-fn waves(events: Vec<Accepted>) -> Vec<Vec<Accepted>> {
+fn waves(events: Vec<Routed>) -> Vec<Vec<Routed>> {
     let mut next: HashMap<String, usize> = HashMap::new();
-    let mut waves: Vec<Vec<Accepted>> = Vec::new();
-    for accepted in events {
+    let mut waves: Vec<Vec<Routed>> = Vec::new();
+    for routed in events {
         let wave = next
-            .entry(accepted.event.partition_key().into_owned())
+            .entry(routed.accepted.event.partition_key().into_owned())
             .or_default();
         if waves.len() == *wave {
             waves.push(Vec::new());
         }
-        waves[*wave].push(accepted);
+        waves[*wave].push(routed);
         *wave += 1;
     }
     waves
