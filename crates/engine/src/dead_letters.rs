@@ -6,6 +6,7 @@ use crossdock_store::{DeadLetter, DeadLetterCursor, DeliveryRow, DeliveryState, 
 use crate::{
     DeadLetterDetail, DeadLetterPage, DeadLetterView, EngineError, Hub, Redriven,
     events::{event_view, wire_name},
+    gate,
     retry::{Progress, ladder::Waiting},
 };
 
@@ -100,10 +101,12 @@ impl Hub {
     }
 
     /// Sends a dead letter on its way again, with the whole of its adapter's schedule before it. It is a dead letter
-    /// until it is in the adapter's queue, a moment later.
+    /// until it is in the adapter's queue, a moment later. What the adapter gets is decided anew, by the revision in
+    /// force.
     ///
     /// # Errors
-    /// `Invalid` for what is no id; `NotFound`; `Conflict` for what is no dead letter, or has no adapter any more;
+    /// `Invalid` for what is no id; `NotFound`; `Conflict` for what is no dead letter, for an adapter that is gone or
+    /// does not want it, and for a mapping that fails;
     /// `Unavailable` without database or broker: doing it again is safe.
     pub async fn redrive(&self, id: &str) -> Result<Redriven, EngineError> {
         let shared = &self.shared;
@@ -114,17 +117,21 @@ impl Hub {
                 wire_name(&row.state)
             )));
         }
-        if !shared.routing.load().adapters.contains_key(&row.adapter) {
+        let routing = shared.routing.load_full();
+        if !routing.adapters.contains_key(&row.adapter) {
             return Err(EngineError::Conflict(format!(
                 "there is no adapter {} any more that could get it",
                 row.adapter
             )));
         }
+        let event = gate::for_adapter(&routing, &row.adapter, stored.event)
+            .await
+            .map_err(|why| EngineError::Conflict(format!("{id} cannot be sent: {why}")))?;
         let now = shared.clock.now();
         let attempt = row.attempts + 1;
         let waiting = Waiting {
             adapter: row.adapter,
-            event: stored.event,
+            event,
             progress: Progress::starting_with(attempt),
             due: now,
             redrive: true,

@@ -26,6 +26,7 @@ use tokio_util::{
 use crate::{
     AcceptError, ApiKeyView, AuthError, EngineError, NewKey, Principal,
     alarms::Alarms,
+    alerts::{self, Alerts},
     edge, gate,
     keys::{self, Keys},
     measures, outcomes, retry, revisions,
@@ -144,6 +145,7 @@ impl Hub {
             recorded: watch::Sender::new(latest),
             chains: gate::ChainsUnderWay::default(),
             alarms: Alarms::default(),
+            alerts: Alerts::default(),
         });
         for partition in 0..names::PARTITIONS {
             let name = format!("gate {partition}");
@@ -167,6 +169,8 @@ impl Hub {
         tasks.watch_over(&tasks.intake_tasks, &tasks.intake, due, &shared, retry::due::run);
         let upkeep = "upkeep".to_owned();
         tasks.watch_over(&tasks.rest_tasks, &tasks.rest, upkeep, &shared, upkeep::run);
+        let alerts = "alerts".to_owned();
+        tasks.watch_over(&tasks.rest_tasks, &tasks.rest, alerts, &shared, alerts::run);
         tasks.keep_publisher(shared.clone());
         Ok(Self {
             shared,

@@ -7,6 +7,7 @@
 
 mod adapters;
 mod alarms;
+mod alerts;
 mod credentials;
 mod dead_letters;
 mod edge;

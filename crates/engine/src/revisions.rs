@@ -7,7 +7,9 @@ use crossdock_bus::names;
 use crossdock_config::{AdapterSet, Manifest, SourceFile, load_adapters};
 use crossdock_store::{NewRevision, Revision, RevisionFile, RevisionSummary, Store};
 
-use crate::{Applied, EngineError, Hub, RevisionView, credentials, routing::Routing, shared::Shared, upkeep};
+use crate::{
+    Applied, EngineError, Hub, RevisionView, alerts, credentials, routing::Routing, shared::Shared, upkeep,
+};
 
 /// Revisions that a list shows at most.
 const LISTED_MAX: usize = 200;
@@ -62,8 +64,17 @@ pub(crate) async fn follow(shared: &Shared) -> Result<(), EngineError> {
         revision = routing.revision,
         "another hub applied a revision; it is in force here too"
     );
-    shared.routing.store(Arc::new(routing));
+    put_in_force(shared, routing);
     Ok(())
+}
+
+/// Routes by `next` from here on. What was said about mappings that it does not have is over.
+fn put_in_force(shared: &Shared, mut next: Routing) {
+    let before = shared.routing.load_full();
+    next.inherit(&before);
+    let next = Arc::new(next);
+    shared.routing.store(next.clone());
+    alerts::clear_replaced(shared, &before, &next);
 }
 
 fn routing(revision: Revision) -> Routing {
@@ -76,18 +87,17 @@ fn routing(revision: Revision) -> Routing {
             text: file.text,
         })
         .collect();
-    match load_adapters(&files) {
-        Ok(set) => Routing::new(number, digest, set),
-        Err(faults) => {
-            let fault = format!(
-                "revision {number} cannot be read by version {}, another one has written it: {}; `crossdock apply` \
-                 with files that this version reads, or that other version, mends it",
-                env!("CARGO_PKG_VERSION"),
-                EngineError::Config(faults).to_string().replace('\n', "; "),
-            );
-            Routing::unreadable(number, digest, fault)
-        }
-    }
+    let read = load_adapters(&files)
+        .map_err(|faults| EngineError::Config(faults).to_string().replace('\n', "; "))
+        .and_then(|set| Routing::new(number, digest.clone(), set).map_err(|fault| fault.to_string()));
+    read.unwrap_or_else(|reason| {
+        let fault = format!(
+            "revision {number} cannot be read by version {}, another one has written it: {reason}; `crossdock apply` \
+             with files that this version reads, or that other version, mends it",
+            env!("CARGO_PKG_VERSION"),
+        );
+        Routing::unreadable(number, digest, fault)
+    })
 }
 
 fn new_revision(
@@ -150,14 +160,15 @@ impl Hub {
             });
         }
 
-        let proposed = Routing::new(current.revision + 1, revision.digest.clone(), set);
+        let proposed = Routing::new(current.revision + 1, revision.digest.clone(), set)
+            .map_err(|fault| EngineError::Internal(format!("a mapping that was checked: {fault}")))?;
         let there = shared.management.queues().await?;
         upkeep::assert_topology(shared, &proposed, &there).await?;
         let number = shared
             .store
             .append_revision(Some(current.revision), revision)
             .await?;
-        shared.routing.store(Arc::new(proposed));
+        put_in_force(shared, proposed);
         tracing::info!(revision = number, author, ?changes, "a revision is in force");
         drop(one_at_a_time);
         if let Err(error) = credentials::align(shared, false).await {
@@ -306,7 +317,7 @@ mod tests {
                        [[subscribe]]\ntypes = [\"order.placed.v1\"]";
 
     fn said(before: &[(&str, &str)], after: &[(&str, &str)]) -> Vec<String> {
-        changes(&Routing::new(1, String::new(), set(before)), &set(after))
+        changes(&Routing::new(1, String::new(), set(before)).unwrap(), &set(after))
     }
 
     #[test]

@@ -22,7 +22,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{BrokerAddress, EngineError, alarms::Alarms, gate::ChainsUnderWay, keys::Keys, routing::Routing};
+use crate::{
+    BrokerAddress, EngineError, alarms::Alarms, alerts::Alerts, gate::ChainsUnderWay, keys::Keys,
+    routing::Routing,
+};
 
 /// How long a reader waits for RabbitMQ's management API before it goes without.
 pub(crate) const READING_PATIENCE: Duration = Duration::from_secs(5);
@@ -61,6 +64,7 @@ pub(crate) struct Shared {
     pub(crate) recorded: watch::Sender<i64>,
     pub(crate) chains: ChainsUnderWay,
     pub(crate) alarms: Alarms,
+    pub(crate) alerts: Alerts,
 }
 
 impl Shared {

@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -31,7 +32,8 @@ use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    BrokerAddress, alarms::Alarms, gate::ChainsUnderWay, keys::Keys, routing::Routing, shared::Shared,
+    BrokerAddress, alarms::Alarms, alerts::Alerts, gate::ChainsUnderWay, keys::Keys, routing::Routing,
+    shared::Shared,
 };
 
 /// The hub's RabbitMQ user.
@@ -55,8 +57,27 @@ pub(crate) fn routing() -> Routing {
         file("shop", "thing.sent.v1", "thing.seen.v1"),
         file("erp", "thing.seen.v1", "thing.sent.v1"),
     ];
-    let set = load_adapters(&files).expect("the files are right");
-    Routing::new(1, "digest".into(), set)
+    of_files(&files)
+}
+
+fn of_files(files: &[SourceFile]) -> Routing {
+    let set = load_adapters(files).unwrap_or_else(|faults| panic!("{faults:?}"));
+    Routing::new(1, "digest".into(), set).expect("the mappings were compiled before")
+}
+
+/// Revision 1 of these manifests, by name.
+pub(crate) fn routing_of(manifests: &[(&str, &str)]) -> Routing {
+    let file = |(name, text): &(&str, &str)| SourceFile {
+        path: format!("adapters/{name}.toml"),
+        text: (*text).to_owned(),
+    };
+    of_files(&manifests.iter().map(file).collect::<Vec<_>>())
+}
+
+/// A clock by which every run takes `step`.
+pub(crate) fn ticking(step: Duration) -> Arc<dyn Fn() -> Duration + Send + Sync> {
+    let ticks = AtomicU32::new(0);
+    Arc::new(move || step * ticks.fetch_add(1, Ordering::SeqCst))
 }
 
 /// An event of the shop; members of `changes` take the place of the defaults, null removes.
@@ -142,6 +163,7 @@ pub(crate) fn shared(store: Store, folder: &tempfile::TempDir) -> Shared {
         recorded: watch::Sender::new(0),
         chains: ChainsUnderWay::default(),
         alarms: Alarms::default(),
+        alerts: Alerts::default(),
     }
 }
 

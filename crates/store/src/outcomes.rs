@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use crossdock_model::event::Event;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -87,6 +88,34 @@ pub struct DeliveryKey {
     pub adapter: String,
     /// The event.
     pub event: EventKey,
+}
+
+impl DeliveryKey {
+    /// The delivery of `event` to `adapter`.
+    pub fn of(adapter: &str, event: &Event) -> Self {
+        Self {
+            adapter: adapter.to_owned(),
+            event: EventKey::of(event),
+        }
+    }
+}
+
+impl Outcome {
+    /// A bare word about a delivery, to be filled in with what else there is to say.
+    pub fn about(delivery: DeliveryKey, kind: OutcomeKind, at: DateTime<Utc>) -> Self {
+        Self {
+            adapter: delivery.adapter,
+            event_id: delivery.event.id,
+            source: Some(delivery.event.source),
+            kind,
+            detail: None,
+            retry_after_s: None,
+            duration_ms: None,
+            attempt: None,
+            due: None,
+            at,
+        }
+    }
 }
 
 /// What is known of a delivery, to decide what comes next.

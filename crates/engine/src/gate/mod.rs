@@ -1,18 +1,21 @@
 //! The gate: the one place through which every event goes on its way to adapters.
 //!
 //! One task per partition. Each takes a batch from its queue and goes through the steps in this order:
-//! judge (who, what) → which are recorded already → publish the rest and await every confirm → record
-//! events, targets and refusals in one transaction → ack. A crash at any point repeats and never loses; the one
+//! judge (who, what) → which are recorded already → route (who gets what of it) → publish and await every confirm →
+//! record events, targets and refusals in one transaction → ack. A crash at any point repeats and never loses; the one
 //! window in which a duplicate passes is the one between confirm and record.
 
 mod chains;
 mod judge;
 mod publish;
+mod put_off;
 mod record;
+mod route;
 mod targets;
 
 pub(crate) use chains::ChainsUnderWay;
 pub(crate) use publish::message;
+pub(crate) use route::for_adapter;
 
 use std::{
     collections::HashSet,
@@ -29,19 +32,21 @@ use crossdock_bus::{
 };
 use crossdock_model::event::Event;
 use crossdock_store::{
-    Accepted, Batch, Duplicate, EventKey, NewQuarantined, Outcome, OutcomeKind, StoreError,
+    Accepted, Batch, DeliveryKey, Duplicate, EventKey, NewQuarantined, Outcome, OutcomeKind, StoreError,
 };
 use tokio_util::sync::CancellationToken;
 
 use self::{
     chains::CHAIN_MAX,
     judge::{Judged, Verdict},
-    publish::{Outlet, Published},
+    publish::{Confirmed, PatientOutlet, Published},
+    route::Routed,
     targets::Targets,
 };
 use crate::{
+    alerts,
     lanes::{self, Post},
-    measures,
+    measures, retry,
     routing::Routing,
     shared::Shared,
     storing::Storing,
@@ -130,30 +135,59 @@ impl Gate<'_> {
         let Some(lengths) = storing.insist(|| self.chain_lengths(&fresh)).await else {
             return Ok(false);
         };
-        let accepted = accept(&routing, fresh, lengths, &mut batch.quarantined);
+        let mut accepted = accept(fresh, lengths, &mut batch.quarantined);
         let under_way = accepted.iter().map(|accepted| (&accepted.event, accepted.chain));
         let _known_to_other_gates = shared.chains.enter(under_way);
         log_refusals(&batch.quarantined);
 
+        // Once as a rule; again for what transforms made too large to be confirmed together.
+        loop {
+            let part;
+            (part, accepted) = route::route(&routing, accepted).await?;
+            route::log_failures(&part);
+            alerts::tell_parked(shared, &routing);
+            if !self.publish_and_record(lane, &routing, part, batch).await? {
+                return Ok(false);
+            }
+            if accepted.is_empty() {
+                break;
+            }
+            batch = Batch::default();
+        }
+        measures::batch_took(started.elapsed().as_secs_f64());
+        self.tell_recorded().await;
+        lane.ack(&tags).await?;
+        Ok(true)
+    }
+
+    /// Publishes, then records, with what else is in `batch`. `false`: the hub stops before the database took it.
+    async fn publish_and_record(
+        &self,
+        lane: &Lane,
+        routing: &Routing,
+        routed: Vec<Routed>,
+        mut batch: Batch,
+    ) -> Result<bool, BusError> {
         fail::fail_point!("gate-before-publish");
         let outlet = LaneOutlet { lane, gate: self };
-        let published = publish::publish(&outlet, &self.targets, accepted).await;
+        let mut published = publish::publish(&outlet, &self.targets, routed).await;
+        self.tell_refusals(&published);
+        let now = self.shared.clock.now();
+        put_off::put_off(&outlet, &mut published, now).await;
         fail::fail_point!("gate-after-confirm");
 
-        self.tell_refusals(&published);
-        let lane_over = note_published(published, shared.clock.now(), &mut batch);
-        if record::record(&storing, &routing, batch).await.is_none() {
+        let lane_over = note_published(published, now, &mut batch);
+        if record::record(&self.storing(), routing, batch).await.is_none() {
             return Ok(false);
         }
         fail::fail_point!("gate-after-record");
-        measures::batch_took(started.elapsed().as_secs_f64());
-        self.tell_recorded().await;
-
-        if let Some(error) = lane_over {
-            return Err(error);
+        match lane_over {
+            None => Ok(true),
+            Some(error) => {
+                self.tell_recorded().await;
+                Err(error)
+            }
         }
-        lane.ack(&tags).await?;
-        Ok(true)
     }
 
     fn storing(&self) -> Storing<'_> {
@@ -187,7 +221,7 @@ impl Gate<'_> {
             alarms.clear(&self.name, target);
         }
         for (target, reason) in unreachable {
-            let sentence = format!("{target} gets no events, they are parked: {reason}");
+            let sentence = format!("{target} gets no events, they wait and are tried again: {reason}");
             alarms.raise(&self.name, target, sentence);
         }
     }
@@ -210,11 +244,13 @@ struct LaneOutlet<'a> {
     gate: &'a Gate<'a>,
 }
 
-impl Outlet for LaneOutlet<'_> {
+impl retry::Outlet for LaneOutlet<'_> {
     async fn publish_all(&self, messages: Vec<Outgoing>) -> Vec<Result<(), PublishError>> {
         self.lane.publish_all(messages).await
     }
+}
 
+impl PatientOutlet for LaneOutlet<'_> {
     async fn before_another_attempt(&self, queue_is_missing: bool) {
         if queue_is_missing {
             self.gate.shared.have_topology_asserted(ASSERT_PATIENCE).await;
@@ -275,20 +311,15 @@ fn drop_known(
     fresh
 }
 
-/// Gives the events their targets, but for those at the end of a chain that is too long.
-fn accept(
-    routing: &Routing,
-    fresh: Vec<Judged>,
-    lengths: Vec<u32>,
-    quarantined: &mut Vec<NewQuarantined>,
-) -> Vec<Accepted> {
+/// All but those at the end of a chain that is too long. They have no targets yet.
+fn accept(fresh: Vec<Judged>, lengths: Vec<u32>, quarantined: &mut Vec<NewQuarantined>) -> Vec<Accepted> {
     let mut accepted = Vec::with_capacity(fresh.len());
     for (judged, chain) in fresh.into_iter().zip(lengths) {
         if chain > CHAIN_MAX {
             quarantined.push(judged.refuse(vec![chains::circle()]));
         } else {
             accepted.push(Accepted {
-                targets: routing.targets(&judged.event.event_type),
+                targets: Vec::new(),
                 event: judged.event,
                 producer: judged.producer,
                 received: judged.received,
@@ -306,31 +337,34 @@ fn note_published(published: Published, now: DateTime<Utc>, batch: &mut Batch) -
     if published.lane_over.is_some() {
         *batch = Batch::default();
     }
-    for mut confirmed in published.confirmed {
-        confirmed.accepted.published = now;
-        for (adapter, reason) in confirmed.unreachable {
-            batch
-                .outcomes
-                .push(undelivered(&confirmed.accepted.event, adapter, reason, now));
+    for Confirmed {
+        mut routed,
+        unreachable,
+    } in published.confirmed
+    {
+        routed.accepted.published = now;
+        let event = &routed.accepted.event;
+        let undelivered = |adapter: &str, reason| undelivered(event, adapter, reason, now);
+        for (adapter, reason) in unreachable {
+            batch.outcomes.push(Outcome {
+                due: Some(put_off::due(now)),
+                ..undelivered(&adapter, reason)
+            });
         }
-        batch.accepted.push(confirmed.accepted);
+        for (adapter, failure) in &routed.failed {
+            batch.outcomes.push(undelivered(adapter, failure.detail.clone()));
+        }
+        batch.accepted.push(routed.accepted);
     }
     published.lane_over
 }
 
-/// The hub's own word that a delivery never reached its queue.
-fn undelivered(event: &Event, adapter: String, reason: String, at: DateTime<Utc>) -> Outcome {
+/// The hub's own word that a delivery never reached its queue, or that a mapping could not say what to deliver.
+fn undelivered(event: &Event, adapter: &str, reason: String, at: DateTime<Utc>) -> Outcome {
     Outcome {
-        adapter,
-        event_id: event.id.clone(),
-        source: Some(event.source.clone()),
-        kind: OutcomeKind::Undelivered,
         detail: Some(reason),
-        retry_after_s: None,
-        duration_ms: None,
-        attempt: None,
-        due: None,
-        at,
+        attempt: Some(1),
+        ..Outcome::about(DeliveryKey::of(adapter, event), OutcomeKind::Undelivered, at)
     }
 }
 

@@ -12,7 +12,7 @@ use crossdock_bus::{
     names,
 };
 use crossdock_model::{event::Event, fault::Fault};
-use crossdock_store::{DeliveryKey, DeliveryState, EventKey, Outcome, OutcomeKind, Standing, Word};
+use crossdock_store::{DeliveryKey, DeliveryState, Outcome, OutcomeKind, Standing, Word};
 
 use super::Read;
 use crate::{
@@ -124,10 +124,7 @@ pub(super) fn decide(
 
 impl Failure {
     pub(super) fn key(&self) -> DeliveryKey {
-        DeliveryKey {
-            adapter: self.adapter.clone(),
-            event: EventKey::of(&self.event),
-        }
+        DeliveryKey::of(&self.adapter, &self.event)
     }
 
     fn follow_up(
@@ -148,16 +145,9 @@ impl Failure {
             }
         };
         let mut outcome = Outcome {
-            adapter: self.adapter.clone(),
-            event_id: self.event.id.clone(),
-            source: Some(self.event.source.clone()),
-            kind: self.kind,
-            detail: self.detail,
-            retry_after_s: None,
-            duration_ms: None,
+            detail: self.detail.clone(),
             attempt: Some(self.progress.attempt),
-            due: None,
-            at: now,
+            ..Outcome::about(self.key(), self.kind, now)
         };
         let again = match next {
             Next::Never(why) => {
@@ -238,7 +228,10 @@ mod tests {
         assert!(read.faults.is_empty(), "{:?}", read.faults);
         let failure = read.failure.unwrap();
         assert_eq!((failure.adapter.as_str(), failure.progress.attempt), ("erp", 1));
-        assert_eq!(failure.key().event, EventKey::of(&failure.event));
+        assert_eq!(
+            (failure.event.id.as_str(), failure.event.source.as_str()),
+            ("e-1", "/shop")
+        );
         (failure.kind, failure.detail)
     }
 

@@ -14,9 +14,7 @@ use crossdock_bus::{
     names,
 };
 use crossdock_model::fault::Fault;
-use crossdock_store::{
-    Batch, DeliveryKey, DeliveryState, EventKey, NewQuarantined, Outcome, OutcomeKind, Standing,
-};
+use crossdock_store::{Batch, DeliveryKey, DeliveryState, NewQuarantined, Outcome, OutcomeKind, Standing};
 use tokio_util::sync::CancellationToken;
 
 use super::{Outlet, ladder::Waiting, policy::UNDELIVERED_PAUSE};
@@ -240,25 +238,15 @@ fn refuse(delivery: Delivery, fault: Fault, now: DateTime<Utc>) -> NewQuarantine
     quarantine::keep_outcome(delivery, None, vec![fault], now)
 }
 
-pub(crate) fn key(waiting: &Waiting) -> DeliveryKey {
-    DeliveryKey {
-        adapter: waiting.adapter.clone(),
-        event: EventKey::of(&waiting.event),
-    }
+fn key(waiting: &Waiting) -> DeliveryKey {
+    DeliveryKey::of(&waiting.adapter, &waiting.event)
 }
 
 /// A word of the hub about the attempt to come.
 fn word(waiting: &Waiting, kind: OutcomeKind, detail: Option<String>, at: DateTime<Utc>) -> Outcome {
     Outcome {
-        adapter: waiting.adapter.clone(),
-        event_id: waiting.event.id.clone(),
-        source: Some(waiting.event.source.clone()),
-        kind,
         detail,
-        retry_after_s: None,
-        duration_ms: None,
         attempt: Some(waiting.progress.attempt),
-        due: None,
-        at,
+        ..Outcome::about(key(waiting), kind, at)
     }
 }

@@ -5,6 +5,7 @@ mod apply;
 mod credentials;
 mod flow;
 mod ledger;
+mod mappings;
 mod order;
 mod outages;
 mod outcomes;

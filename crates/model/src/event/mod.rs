@@ -30,6 +30,9 @@ pub const IDENTIFIER_MAX_BYTES: usize = 255;
 /// `source` and `subject`: what a database index can hold.
 pub const REFERENCE_MAX_BYTES: usize = 1024;
 
+/// The source of the events that the hub itself sends. No adapter and no key may use it.
+pub const HUB_SOURCE: &str = "/crossdock";
+
 /// The only CloudEvents version there is a mapping for.
 const SPEC_VERSION: &str = "1.0";
 /// The attributes that the specification names; every other one is an extension.
