@@ -18,6 +18,7 @@ mod journey;
 mod keys;
 mod ledger;
 mod measures;
+pub mod outbound;
 mod outcomes;
 mod quarantine;
 mod restore;

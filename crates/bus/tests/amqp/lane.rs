@@ -82,8 +82,14 @@ async fn what_is_rejected_goes_where_the_queue_says_and_acks_leave_it_alone() {
     declare(&vhost.broker_url, "failed", &[]).await;
     let dead_letters: [(&str, AMQPValue); 4] = [
         ("x-dead-letter-exchange", AMQPValue::LongString("".into())),
-        ("x-dead-letter-routing-key", AMQPValue::LongString("failed".into())),
-        ("x-dead-letter-strategy", AMQPValue::LongString("at-least-once".into())),
+        (
+            "x-dead-letter-routing-key",
+            AMQPValue::LongString("failed".into()),
+        ),
+        (
+            "x-dead-letter-strategy",
+            AMQPValue::LongString("at-least-once".into()),
+        ),
         ("x-overflow", AMQPValue::LongString("reject-publish".into())),
     ];
     declare(&vhost.broker_url, "work", &dead_letters).await;
