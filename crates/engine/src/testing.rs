@@ -21,10 +21,10 @@ use crossdock_bus::{
 use crossdock_config::{SourceFile, load_adapters};
 use crossdock_model::{clock::FixedClock, event::Event};
 use crossdock_store::{
-    Accepted, AdapterCredential, AdapterTotals, Adapters, ApiKey, ApiKeys, Backend, Batch, EventKey,
-    EventQuery, Events, HubBeat, Hubs, Ledger, NewRevision, Outcome, Outcomes, PendingDelivery, Quarantine,
-    Quarantined, QuarantinedSummary, Result, Revision, RevisionSummary, Revisions, SettleSummary, Store,
-    StoreError, StoredEvent, Totals,
+    Accepted, AdapterCredential, AdapterTotals, Adapters, ApiKey, ApiKeys, Backend, Batch, DisabledEndpoint,
+    Endpoints, EventKey, EventQuery, Events, HubBeat, Hubs, Ledger, NewRevision, Outcome, Outcomes,
+    PendingDelivery, Quarantine, Quarantined, QuarantinedSummary, Result, Revision, RevisionSummary,
+    Revisions, SettleSummary, Store, StoreError, StoredEvent, Totals,
 };
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
@@ -313,6 +313,19 @@ impl Adapters for Moody {
         self.inner
             .retire_adapter_credential(adapter, generation, at)
             .await
+    }
+}
+
+#[async_trait]
+impl Endpoints for Moody {
+    async fn disabled_endpoints(&self) -> Result<Vec<DisabledEndpoint>> {
+        self.inner.disabled_endpoints().await
+    }
+    async fn disable_endpoint(&self, endpoint: DisabledEndpoint) -> Result<()> {
+        self.inner.disable_endpoint(endpoint).await
+    }
+    async fn enable_endpoint(&self, adapter: &str, before: Option<u32>) -> Result<bool> {
+        self.inner.enable_endpoint(adapter, before).await
     }
 }
 

@@ -9,6 +9,7 @@
 
 pub mod adapters;
 pub mod api_keys;
+pub mod endpoints;
 mod error;
 pub mod events;
 pub mod hubs;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 
 pub use adapters::{AdapterCredential, Adapters};
 pub use api_keys::{ApiKey, ApiKeys};
+pub use endpoints::{DisabledEndpoint, Endpoints};
 pub use error::StoreError;
 pub use events::{
     Accepted, Attempt, Batch, DeliveryRow, DeliveryState, Duplicate, EventKey, EventQuery, Events, FIND_MAX,
@@ -50,6 +52,7 @@ pub trait Backend:
     + Revisions
     + ApiKeys
     + Adapters
+    + Endpoints
     + Hubs
     + std::fmt::Debug
     + Send

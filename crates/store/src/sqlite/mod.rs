@@ -5,6 +5,7 @@
 mod adapters;
 mod api_keys;
 mod early;
+mod endpoints;
 mod events;
 mod hubs;
 mod ledger;
