@@ -31,7 +31,8 @@ use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    BrokerAddress, alarms::Alarms, gate::ChainsUnderWay, keys::Keys, routing::Routing, shared::Shared,
+    BrokerAddress, alarms::Alarms, gate::ChainsUnderWay, keys::Keys, outbound::Outbound, routing::Routing,
+    shared::Shared, webhooks::Webhooks,
 };
 
 /// The hub's RabbitMQ user.
@@ -134,6 +135,7 @@ pub(crate) fn shared(store: Store, folder: &tempfile::TempDir) -> Shared {
         )),
         broker,
         routing: ArcSwap::from_pointee(routing()),
+        in_force: watch::Sender::new(1),
         changing: tokio::sync::Mutex::new(()),
         topology: watch::Sender::new(None),
         round_wanted: Notify::new(),
@@ -142,6 +144,9 @@ pub(crate) fn shared(store: Store, folder: &tempfile::TempDir) -> Shared {
         recorded: watch::Sender::new(0),
         chains: ChainsUnderWay::default(),
         alarms: Alarms::default(),
+        webhooks: Webhooks::new(Outbound::new(Vec::new()).expect("this machine has roots"), |_| {
+            None
+        }),
     }
 }
 
