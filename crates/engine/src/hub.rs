@@ -29,7 +29,7 @@ use crate::{
     alerts::{self, Alerts},
     edge, gate,
     keys::{self, Keys},
-    measures, outcomes, revisions,
+    measures, outcomes, retry, revisions,
     shared::Shared,
     upkeep,
 };
@@ -165,6 +165,8 @@ impl Hub {
             &shared,
             outcomes::run,
         );
+        let due = "due".to_owned();
+        tasks.watch_over(&tasks.intake_tasks, &tasks.intake, due, &shared, retry::due::run);
         let upkeep = "upkeep".to_owned();
         tasks.watch_over(&tasks.rest_tasks, &tasks.rest, upkeep, &shared, upkeep::run);
         let alerts = "alerts".to_owned();

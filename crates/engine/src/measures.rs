@@ -87,6 +87,7 @@ pub(crate) fn outcome(routing: &Routing, adapter: &str, kind: OutcomeKind) {
         OutcomeKind::Rejected => "rejected",
         OutcomeKind::DeliveryLimit => "delivery_limit",
         OutcomeKind::Undelivered => "undelivered",
+        OutcomeKind::HandedOver => "handed_over",
     };
     counter!(OUTCOMES, "adapter" => label(routing, adapter), "outcome" => outcome).increment(1);
 }

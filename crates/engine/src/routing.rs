@@ -177,7 +177,6 @@ impl Routing {
     }
 
     /// What one adapter gets of an event under this revision. Runs mappings.
-    #[allow(dead_code)] // Until dead letters are redriven.
     pub(crate) fn route_to(&self, adapter: &str, event: &Event) -> Route {
         self.route(adapter, &mut Reading::of(event))
     }
@@ -191,10 +190,7 @@ impl Routing {
         routed.unwrap_or_else(|_| {
             let reason =
                 "the hub failed while it ran the mappings of this adapter; please report it".to_owned();
-            Route::Failed(Failure {
-                detail: reason.clone(),
-                logged: reason,
-            })
+            Route::Failed(Failure::of(reason))
         })
     }
 

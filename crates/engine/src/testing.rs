@@ -22,10 +22,10 @@ use crossdock_bus::{
 use crossdock_config::{SourceFile, load_shared};
 use crossdock_model::{clock::FixedClock, event::Event};
 use crossdock_store::{
-    Accepted, AdapterCredential, AdapterTotals, Adapters, ApiKey, ApiKeys, Backend, Batch, EventKey,
-    EventQuery, Events, HubBeat, Hubs, Ledger, NewRevision, Outcome, Outcomes, PendingDelivery, Quarantine,
-    Quarantined, QuarantinedSummary, Result, Revision, RevisionSummary, Revisions, SettleSummary, Store,
-    StoreError, StoredEvent, Totals,
+    Accepted, AdapterCredential, AdapterTotals, Adapters, ApiKey, ApiKeys, Backend, Batch, DeadLetter,
+    DeadLetterCursor, DeadLetters, DeliveryKey, EventKey, EventQuery, Events, HubBeat, Hubs, Ledger,
+    NewRevision, Outcome, Outcomes, PendingDelivery, Quarantine, Quarantined, QuarantinedSummary, Result,
+    Revision, RevisionSummary, Revisions, SettleSummary, Standing, Store, StoreError, StoredEvent, Totals,
 };
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
@@ -245,6 +245,24 @@ impl Outcomes for Moody {
     async fn settle(&self, outcomes: &[Outcome]) -> Result<SettleSummary> {
         self.ask(outcomes.iter().map(|outcome| outcome.event_id.as_str()))?;
         self.inner.settle(outcomes).await
+    }
+    async fn standings(&self, keys: &[DeliveryKey]) -> Result<HashMap<DeliveryKey, Standing>> {
+        self.inner.standings(keys).await
+    }
+}
+
+#[async_trait]
+impl DeadLetters for Moody {
+    async fn dead_letters(
+        &self,
+        adapter: Option<&str>,
+        after: Option<DeadLetterCursor>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>> {
+        self.inner.dead_letters(adapter, after, limit).await
+    }
+    async fn event_at(&self, event_offset: i64) -> Result<Option<StoredEvent>> {
+        self.inner.event_at(event_offset).await
     }
 }
 

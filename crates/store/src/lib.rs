@@ -9,6 +9,7 @@
 
 pub mod adapters;
 pub mod api_keys;
+pub mod dead_letters;
 mod error;
 pub mod events;
 pub mod hubs;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 
 pub use adapters::{AdapterCredential, Adapters};
 pub use api_keys::{ApiKey, ApiKeys};
+pub use dead_letters::{DEAD_LETTERS_MAX, DeadLetter, DeadLetterCursor, DeadLetters};
 pub use error::StoreError;
 pub use events::{
     Accepted, Attempt, Batch, DeliveryRow, DeliveryState, Duplicate, EventKey, EventQuery, Events, FIND_MAX,
@@ -31,7 +33,9 @@ pub use events::{
 };
 pub use hubs::{HubBeat, Hubs};
 pub use ledger::{AdapterTotals, Ledger, PendingDelivery, Totals};
-pub use outcomes::{DETAIL_MAX_BYTES, Outcome, OutcomeKind, Outcomes, SettleSummary};
+pub use outcomes::{
+    DETAIL_MAX_BYTES, DeliveryKey, Outcome, OutcomeKind, Outcomes, SettleSummary, Standing, Word,
+};
 pub use quarantine::{NewQuarantined, Quarantine, Quarantined, QuarantinedSummary};
 pub use revisions::{NewRevision, Revision, RevisionFile, RevisionSummary, Revisions};
 
@@ -45,6 +49,7 @@ pub type Store = Arc<dyn Backend>;
 pub trait Backend:
     Events
     + Outcomes
+    + DeadLetters
     + Ledger
     + Quarantine
     + Revisions

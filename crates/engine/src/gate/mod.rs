@@ -8,12 +8,14 @@
 mod chains;
 mod judge;
 mod publish;
+mod put_off;
 mod record;
 mod route;
 mod targets;
 
 pub(crate) use chains::ChainsUnderWay;
-pub(crate) use publish::{ATTEMPT_HEADER, message};
+pub(crate) use publish::message;
+pub(crate) use route::for_adapter;
 
 use std::{
     collections::HashSet,
@@ -30,22 +32,24 @@ use crossdock_bus::{
 };
 use crossdock_model::event::Event;
 use crossdock_store::{
-    Accepted, Batch, Duplicate, EventKey, NewQuarantined, Outcome, OutcomeKind, StoreError,
+    Accepted, Batch, DeliveryKey, Duplicate, EventKey, NewQuarantined, Outcome, OutcomeKind, StoreError,
 };
 use tokio_util::sync::CancellationToken;
 
 use self::{
     chains::CHAIN_MAX,
     judge::{Judged, Verdict},
-    publish::{Outlet, Published},
+    publish::{Confirmed, PatientOutlet, Published},
     route::Routed,
     targets::Targets,
 };
 use crate::{
-    alerts, measures,
+    alerts,
+    lanes::{self, Post},
+    measures, retry,
     routing::Routing,
     shared::Shared,
-    storing::{PAUSE_MIN, Storing},
+    storing::Storing,
 };
 
 /// Messages RabbitMQ hands over ahead of acks, per partition.
@@ -56,8 +60,6 @@ const BATCH_MAX: usize = 200;
 const BATCH_MAX_BYTES: usize = 8 * 1024 * 1024;
 /// How long a batch waits to fill up.
 const BATCH_LINGER: Duration = Duration::from_millis(5);
-/// A lane that lasted so long was a good one: the next one is opened at once.
-const GOOD_LANE: Duration = Duration::from_secs(10);
 /// How long a publish waits for a missing queue to be made again, each time.
 const ASSERT_PATIENCE: Duration = Duration::from_secs(3);
 /// How long it waits for a queue that refused it, each time.
@@ -67,36 +69,18 @@ const REFUSALS_LOGGED: usize = 5;
 
 /// Takes events of one partition until `stop`. Lanes come and go with the broker; this goes on.
 pub(crate) async fn run(shared: Arc<Shared>, partition: u16, stop: CancellationToken) {
-    let queue = names::ingress_queue(partition);
     let gate = Gate {
         shared: &shared,
         name: format!("gate {partition}"),
         targets: Targets::default(),
         stop: &stop,
     };
-    let mut pause = PAUSE_MIN;
-    while !stop.is_cancelled() {
-        if shared.wait_for_topology(&stop).await.is_err() {
-            return;
-        }
-        let began = Instant::now();
-        let tag = shared.consumer_tag("gate");
-        let lane = tokio::select! {
-            () = stop.cancelled() => return,
-            lane = Lane::open(&shared.broker, &queue, PREFETCH, &tag) => lane,
-        };
-        match lane {
-            Ok(lane) => match gate.serve(lane).await {
-                Ok(()) => return,
-                Err(error) => tracing::warn!(queue, %error, "the gate lost its lane and opens another"),
-            },
-            Err(error) => tracing::debug!(queue, %error, "the gate cannot consume yet"),
-        }
-        if began.elapsed() > GOOD_LANE {
-            pause = PAUSE_MIN;
-        }
-        shared.pause(&mut pause, &stop).await;
-    }
+    let post = Post {
+        queue: &names::ingress_queue(partition),
+        prefetch: PREFETCH,
+        task: "gate",
+    };
+    lanes::keep_serving(&shared, post, &stop, |lane| gate.serve(lane)).await;
 }
 
 /// One partition's gate.
@@ -186,11 +170,13 @@ impl Gate<'_> {
     ) -> Result<bool, BusError> {
         fail::fail_point!("gate-before-publish");
         let outlet = LaneOutlet { lane, gate: self };
-        let published = publish::publish(&outlet, &self.targets, routed).await;
+        let mut published = publish::publish(&outlet, &self.targets, routed).await;
+        self.tell_refusals(&published);
+        let now = self.shared.clock.now();
+        put_off::put_off(&outlet, &mut published, now).await;
         fail::fail_point!("gate-after-confirm");
 
-        self.tell_refusals(&published);
-        let lane_over = note_published(published, self.shared.clock.now(), &mut batch);
+        let lane_over = note_published(published, now, &mut batch);
         if record::record(&self.storing(), routing, batch).await.is_none() {
             return Ok(false);
         }
@@ -235,7 +221,7 @@ impl Gate<'_> {
             alarms.clear(&self.name, target);
         }
         for (target, reason) in unreachable {
-            let sentence = format!("{target} gets no events, they are parked: {reason}");
+            let sentence = format!("{target} gets no events, they wait and are tried again: {reason}");
             alarms.raise(&self.name, target, sentence);
         }
     }
@@ -258,11 +244,13 @@ struct LaneOutlet<'a> {
     gate: &'a Gate<'a>,
 }
 
-impl Outlet for LaneOutlet<'_> {
+impl retry::Outlet for LaneOutlet<'_> {
     async fn publish_all(&self, messages: Vec<Outgoing>) -> Vec<Result<(), PublishError>> {
         self.lane.publish_all(messages).await
     }
+}
 
+impl PatientOutlet for LaneOutlet<'_> {
     async fn before_another_attempt(&self, queue_is_missing: bool) {
         if queue_is_missing {
             self.gate.shared.have_topology_asserted(ASSERT_PATIENCE).await;
@@ -349,34 +337,34 @@ fn note_published(published: Published, now: DateTime<Utc>, batch: &mut Batch) -
     if published.lane_over.is_some() {
         *batch = Batch::default();
     }
-    for mut confirmed in published.confirmed {
-        confirmed.accepted.published = now;
-        let failed = confirmed
-            .failed
-            .into_iter()
-            .map(|(adapter, failure)| (adapter, failure.detail));
-        for (adapter, reason) in confirmed.unreachable.into_iter().chain(failed) {
-            batch
-                .outcomes
-                .push(undelivered(&confirmed.accepted.event, adapter, reason, now));
+    for Confirmed {
+        mut routed,
+        unreachable,
+    } in published.confirmed
+    {
+        routed.accepted.published = now;
+        let event = &routed.accepted.event;
+        let undelivered = |adapter: &str, reason| undelivered(event, adapter, reason, now);
+        for (adapter, reason) in unreachable {
+            batch.outcomes.push(Outcome {
+                due: Some(put_off::due(now)),
+                ..undelivered(&adapter, reason)
+            });
         }
-        batch.accepted.push(confirmed.accepted);
+        for (adapter, failure) in &routed.failed {
+            batch.outcomes.push(undelivered(adapter, failure.detail.clone()));
+        }
+        batch.accepted.push(routed.accepted);
     }
     published.lane_over
 }
 
 /// The hub's own word that a delivery never reached its queue, or that a mapping could not say what to deliver.
-fn undelivered(event: &Event, adapter: String, reason: String, at: DateTime<Utc>) -> Outcome {
+fn undelivered(event: &Event, adapter: &str, reason: String, at: DateTime<Utc>) -> Outcome {
     Outcome {
-        adapter,
-        event_id: event.id.clone(),
-        source: Some(event.source.clone()),
-        kind: OutcomeKind::Undelivered,
         detail: Some(reason),
-        retry_after_s: None,
-        duration_ms: None,
-        attempt: None,
-        at,
+        attempt: Some(1),
+        ..Outcome::about(DeliveryKey::of(adapter, event), OutcomeKind::Undelivered, at)
     }
 }
 

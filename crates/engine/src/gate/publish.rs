@@ -8,30 +8,24 @@ use std::collections::{BTreeSet, HashMap};
 
 use crossdock_bus::{
     BusError, PublishError,
-    message::{HeaderValue, Outgoing, encode_event},
+    message::{Outgoing, encode_event},
     names,
 };
 use crossdock_model::event::Event;
-use crossdock_store::Accepted;
 
 use super::{route::Routed, targets::Targets};
-use crate::routing::Failure;
+use crate::{
+    retry::{Outlet, Progress},
+    routing::Failure,
+};
 
-/// Counts the attempts of a delivery, from 1.
-pub(crate) const ATTEMPT_HEADER: &str = "crossdock-attempt";
 /// Targets of one message: more would make its header too large for a frame.
 const TARGETS_PER_MESSAGE: usize = 200;
 /// How often a target that cannot take an event is tried by itself.
 const ATTEMPTS_APART: usize = 3;
 
-/// Where messages are published.
-pub(super) trait Outlet: Sync {
-    /// Publishes all, in their order; the results are in the same order.
-    fn publish_all(
-        &self,
-        messages: Vec<Outgoing>,
-    ) -> impl Future<Output = Vec<Result<(), PublishError>>> + Send;
-
+/// Where messages are published, with a way to wait for a queue to come back.
+pub(super) trait PatientOutlet: Outlet {
     /// Gives a target that could not take a message the time to come back. `queue_is_missing`: its queue has to
     /// be made again first.
     fn before_another_attempt(&self, queue_is_missing: bool) -> impl Future<Output = ()> + Send;
@@ -48,15 +42,17 @@ pub(super) struct Published {
 
 /// An event that needs no more publishing.
 pub(super) struct Confirmed {
-    pub(super) accepted: Accepted,
-    /// Adapters whose queue refused it, with the reason.
+    pub(super) routed: Routed,
+    /// Adapters whose queue does not take it now, with the reason.
     pub(super) unreachable: Vec<(String, String)>,
-    /// Adapters whose mappings failed, so that nothing was published to them.
-    pub(super) failed: Vec<(String, Failure)>,
 }
 
 /// Publishes in waves: the first event of each key, then the second of each, and so on.
-pub(super) async fn publish(outlet: &impl Outlet, targets: &Targets, events: Vec<Routed>) -> Published {
+pub(super) async fn publish(
+    outlet: &impl PatientOutlet,
+    targets: &Targets,
+    events: Vec<Routed>,
+) -> Published {
     let mut published = Published::default();
     for wave in waves(events) {
         publish_wave(outlet, targets, wave, &mut published).await;
@@ -70,9 +66,7 @@ pub(super) async fn publish(outlet: &impl Outlet, targets: &Targets, events: Vec
 /// The message that brings an event to these adapters.
 pub(crate) fn message(event: &Event, targets: &[String]) -> Outgoing {
     let (mut properties, body) = encode_event(event);
-    properties
-        .headers
-        .insert(ATTEMPT_HEADER.to_owned(), HeaderValue::Int(1));
+    Progress::starting_with(1).write(&mut properties.headers);
     Outgoing {
         exchange: names::DELIVER.to_owned(),
         routing_key: String::new(),
@@ -115,10 +109,17 @@ impl Parcel {
 #[derive(Default)]
 struct Fate {
     unreachable: Vec<(String, String)>,
+    /// Adapters whose queue will never take it.
+    failed: Vec<(String, Failure)>,
     unknown: bool,
 }
 
-async fn publish_wave(outlet: &impl Outlet, targets: &Targets, wave: Vec<Routed>, published: &mut Published) {
+async fn publish_wave(
+    outlet: &impl PatientOutlet,
+    targets: &Targets,
+    wave: Vec<Routed>,
+    published: &mut Published,
+) {
     let mut fates: Vec<Fate> = wave.iter().map(|_| Fate::default()).collect();
     let mut parcels = pack(&wave, targets, &mut fates);
     let mut lane_works = false;
@@ -142,7 +143,11 @@ async fn publish_wave(outlet: &impl Outlet, targets: &Targets, wave: Vec<Routed>
                 NextStep::GiveUp => {
                     for target in parcel.targets {
                         let reason = targets.give_up(&target, &error);
-                        fates[parcel.event].unreachable.push((target, reason));
+                        let fate = &mut fates[parcel.event];
+                        match error {
+                            PublishError::TooLarge { .. } => fate.failed.push((target, Failure::of(reason))),
+                            _ => fate.unreachable.push((target, reason)),
+                        }
                     }
                 }
                 NextStep::LeaveLane => {
@@ -166,13 +171,18 @@ async fn publish_wave(outlet: &impl Outlet, targets: &Targets, wave: Vec<Routed>
     }
     published
         .confirmed
-        .extend(wave.into_iter().zip(fates).filter(|(_, fate)| !fate.unknown).map(
-            |(routed, Fate { unreachable, .. })| Confirmed {
-                accepted: routed.accepted,
-                unreachable,
-                failed: routed.failed,
-            },
-        ));
+        .extend(
+            wave.into_iter()
+                .zip(fates)
+                .filter(|(_, fate)| !fate.unknown)
+                .map(|(mut routed, fate)| {
+                    routed.failed.extend(fate.failed);
+                    Confirmed {
+                        routed,
+                        unreachable: fate.unreachable,
+                    }
+                }),
+        );
 }
 
 /// The messages of a wave: each event to as many targets as may be, what a transform made to its own, and nothing
@@ -265,13 +275,13 @@ impl Published {
         let mut reached = BTreeSet::new();
         let mut unreachable = HashMap::new();
         for Confirmed {
-            accepted,
+            routed,
             unreachable: lost,
-            failed,
         } in &self.confirmed
         {
-            let published = |target: &&String| !failed.iter().any(|(name, _)| name == *target);
-            reached.extend(accepted.targets.iter().filter(published).map(String::as_str));
+            let published = |target: &&String| !routed.failed.iter().any(|(name, _)| name == *target);
+            let targets = routed.accepted.targets.iter().filter(published);
+            reached.extend(targets.map(String::as_str));
             unreachable.extend(
                 lost.iter()
                     .map(|(target, reason)| (target.as_str(), reason.as_str())),

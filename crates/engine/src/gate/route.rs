@@ -31,6 +31,12 @@ impl Routed {
         self.accepted.targets.iter().filter(move |target| !apart(target))
     }
 
+    /// What this target gets.
+    pub(super) fn for_target(&self, target: &str) -> &Event {
+        let own = self.transformed.iter().find(|(name, _)| name == target);
+        own.map_or(&self.accepted.event, |(_, event)| event)
+    }
+
     fn bytes(&self) -> usize {
         let length = |event: &Event| event.data.as_ref().map_or(0, |data| data.len());
         let transformed = self.transformed.iter().map(|(_, event)| length(event));
@@ -53,6 +59,30 @@ pub(super) async fn route(
     tokio::task::spawn_blocking(move || route_some(&routing, events))
         .await
         .map_err(|error| BusError::Unavailable(format!("events could not be routed: {error}")))
+}
+
+/// What one adapter gets of a recorded event under this revision.
+///
+/// # Errors
+/// Why it gets nothing, for people who may see the event.
+pub(crate) async fn for_adapter(
+    routing: &Arc<Routing>,
+    adapter: &str,
+    event: Event,
+) -> Result<Event, String> {
+    let (rules, name) = (routing.clone(), adapter.to_owned());
+    let route = move || match rules.route_to(&name, &event) {
+        Route::AsItIs => Ok(event),
+        Route::Transformed(event) => Ok(*event),
+        Route::Failed(failure) => Err(failure.detail),
+        Route::NotWanted => Err(format!(
+            "no subscription of {name} in revision {} wants it",
+            rules.revision
+        )),
+    };
+    tokio::task::spawn_blocking(route)
+        .await
+        .unwrap_or_else(|error| Err(format!("it could not be routed: {error}")))
 }
 
 fn route_some(routing: &Routing, events: Vec<Accepted>) -> (Vec<Routed>, Vec<Accepted>) {

@@ -69,12 +69,19 @@ fn a_circle_is_broken_at_its_thirty_third_event() {
     assert_eq!(quarantined[0].reasons[0].pointer, "/causationid");
 }
 
+fn routed(failed: Vec<(String, Failure)>) -> Routed {
+    Routed {
+        accepted: accepted(event(json!({})), &["erp", "wms"]),
+        transformed: Vec::new(),
+        failed,
+    }
+}
+
 #[test]
 fn when_the_lane_is_over_only_what_was_published_is_recorded() {
     let confirmed = || Confirmed {
-        accepted: accepted(event(json!({})), &["erp", "wms"]),
+        routed: routed(Vec::new()),
         unreachable: vec![("wms".to_owned(), "refused".to_owned())],
-        failed: Vec::new(),
     };
     let later = now() + chrono::TimeDelta::seconds(3);
     let mut batch = Batch::default();
@@ -94,6 +101,7 @@ fn when_the_lane_is_over_only_what_was_published_is_recorded() {
         (batch.outcomes[0].adapter.as_str(), batch.outcomes[0].kind),
         ("wms", OutcomeKind::Undelivered)
     );
+    assert_eq!(batch.outcomes[0].due, Some(put_off::due(later)));
 
     batch.accepted.clear();
     batch.outcomes.clear();
@@ -109,15 +117,14 @@ fn when_the_lane_is_over_only_what_was_published_is_recorded() {
 fn a_failed_mapping_parks_its_delivery_with_its_reason() {
     let published = Published {
         confirmed: vec![Confirmed {
-            accepted: accepted(event(json!({})), &["erp", "wms"]),
-            unreachable: Vec::new(),
-            failed: vec![(
+            routed: routed(vec![(
                 "wms".to_owned(),
                 Failure {
                     detail: "it said Ada".to_owned(),
                     logged: "it said something".to_owned(),
                 },
-            )],
+            )]),
+            unreachable: Vec::new(),
         }],
         ..Published::default()
     };
@@ -218,7 +225,7 @@ fn batch(ids: &[&str]) -> Batch {
         let event = event(json!({ "id": id }));
         batch
             .outcomes
-            .push(undelivered(&event, "wms".into(), "refused".into(), now()));
+            .push(undelivered(&event, "wms", "refused".into(), now()));
         batch.accepted.push(accepted(event, &["erp", "wms"]));
     }
     batch

@@ -35,6 +35,16 @@ pub(crate) struct Failure {
     pub(crate) logged: String,
 }
 
+impl Failure {
+    /// One whose reason says nothing about the event.
+    pub(crate) fn of(reason: String) -> Self {
+        Self {
+            detail: reason.clone(),
+            logged: reason,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Role {
     Filter,

@@ -11,5 +11,6 @@ mod outages;
 mod outcomes;
 mod quarantine;
 mod queues;
+mod retries;
 mod support;
 mod two_hubs;
