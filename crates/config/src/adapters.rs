@@ -40,7 +40,7 @@ pub fn load_adapters(files: &[SourceFile]) -> Result<AdapterSet, Vec<ConfigFault
         let read = match stem(&file.path) {
             None => Err(vec![whole_file_fault(
                 file,
-                "this file has no place here, expected adapters/<name>.toml",
+                "this file has no place here, expected adapters/<name>.toml or schemas/<type>.json",
             )]),
             Some(_) if file.text.len() > MANIFEST_MAX_BYTES => Err(vec![whole_file_fault(
                 file,
@@ -84,7 +84,7 @@ fn read_manifest(
     }
 }
 
-fn whole_file_fault(file: &SourceFile, message: &str) -> ConfigFault {
+pub(crate) fn whole_file_fault(file: &SourceFile, message: &str) -> ConfigFault {
     ConfigFault {
         file: file.path.clone(),
         line: 1,

@@ -338,7 +338,7 @@ filter = '.data.total.amount >= '
 transform = '{ order: .subject, now: now }'
 "#,
         "5:33: expected term
-6:34: `now` is not available: the same event must always give the same result; use .time, or utc for local times",
+6:38: `now` is not available: the same event must always give the same result; use .time, or utc for local times",
     ),
     (
         "a retry without a schedule",

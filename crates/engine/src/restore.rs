@@ -186,7 +186,7 @@ impl Restoration {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use crossdock_config::{SourceFile, load_adapters};
+    use crossdock_config::{SourceFile, load_shared};
     use crossdock_model::event::Event;
     use crossdock_store::DeliveryRow;
 
@@ -204,7 +204,7 @@ mod tests {
                 text: format!("name = \"{name}\"\nsource = \"/{name}\"\n"),
             })
             .collect();
-        Routing::new(1, String::new(), load_adapters(&files).unwrap()).unwrap()
+        Routing::new(1, String::new(), load_shared(&files).unwrap()).unwrap()
     }
 
     fn stored(adapter: &str, state: DeliveryState, published: DateTime<Utc>) -> StoredEvent {

@@ -1,10 +1,12 @@
 //! Revisions of the configuration: numbered, whole, and in force on every hub at once.
 
-use std::collections::BTreeMap;
+mod versions;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use crossdock_bus::names;
-use crossdock_config::{AdapterSet, Delivery, Manifest, SourceFile, load_adapters};
+use crossdock_config::{Delivery, Manifest, SharedConfig, SourceFile, load_shared};
 use crossdock_store::{NewRevision, Revision, RevisionFile, RevisionSummary, Store};
 
 use crate::{
@@ -32,7 +34,7 @@ pub(crate) async fn first(
     if let Some(current) = store.current_revision().await? {
         return Ok(routing(current));
     }
-    load_adapters(&files).map_err(EngineError::Config)?;
+    load_shared(&files).map_err(EngineError::Config)?;
     let revision = new_revision(files, FIRST_AUTHOR, None, now);
     match store.append_revision(None, revision).await {
         // Another hub that started at the same moment was faster: its revision counts.
@@ -81,9 +83,9 @@ fn routing(revision: Revision) -> Routing {
             text: file.text,
         })
         .collect();
-    let read = load_adapters(&files)
+    let read = load_shared(&files)
         .map_err(|faults| EngineError::Config(faults).to_string().replace('\n', "; "))
-        .and_then(|set| Routing::new(number, digest.clone(), set).map_err(|fault| fault.to_string()));
+        .and_then(|shared| Routing::new(number, digest.clone(), shared).map_err(|fault| fault.to_string()));
     read.unwrap_or_else(|reason| {
         let fault = format!(
             "revision {number} cannot be read by version {}, another one has written it: {reason}; `crossdock apply` \
@@ -120,7 +122,7 @@ impl Hub {
     /// Files equal to the revision in force change nothing. `dry_run` only says what would change.
     ///
     /// # Errors
-    /// `Config` with every fault; `Conflict` if another apply came between or an existing queue differs;
+    /// `Config` with every fault, among them changes to schemas that break adapters; `Conflict` if another apply came between or an existing queue differs;
     /// `Unavailable` without database or broker.
     pub async fn apply(
         &self,
@@ -130,16 +132,20 @@ impl Hub {
         dry_run: bool,
     ) -> Result<Applied, EngineError> {
         let shared = &self.shared;
-        let set = load_adapters(&files).map_err(EngineError::Config)?;
+        let next = load_shared(&files).map_err(EngineError::Config)?;
         let one_at_a_time = shared.change().await?;
         follow(shared).await?;
         let current = shared.routing.load_full();
+        let refusals = versions::refusals(&shared.store, &current, &next, &files).await?;
+        if !refusals.is_empty() {
+            return Err(EngineError::Config(refusals));
+        }
         let revision = new_revision(files, author, note, shared.clock.now());
         let unchanged = revision.digest == current.digest;
         let changes = if unchanged {
             Vec::new()
         } else {
-            changes(&current, &set)
+            changes(&current, &next)
         };
         if dry_run || unchanged {
             let number = if unchanged {
@@ -154,7 +160,7 @@ impl Hub {
             });
         }
 
-        let proposed = Routing::new(current.revision + 1, revision.digest.clone(), set)
+        let proposed = Routing::new(current.revision + 1, revision.digest.clone(), next)
             .map_err(|fault| EngineError::Internal(format!("a mapping that was checked: {fault}")))?;
         let there = shared.management.queues().await?;
         upkeep::assert_topology(shared, &proposed, &there).await?;
@@ -221,9 +227,10 @@ fn view(revision: Revision) -> RevisionView {
     }
 }
 
-/// What a set of manifests changes, in sentences.
-fn changes(current: &Routing, set: &AdapterSet) -> Vec<String> {
-    let proposed: BTreeMap<&str, &Manifest> = set.manifests.iter().map(|m| (m.name.as_str(), m)).collect();
+/// What a configuration changes, in sentences.
+fn changes(current: &Routing, next: &SharedConfig) -> Vec<String> {
+    let manifests = next.adapters.manifests.iter();
+    let proposed: BTreeMap<&str, &Manifest> = manifests.map(|m| (m.name.as_str(), m)).collect();
     let mut changes = Vec::new();
     for (name, manifest) in &proposed {
         match current.adapters.get(*name) {
@@ -248,10 +255,23 @@ fn changes(current: &Routing, set: &AdapterSet) -> Vec<String> {
             names::adapter_queue(name)
         ));
     }
+    changes.extend(schema_changes(current, next));
     if changes.is_empty() {
         changes.push("comments and spacing only".to_owned());
     }
     changes
+}
+
+fn schema_changes(current: &Routing, next: &SharedConfig) -> Vec<String> {
+    let (before, after) = (current.schemas().own(), next.schemas.own());
+    let types: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let change = |event_type: &String| match (before.get(event_type), after.get(event_type)) {
+        (None, Some(_)) => Some(format!("events of {event_type} get a schema that they must fit")),
+        (Some(_), None) => Some(format!("events of {event_type} have no schema any more")),
+        (Some(old), Some(new)) if old != new => Some(format!("the schema of {event_type} has additions")),
+        _ => None,
+    };
+    types.into_iter().filter_map(change).collect()
 }
 
 fn changed(before: &Manifest, after: &Manifest) -> String {
@@ -318,7 +338,7 @@ fn difference(what: &str, before: &[String], after: &[String], parts: &mut Vec<S
 mod tests {
     use super::*;
 
-    fn set(files: &[(&str, &str)]) -> AdapterSet {
+    fn set(files: &[(&str, &str)]) -> SharedConfig {
         let files: Vec<_> = files
             .iter()
             .map(|(name, rest)| SourceFile {
@@ -326,7 +346,7 @@ mod tests {
                 text: format!("name = \"{name}\"\n{rest}"),
             })
             .collect();
-        load_adapters(&files).unwrap()
+        load_shared(&files).unwrap()
     }
 
     const ERP: &str = "source = \"/erp\"\npublishes = [\"order.numbered.v1\"]\n\

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crossdock_bus::topology::AdapterQueue;
-use crossdock_config::{AdapterSet, Delivery, Manifest, Order};
+use crossdock_config::{Delivery, Manifest, Order, SharedConfig};
 use crossdock_model::{
     event::{Event, HUB_SOURCE},
     fault::Fault,
@@ -44,21 +44,21 @@ pub(crate) struct Routing {
 impl Routing {
     /// # Errors
     /// A mapping that does not compile, which those of a checked set do.
-    pub(crate) fn new(revision: u32, digest: String, set: AdapterSet) -> Result<Self, JqFault> {
-        let subscriptions = Subscriptions::compile(set.manifests.iter())?;
-        let sources = set
-            .manifests
+    pub(crate) fn new(revision: u32, digest: String, shared: SharedConfig) -> Result<Self, JqFault> {
+        let manifests = shared.adapters.manifests;
+        let subscriptions = Subscriptions::compile(manifests.iter())?;
+        let sources = manifests
             .iter()
             .map(|m| (m.source.clone(), m.name.clone()))
             .collect();
-        let adapters = set.manifests.into_iter().map(|m| (m.name.clone(), m)).collect();
+        let adapters = manifests.into_iter().map(|m| (m.name.clone(), m)).collect();
         Ok(Self {
             revision,
             digest,
             adapters,
             fault: None,
             sources,
-            schemas: SchemaSet::builtin(),
+            schemas: shared.schemas,
             subscriptions,
             run_clock: Arc::new(processor_time),
         })
@@ -148,6 +148,11 @@ impl Routing {
         self.schemas.validate(event).err().unwrap_or_default()
     }
 
+    /// The schemas that events are held against.
+    pub(crate) fn schemas(&self) -> &SchemaSet {
+        &self.schemas
+    }
+
     /// Whether mappings have a say in where events of this type go: then [`Routing::routes`] takes its time.
     pub(crate) fn maps(&self, event_type: &str) -> bool {
         self.subscriptions.map(event_type)
@@ -208,7 +213,7 @@ pub(crate) fn is_webhook(manifest: &Manifest) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use crossdock_config::{SourceFile, load_adapters};
+    use crossdock_config::{SourceFile, load_shared};
     use serde_json::json;
 
     use super::*;
@@ -222,7 +227,7 @@ mod tests {
                 text: format!("name = \"{name}\"\nsource = \"/{name}\"\n{rest}"),
             })
             .collect();
-        Routing::new(3, String::new(), load_adapters(&files).unwrap()).unwrap()
+        Routing::new(3, String::new(), load_shared(&files).unwrap()).unwrap()
     }
 
     fn targets(routing: &Routing, event_type: &str) -> Vec<String> {

@@ -19,7 +19,7 @@ use crossdock_bus::{
     message::{HeaderValue, encode_event},
     names,
 };
-use crossdock_config::{SourceFile, load_adapters};
+use crossdock_config::{SourceFile, load_shared};
 use crossdock_model::{clock::FixedClock, event::Event};
 use crossdock_store::{
     Accepted, AdapterCredential, AdapterTotals, Adapters, ApiKey, ApiKeys, Backend, Batch, DeadLetter,
@@ -62,8 +62,8 @@ pub(crate) fn routing() -> Routing {
 }
 
 fn of_files(files: &[SourceFile]) -> Routing {
-    let set = load_adapters(files).unwrap_or_else(|faults| panic!("{faults:?}"));
-    Routing::new(1, "digest".into(), set).expect("the mappings were compiled before")
+    let shared = load_shared(files).unwrap_or_else(|faults| panic!("{faults:?}"));
+    Routing::new(1, "digest".into(), shared).expect("the mappings were compiled before")
 }
 
 /// Revision 1 of these manifests, by name.

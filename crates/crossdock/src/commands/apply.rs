@@ -41,7 +41,7 @@ impl Apply {
         let configuration = Configuration::read(context.common.config.as_deref())?;
         configuration.check()?;
         let request = Request {
-            files: &configuration.adapter_files,
+            files: &configuration.shared_files,
             note: self.note,
             dry_run: self.dry_run,
         };

@@ -12,5 +12,6 @@ mod outcomes;
 mod quarantine;
 mod queues;
 mod retries;
+mod schemas;
 mod support;
 mod two_hubs;

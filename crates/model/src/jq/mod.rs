@@ -41,6 +41,7 @@ use jaq_core::load::{Arena, File, Loader};
 use jaq_core::{Ctx, Filter, Lut, Vars};
 
 use crate::event::{DATA_MAX_BYTES, JSON_MAX_DEPTH};
+use crate::thread::on_own_thread;
 use meter::{Exhausted, Stop};
 use value::Value;
 
@@ -454,18 +455,6 @@ fn compile(source: &str) -> Result<Mapping, JqFault> {
             )
         })?;
     Ok(Mapping(Arc::new(filter)))
-}
-
-/// Runs `job` on a thread with a stack of so many bytes; `None` if there can be no such thread.
-fn on_own_thread<T: Send>(stack_bytes: usize, job: impl FnOnce() -> T + Send) -> Option<T> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new()
-            .name("mapping".to_owned())
-            .stack_size(stack_bytes)
-            .spawn_scoped(scope, job)
-            .ok()?;
-        thread.join().ok()
-    })
 }
 
 #[cfg(test)]
