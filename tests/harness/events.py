@@ -40,6 +40,33 @@ def manifest(
         'delivery = { kind = "amqp" }',
         more,
     ]
-    if subscribes:
-        lines += ["[[subscribe]]", f"types = {list(subscribes)!r}"]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines + subscription(subscribes)) + "\n"
+
+
+def webhook(
+    name: str,
+    url: str,
+    *,
+    publishes: tuple[str, ...] = (),
+    subscribes: tuple[str, ...] = (),
+    secret: str = 'env = "WEBHOOK_SECRET"',
+    more: str = "",
+    **limits: int,
+) -> str:
+    """A manifest by webhook whose source is `/<name>`; `limits` are timeout_s, max_in_flight and rate_per_s."""
+    lines = [
+        f'name = "{name}"',
+        f'source = "/{name}"',
+        f"publishes = {list(publishes)!r}",
+        more,
+        "[delivery]",
+        'kind = "webhook"',
+        f'url = "{url}"',
+        f"secret = {{ {secret} }}",
+        *(f"{limit} = {number}" for limit, number in limits.items()),
+    ]
+    return "\n".join(lines + subscription(subscribes)) + "\n"
+
+
+def subscription(types: tuple[str, ...]) -> list[str]:
+    return ["[[subscribe]]", f"types = {list(types)!r}"] if types else []
