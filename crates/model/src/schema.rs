@@ -4,14 +4,22 @@
 
 use std::collections::BTreeMap;
 
-use jsonschema::Validator;
+use jsonschema::{ValidationError, Validator};
 use serde_json::Value;
 
-use crate::event::Event;
+use crate::event::{Event, POINTER_MAX_BYTES};
 use crate::fault::Fault;
 
 /// Type and text of every schema under `schemas/`.
 static BUILTIN: &[(&str, &str)] = &include!(concat!(env!("OUT_DIR"), "/schemas.rs"));
+
+/// Faults of one event that are named.
+pub const FAULTS_MAX: usize = 100;
+/// Of larger data only the first fault is named: a megabyte of nothing but faults would take seconds and
+/// hundreds of megabytes to be told.
+pub const EVERY_FAULT_MAX_BYTES: usize = 64 * 1024;
+/// The longest message about one fault, in bytes: some list the members that are too many.
+const MESSAGE_MAX_BYTES: usize = 500;
 
 /// The schemas of the known types.
 pub struct SchemaSet(BTreeMap<String, Schema>);
@@ -38,22 +46,37 @@ impl SchemaSet {
     /// Checks the data of an event of a known type; an event of any other type passes.
     ///
     /// # Errors
-    /// Every breach, with its pointer under `/data`; for a missing member that of the object which
-    /// lacks it. Messages never quote the data.
+    /// Every breach up to [`FAULTS_MAX`], with its pointer under `/data`; for a missing member that of the
+    /// object which lacks it. Messages never quote the data. Of data larger than [`EVERY_FAULT_MAX_BYTES`]
+    /// the first.
     pub fn validate(&self, event: &Event) -> Result<(), Vec<Fault>> {
         let Some(schema) = self.0.get(&event.event_type) else {
             return Ok(());
         };
         let data = event.json().map_err(|fault| vec![fault])?;
-        let faults: Vec<_> = schema
-            .validator
-            .iter_errors(&data)
-            .map(|error| {
-                let pointer = format!("/data{}", error.instance_path().as_str());
-                Fault::new(pointer, error.masked_with("the value").to_string())
-            })
+        let Err(first) = schema.validator.validate(&data) else {
+            return Ok(());
+        };
+        if event
+            .data
+            .as_ref()
+            .is_some_and(|data| data.len() > EVERY_FAULT_MAX_BYTES)
+        {
+            let more =
+                format!("may have more faults: beyond {EVERY_FAULT_MAX_BYTES} bytes only the first is named");
+            return Err(vec![fault(&first), Fault::new("/data", more)]);
+        }
+        let mut errors = schema.validator.iter_errors(&data);
+        let mut faults: Vec<_> = errors
+            .by_ref()
+            .take(FAULTS_MAX)
+            .map(|error| fault(&error))
             .collect();
-        if faults.is_empty() { Ok(()) } else { Err(faults) }
+        let more = errors.count();
+        if more > 0 {
+            faults.push(Fault::new("/data", format!("has {more} more faults")));
+        }
+        Err(faults)
     }
 
     /// The known types, sorted.
@@ -65,6 +88,19 @@ impl SchemaSet {
     pub fn json(&self, event_type: &str) -> Option<&Value> {
         self.0.get(event_type).map(|schema| &schema.json)
     }
+}
+
+fn fault(error: &ValidationError<'_>) -> Fault {
+    let mut pointer = format!("/data{}", error.instance_path().as_str());
+    while pointer.len() > POINTER_MAX_BYTES {
+        pointer.truncate(pointer.rfind('/').unwrap_or_default());
+    }
+    let mut message = error.masked_with("the value").to_string();
+    if message.len() > MESSAGE_MAX_BYTES {
+        message.truncate(message.floor_char_boundary(MESSAGE_MAX_BYTES));
+        message.push('…');
+    }
+    Fault::new(pointer, message)
 }
 
 #[cfg(test)]

@@ -106,7 +106,11 @@ fn data_that_is_not_json() {
     assert!(text.json().is_err());
     let quotes = binary(&[], Some("text/plain"), "\"".repeat(30).as_bytes()).unwrap();
     let written: Value = serde_json::from_slice(&quotes.to_structured()).unwrap();
-    assert_eq!(written["data_base64"], "IiIi".repeat(10), "escapes would make more");
+    assert_eq!(
+        written["data_base64"],
+        "IiIi".repeat(10),
+        "escapes would make more"
+    );
     assert_eq!(Event::from_structured(&quotes.to_structured()).unwrap(), quotes);
 
     let bytes = binary(&[], Some("image/png"), b"\x89PNG\xff").unwrap();
