@@ -40,7 +40,7 @@ use self::{
     targets::Targets,
 };
 use crate::{
-    measures,
+    measures, quarantine,
     routing::Routing,
     shared::Shared,
     storing::{PAUSE_MIN, Storing},
@@ -354,7 +354,7 @@ fn undelivered(event: &Event, adapter: String, reason: String, at: DateTime<Utc>
 
 fn log_refusals(refused: &[NewQuarantined]) {
     for message in refused.iter().take(REFUSALS_LOGGED) {
-        let reasons: Vec<_> = message.reasons.iter().map(ToString::to_string).collect();
+        let reasons = quarantine::for_the_log(&message.reasons);
         tracing::warn!(
             producer = message.producer.as_deref(),
             ?reasons,
