@@ -240,7 +240,14 @@ mod tests {
         let reasons: Vec<_> = (0..7).map(|n| Fault::new(format!("/{n}"), "odd")).collect();
         assert_eq!(
             for_the_log(&reasons),
-            ["/0: odd", "/1: odd", "/2: odd", "/3: odd", "/4: odd", "and 2 more"]
+            [
+                "/0: odd",
+                "/1: odd",
+                "/2: odd",
+                "/3: odd",
+                "/4: odd",
+                "and 2 more"
+            ]
         );
         assert_eq!(for_the_log(&reasons[..1]), ["/0: odd"]);
     }

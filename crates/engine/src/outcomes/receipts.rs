@@ -325,7 +325,10 @@ mod tests {
 
     #[test]
     fn a_receipt_that_says_two_things_says_nothing() {
-        let read = from(Some("erp.1"), r#"[{"event":"e-1","outcome":"done","outcome":"dead"}]"#);
+        let read = from(
+            Some("erp.1"),
+            r#"[{"event":"e-1","outcome":"done","outcome":"dead"}]"#,
+        );
         assert!(read.outcomes.is_empty());
         assert_eq!(pointers(&read), ["/0/outcome"]);
     }

@@ -60,7 +60,10 @@ fn scan(text: &[u8], pointer: &str, max_depth: usize) -> Result<(), Vec<Fault>> 
                 "begins with a byte order mark: leave it out, JSON is UTF-8".to_owned(),
             ),
             None if std::str::from_utf8(text).is_err() => (scan.pointer.named(), "is not UTF-8".to_owned()),
-            None => (scan.pointer.named(), format!("is not well-formed JSON: {error}")),
+            None => (
+                scan.pointer.named(),
+                format!("is not well-formed JSON: {}", in_words(&error)),
+            ),
         };
         scan.faults.push(Fault::new(pointer, message));
     }
@@ -69,6 +72,14 @@ fn scan(text: &[u8], pointer: &str, max_depth: usize) -> Result<(), Vec<Fault>> 
     } else {
         Err(scan.faults)
     }
+}
+
+/// What is wrong with the grammar, where the parser says it in a way that nobody understands.
+fn in_words(error: &serde_json::Error) -> String {
+    let half = "half of a surrogate pair";
+    let said = error.to_string();
+    said.replace("unexpected end of hex escape", half)
+        .replace("lone leading surrogate in hex escape", half)
 }
 
 /// Where the scan is. After a breach of the grammar `pointer` still names the place.
@@ -299,6 +310,14 @@ mod tests {
             .map(|fault| fault.pointer)
             .collect();
         assert_eq!(pointers, ["/data/a", "/data/c/1"]);
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_named() {
+        for text in [r#""\ud800""#, r#""\udc00""#, r#""\ud800\u0041""#, r#""\ud800\n""#] {
+            let found = faults(text.as_bytes());
+            assert!(found[0].message.contains("half of a surrogate pair"), "{found:?}");
+        }
     }
 
     #[test]
