@@ -5,19 +5,24 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from e2e.conftest import Halls
 from harness.events import manifest
-from harness.hub import REPOSITORY
+from harness.hub import REPOSITORY, Hub
 from harness.wait import eventually
-from retail.figures import Figures, count
+from retail.figures import LARGE_ORDER_PENCE, Figures, count
 
 DATA = "commerce/uci-online-retail-by-day"
 MAPPING = REPOSITORY / "tests" / "retail" / "retail.jq"
 PLACED, CANCELLED = "order.placed.v1", "order.cancelled.v1"
 MANIFESTS = {"ledgers": manifest("ledgers", subscribes=(PLACED, CANCELLED))}
+LARGE = f".data.total.amount >= {LARGE_ORDER_PENCE}"
+BRIEF = "{ order: .data.order, pence: .data.total.amount, lines: (.data.lines | length), placed: .time }"
 DEADLINE_S = 120
 
 
@@ -66,6 +71,50 @@ def test_a_month_of_orders_agrees_to_the_penny(shared_halls, broker, files, figu
     assert after["accepted"] == before["accepted"] == expected, again
     assert ledgers.count() == expected
     assert len(rejects.read_text().splitlines()) == figures.refused.total()
+    assert hub.command("prove").returncode == 0
+
+
+@dataclass(frozen=True)
+class Receiver:
+    """The adapter's side of one kind of delivery: what its manifest says, and what starts it and then gives, when
+    asked, the data of everything that it has received, in order."""
+
+    kind: str
+    delivery: str
+    start: Callable[[Halls, Hub, str], Callable[[], list[dict]]]
+
+
+def over_amqp(halls: Halls, hub: Hub, name: str) -> Callable[[], list[dict]]:
+    collector = halls.collector(hub, name, prefetch=200)
+    return lambda: [delivery.data for delivery in collector.deliveries()]
+
+
+RECEIVERS = (Receiver("amqp", '{ kind = "amqp" }', over_amqp),)
+
+
+@pytest.mark.parametrize("receiver", RECEIVERS, ids=lambda receiver: receiver.kind)
+def test_a_month_of_large_orders_in_brief_agrees_to_the_penny(shared_halls, broker, files, figures, receiver):
+    mapped = manifest(
+        "brief", subscribes=(PLACED,), filter=LARGE, transform=BRIEF, delivery=receiver.delivery
+    )
+    hub = shared_halls.hub({"brief": mapped}, broker=broker).start()
+    received = receiver.start(shared_halls, hub, "brief")
+    hub.must("import", *map(str, files), "--map", str(MAPPING), "--group-by", "InvoiceNo", "--distinct")
+
+    large = figures.large_orders()
+    assert 0 < len(large) < len(figures.orders)
+    eventually("all large orders are there", lambda: len(received()) >= len(large), DEADLINE_S)
+    balanced = hub.wait_until_balanced()
+    assert balanced["accepted"] == len(figures.orders) + len(figures.cancellations)
+    orders = received()
+    assert {order["order"]: order["pence"] for order in orders} == large
+    assert len(orders) == len(large)
+    assert sum(order["pence"] for order in orders) == sum(large.values())
+    assert Counter({order["order"]: order["lines"] for order in orders}) == Counter(
+        {order: lines for order, lines in figures.lines.items() if order in large}
+    )
+    assert all(set(order) == {"order", "pence", "lines", "placed"} for order in orders)
+    assert hub.adapter_ledger("brief")["matched"] == len(large)
     assert hub.command("prove").returncode == 0
 
 

@@ -30,16 +30,22 @@ def manifest(
     *,
     publishes: tuple[str, ...] = (),
     subscribes: tuple[str, ...] = (),
+    filter: str | None = None,
+    transform: str | None = None,
+    delivery: str = '{ kind = "amqp" }',
     more: str = "",
 ) -> str:
-    """A manifest over AMQP whose source is `/<name>`."""
+    """A manifest whose source is `/<name>`. A filter and a transform, in jq without `'''`, belong to what it
+    subscribes."""
     lines = [
         f'name = "{name}"',
         f'source = "/{name}"',
         f"publishes = {list(publishes)!r}",
-        'delivery = { kind = "amqp" }',
+        f"delivery = {delivery}",
         more,
     ]
     if subscribes:
         lines += ["[[subscribe]]", f"types = {list(subscribes)!r}"]
+        mappings = {"filter": filter, "transform": transform}
+        lines += [f"{key} = '''{jq}'''" for key, jq in mappings.items() if jq is not None]
     return "\n".join(lines) + "\n"
