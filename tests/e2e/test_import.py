@@ -4,16 +4,17 @@ a script of the tests computes from the same files."""
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import requests
 
 from e2e.conftest import Halls
-from harness.events import manifest
+from harness.events import manifest, webhook
 from harness.hub import REPOSITORY, Hub
+from harness.receiver import SECRET, Receiver
 from harness.wait import eventually
 from retail.figures import LARGE_ORDER_PENCE, Figures, count
 
@@ -23,6 +24,7 @@ PLACED, CANCELLED = "order.placed.v1", "order.cancelled.v1"
 MANIFESTS = {"ledgers": manifest("ledgers", subscribes=(PLACED, CANCELLED))}
 LARGE = f".data.total.amount >= {LARGE_ORDER_PENCE}"
 BRIEF = "{ order: .data.order, pence: .data.total.amount, lines: (.data.lines | length), placed: .time }"
+SUBSCRIPTION = {"subscribes": (PLACED,), "filter": LARGE, "transform": BRIEF}
 DEADLINE_S = 120
 
 
@@ -74,39 +76,58 @@ def test_a_month_of_orders_agrees_to_the_penny(shared_halls, broker, files, figu
     assert hub.command("prove").returncode == 0
 
 
-@dataclass(frozen=True)
-class Receiver:
-    """The adapter's side of one kind of delivery: what its manifest says, and what starts it and then gives, when
-    asked, the data of everything that it has received, in order."""
+class OverAmqp:
+    """The adapter as a process with a queue."""
 
-    kind: str
-    delivery: str
-    start: Callable[[Halls, Hub, str], Callable[[], list[dict]]]
+    def __init__(self, halls: Halls, broker) -> None:
+        self.hub = halls.hub({"brief": manifest("brief", **SUBSCRIPTION)}, broker=broker).start()
+        self._collector = halls.collector(self.hub, "brief", prefetch=200)
 
+    def received(self) -> list[dict]:
+        return [delivery.data for delivery in self._collector.deliveries()]
 
-def over_amqp(halls: Halls, hub: Hub, name: str) -> Callable[[], list[dict]]:
-    collector = halls.collector(hub, name, prefetch=200)
-    return lambda: [delivery.data for delivery in collector.deliveries()]
-
-
-RECEIVERS = (Receiver("amqp", '{ kind = "amqp" }', over_amqp),)
+    def end(self) -> None:
+        """The halls end the collector."""
 
 
-@pytest.mark.parametrize("receiver", RECEIVERS, ids=lambda receiver: receiver.kind)
-def test_a_month_of_large_orders_in_brief_agrees_to_the_penny(shared_halls, broker, files, figures, receiver):
-    mapped = manifest(
-        "brief", subscribes=(PLACED,), filter=LARGE, transform=BRIEF, delivery=receiver.delivery
+class ByWebhook:
+    """The adapter as an endpoint, which verifies what is posted to it."""
+
+    def __init__(self, halls: Halls, broker) -> None:
+        self._receiver = Receiver().start()
+        text = webhook("brief", self._receiver.url, **SUBSCRIPTION)
+        environment = {"CROSSDOCK_OUTBOUND__ALLOW": "127.0.0.1", "WEBHOOK_SECRET": SECRET}
+        self.hub = halls.hub({"brief": text}, broker=broker, environment=environment).start()
+
+    def received(self) -> list[dict]:
+        assert not self._receiver.faults
+        return [got.event["data"] for got in self._receiver.requests()]
+
+    def end(self) -> None:
+        self._receiver.stop()
+
+
+def mapping_runs(hub: Hub) -> dict[str, int]:
+    """What the hub's metrics count, by mapping and outcome."""
+    text = requests.get(f"{hub.url}/metrics", timeout=10).text
+    line = re.compile(
+        r'crossdock_mapping_runs_total{adapter="brief",mapping="(\w+)",outcome="(\w+)"} (\d+)'
     )
-    hub = shared_halls.hub({"brief": mapped}, broker=broker).start()
-    received = receiver.start(shared_halls, hub, "brief")
+    return {f"{mapping} {outcome}": int(count) for mapping, outcome, count in line.findall(text)}
+
+
+@pytest.mark.parametrize("side", [OverAmqp, ByWebhook])
+def test_a_month_of_large_orders_in_brief_agrees_to_the_penny(shared_halls, broker, files, figures, side):
+    adapter = side(shared_halls, broker)
+    hub = adapter.hub
     hub.must("import", *map(str, files), "--map", str(MAPPING), "--group-by", "InvoiceNo", "--distinct")
 
     large = figures.large_orders()
     assert 0 < len(large) < len(figures.orders)
-    eventually("all large orders are there", lambda: len(received()) >= len(large), DEADLINE_S)
+    eventually("all large orders are there", lambda: len(adapter.received()) >= len(large), DEADLINE_S)
     balanced = hub.wait_until_balanced()
     assert balanced["accepted"] == len(figures.orders) + len(figures.cancellations)
-    orders = received()
+    orders = adapter.received()
     assert {order["order"]: order["pence"] for order in orders} == large
     assert len(orders) == len(large)
     assert sum(order["pence"] for order in orders) == sum(large.values())
@@ -115,7 +136,9 @@ def test_a_month_of_large_orders_in_brief_agrees_to_the_penny(shared_halls, brok
     )
     assert all(set(order) == {"order", "pence", "lines", "placed"} for order in orders)
     assert hub.adapter_ledger("brief")["matched"] == len(large)
+    assert mapping_runs(hub) == {"filter done": len(figures.orders), "transform done": len(large)}
     assert hub.command("prove").returncode == 0
+    adapter.end()
 
 
 def test_times_are_london_times_in_utc(shared_halls, broker, files):

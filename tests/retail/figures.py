@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
-
 LARGE_ORDER_PENCE = 100_00
 
 

@@ -161,8 +161,9 @@ fn repetitions(document: &Document, list: &str) -> Vec<ConfigFault> {
 }
 
 fn unavailable_delivery(document: &Document) -> Option<ConfigFault> {
-    let kind = text(document, "/delivery/kind").filter(|kind| ["webhook", "feed"].contains(kind))?;
-    let message = format!("{kind} delivery is not available in this version, expected `kind = \"amqp\"`");
+    text(document, "/delivery/kind").filter(|kind| *kind == "feed")?;
+    let message =
+        "feed delivery is not available in this version, expected `kind = \"amqp\"` or `kind = \"webhook\"`";
     Some(document.fault("/delivery/kind", message))
 }
 

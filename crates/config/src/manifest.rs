@@ -58,18 +58,18 @@ pub enum Delivery {
     Amqp,
     /// The hub posts each event, signed as Standard Webhooks 1.0.0 says.
     Webhook {
-        /// The address to post to.
+        /// The address to post to: https://, or http:// for addresses that the hub's `[outbound]` allows.
         #[schemars(schema_with = "schema::webhook_url")]
         url: Url,
-        /// The key of the signature, `whsec_…`.
+        /// Where the key of the signature is: `whsec_…`. A relative path counts from the hub's data folder.
         secret: SecretReference,
         /// How long an answer may take, in seconds.
         #[serde(default = "default_timeout_s")]
         #[schemars(range(min = 1, max = 60))]
         timeout_s: u32,
-        /// How many requests may be under way at once.
+        /// How many requests may be under way at once. For each of them the hub may hold an event in memory.
         #[serde(default = "default_max_in_flight")]
-        #[schemars(range(min = 1, max = 1000))]
+        #[schemars(range(min = 1, max = 200))]
         max_in_flight: u32,
         /// How many requests may begin in a second; unlimited when it is left out.
         #[serde(default, skip_serializing_if = "Option::is_none")]

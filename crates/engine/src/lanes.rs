@@ -19,16 +19,16 @@ pub(crate) struct Post<'a> {
     pub(crate) task: &'a str,
 }
 
-/// Opens a lane once the topology stands, has `serve` serve it, and opens another when it is over; until `stop`, or
-/// until `serve` has stepped down.
-pub(crate) async fn keep_serving<F, Fut>(
+/// Opens a lane once the topology stands, has `serve` serve it, and opens another when it is over; until `serve` has
+/// stepped down, with its answer, or until `stop`.
+pub(crate) async fn keep_serving<T, Fut>(
     shared: &Shared,
     post: Post<'_>,
     stop: &CancellationToken,
-    mut serve: F,
-) where
-    F: FnMut(Lane) -> Fut,
-    Fut: Future<Output = Result<(), BusError>>,
+    serve: impl Fn(Lane) -> Fut,
+) -> Option<T>
+where
+    Fut: Future<Output = Result<T, BusError>>,
 {
     let Post {
         queue,
@@ -38,17 +38,17 @@ pub(crate) async fn keep_serving<F, Fut>(
     let mut pause = PAUSE_MIN;
     while !stop.is_cancelled() {
         if shared.wait_for_topology(stop).await.is_err() {
-            return;
+            return None;
         }
         let began = Instant::now();
         let tag = shared.consumer_tag(task);
         let lane = tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => return None,
             lane = Lane::open(&shared.broker, queue, prefetch, &tag) => lane,
         };
         match lane {
             Ok(lane) => match serve(lane).await {
-                Ok(()) => return,
+                Ok(answer) => return Some(answer),
                 Err(error) => tracing::warn!(queue, task, %error, "a lane is lost and another is opened"),
             },
             Err(error) => tracing::debug!(queue, task, %error, "the queue cannot be consumed yet"),
@@ -58,4 +58,5 @@ pub(crate) async fn keep_serving<F, Fut>(
         }
         shared.pause(&mut pause, stop).await;
     }
+    None
 }

@@ -2,18 +2,18 @@
 
 mod versions;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use crossdock_bus::names;
-use crossdock_config::{Manifest, SharedConfig, SourceFile, load_shared};
+use crossdock_config::{Delivery, Manifest, SharedConfig, SourceFile, load_shared};
 use crossdock_store::{NewRevision, Revision, RevisionFile, RevisionSummary, Store};
 
 use crate::{
-    Applied, EngineError, Hub, RevisionView, alerts, credentials, routing::Routing, shared::Shared, upkeep,
+    Applied, EngineError, Hub, RevisionView, credentials,
+    routing::{Routing, is_webhook},
+    shared::Shared,
+    upkeep,
 };
 
 /// Revisions that a list shows at most.
@@ -69,17 +69,8 @@ pub(crate) async fn follow(shared: &Shared) -> Result<(), EngineError> {
         revision = routing.revision,
         "another hub applied a revision; it is in force here too"
     );
-    put_in_force(shared, routing);
+    shared.put_in_force(routing);
     Ok(())
-}
-
-/// Routes by `next` from here on. What was said about mappings that it does not have is over.
-fn put_in_force(shared: &Shared, mut next: Routing) {
-    let before = shared.routing.load_full();
-    next.inherit(&before);
-    let next = Arc::new(next);
-    shared.routing.store(next.clone());
-    alerts::clear_replaced(shared, &before, &next);
 }
 
 fn routing(revision: Revision) -> Routing {
@@ -177,7 +168,7 @@ impl Hub {
             .store
             .append_revision(Some(current.revision), revision)
             .await?;
-        put_in_force(shared, proposed);
+        shared.put_in_force(proposed);
         tracing::info!(revision = number, author, ?changes, "a revision is in force");
         drop(one_at_a_time);
         if let Err(error) = credentials::align(shared, false).await {
@@ -243,6 +234,10 @@ fn changes(current: &Routing, next: &SharedConfig) -> Vec<String> {
     let mut changes = Vec::new();
     for (name, manifest) in &proposed {
         match current.adapters.get(*name) {
+            None if is_webhook(manifest) => changes.push(format!(
+                "adapter {name} is new: it gets a queue, an API key, and its events by {}",
+                delivery(manifest)
+            )),
             None => changes.push(format!(
                 "adapter {name} is new: it gets a queue, a RabbitMQ user and an API key"
             )),
@@ -287,6 +282,15 @@ fn changed(before: &Manifest, after: &Manifest) -> String {
             after.source, before.source
         ));
     }
+    if delivery(before) != delivery(after) {
+        parts.push(format!("{} instead of {}", delivery(after), delivery(before)));
+        if is_webhook(before) && !is_webhook(after) {
+            parts.push(format!(
+                "`crossdock adapter rotate {}` issues its RabbitMQ user",
+                after.name
+            ));
+        }
+    }
     let patterns = |m: &Manifest| -> Vec<String> {
         m.subscribe
             .iter()
@@ -299,6 +303,15 @@ fn changed(before: &Manifest, after: &Manifest) -> String {
         parts.push("other settings".to_owned());
     }
     format!("adapter {} changes: {}", after.name, parts.join("; "))
+}
+
+/// How an adapter gets its events; of an address no more than the host, for the rest may hold a key.
+fn delivery(manifest: &Manifest) -> String {
+    match &manifest.delivery {
+        Delivery::Amqp => "AMQP".to_owned(),
+        Delivery::Webhook { url, .. } => format!("webhook to {}", url.origin().ascii_serialization()),
+        Delivery::Feed => "feed".to_owned(),
+    }
 }
 
 fn difference(what: &str, before: &[String], after: &[String], parts: &mut Vec<String>) {
@@ -368,6 +381,34 @@ mod tests {
         let ordered = format!("order = \"key\"\n{ERP}");
         assert_eq!(
             said(&[("erp", ERP)], &[("erp", &ordered)]),
+            ["adapter erp changes: other settings"]
+        );
+    }
+
+    #[test]
+    fn a_change_of_delivery_is_said_without_what_may_be_a_key() {
+        let webhook = "delivery = { kind = \"webhook\", url = \"https://pos.example/in?key=7\", secret.env = \"POS\" }\n";
+        let posted = format!("{webhook}{ERP}");
+        assert_eq!(
+            said(&[], &[("erp", &posted)]),
+            [
+                "adapter erp is new: it gets a queue, an API key, and its events by webhook to https://pos.example"
+            ]
+        );
+        assert_eq!(
+            said(&[("erp", ERP)], &[("erp", &posted)]),
+            ["adapter erp changes: webhook to https://pos.example instead of AMQP"]
+        );
+        assert_eq!(
+            said(&[("erp", &posted)], &[("erp", ERP)]),
+            [
+                "adapter erp changes: AMQP instead of webhook to https://pos.example; `crossdock adapter rotate erp` \
+              issues its RabbitMQ user"
+            ]
+        );
+        let elsewhere = posted.replace("key=7", "key=8");
+        assert_eq!(
+            said(&[("erp", &posted)], &[("erp", &elsewhere)]),
             ["adapter erp changes: other settings"]
         );
     }

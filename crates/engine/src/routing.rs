@@ -10,7 +10,7 @@ use std::{
 };
 
 use crossdock_bus::topology::AdapterQueue;
-use crossdock_config::{Manifest, Order, SharedConfig};
+use crossdock_config::{Delivery, Manifest, Order, SharedConfig};
 use crossdock_model::{
     event::{Event, HUB_SOURCE},
     fault::Fault,
@@ -198,10 +198,16 @@ impl Routing {
     pub(crate) fn queues(&self) -> Vec<AdapterQueue> {
         let queue = |m: &Manifest| AdapterQueue {
             name: m.name.clone(),
-            single_active_consumer: matches!(m.order, Order::Key),
+            // One hub alone sends to an endpoint, so that its limits hold whatever the number of hubs.
+            single_active_consumer: m.order == Order::Key || is_webhook(m),
         };
         self.adapters.values().map(queue).collect()
     }
+}
+
+/// Whether the hub itself takes the adapter's events from its queue.
+pub(crate) fn is_webhook(manifest: &Manifest) -> bool {
+    matches!(manifest.delivery, Delivery::Webhook { .. })
 }
 
 #[cfg(test)]
@@ -263,13 +269,18 @@ mod tests {
     }
 
     #[test]
-    fn order_by_key_is_one_active_consumer() {
-        let routing = routing(&[("erp", "order = \"key\""), ("mail", "")]);
+    fn order_by_key_and_a_webhook_are_one_active_consumer() {
+        let webhook =
+            "delivery = { kind = \"webhook\", url = \"https://pos.example\", secret.env = \"POS\" }";
+        let routing = routing(&[("erp", "order = \"key\""), ("mail", ""), ("pos", webhook)]);
         let queues: Vec<_> = routing
             .queues()
             .into_iter()
             .map(|queue| (queue.name, queue.single_active_consumer))
             .collect();
-        assert_eq!(queues, [("erp".to_owned(), true), ("mail".to_owned(), false)]);
+        assert_eq!(
+            queues,
+            [("erp", true), ("mail", false), ("pos", true)].map(|(name, single)| (name.to_owned(), single))
+        );
     }
 }

@@ -23,17 +23,18 @@ use crossdock_config::{SourceFile, load_shared};
 use crossdock_model::{clock::FixedClock, event::Event};
 use crossdock_store::{
     Accepted, AdapterCredential, AdapterTotals, Adapters, ApiKey, ApiKeys, Backend, Batch, DeadLetter,
-    DeadLetterCursor, DeadLetters, DeliveryKey, EventKey, EventQuery, Events, HubBeat, Hubs, Ledger,
-    NewRevision, Outcome, Outcomes, PendingDelivery, Quarantine, Quarantined, QuarantinedSummary, Result,
-    Revision, RevisionSummary, Revisions, SettleSummary, Standing, Store, StoreError, StoredEvent, Totals,
+    DeadLetterCursor, DeadLetters, DeliveryKey, DisabledEndpoint, Endpoints, EventKey, EventQuery, Events,
+    HubBeat, Hubs, Ledger, NewRevision, Outcome, Outcomes, PendingDelivery, Quarantine, Quarantined,
+    QuarantinedSummary, Result, Revision, RevisionSummary, Revisions, SettleSummary, Standing, Store,
+    StoreError, StoredEvent, Totals,
 };
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    BrokerAddress, alarms::Alarms, alerts::Alerts, gate::ChainsUnderWay, keys::Keys, routing::Routing,
-    shared::Shared,
+    BrokerAddress, alarms::Alarms, alerts::Alerts, gate::ChainsUnderWay, keys::Keys, outbound::Outbound,
+    routing::Routing, shared::Shared, webhooks::Webhooks,
 };
 
 /// The hub's RabbitMQ user.
@@ -155,6 +156,7 @@ pub(crate) fn shared(store: Store, folder: &tempfile::TempDir) -> Shared {
         )),
         broker,
         routing: ArcSwap::from_pointee(routing()),
+        in_force: watch::Sender::new(1),
         changing: tokio::sync::Mutex::new(()),
         topology: watch::Sender::new(None),
         round_wanted: Notify::new(),
@@ -164,6 +166,9 @@ pub(crate) fn shared(store: Store, folder: &tempfile::TempDir) -> Shared {
         chains: ChainsUnderWay::default(),
         alarms: Alarms::default(),
         alerts: Alerts::default(),
+        webhooks: Webhooks::new(Outbound::new(Vec::new()).expect("this machine has roots"), |_| {
+            None
+        }),
     }
 }
 
@@ -353,6 +358,19 @@ impl Adapters for Moody {
         self.inner
             .retire_adapter_credential(adapter, generation, at)
             .await
+    }
+}
+
+#[async_trait]
+impl Endpoints for Moody {
+    async fn disabled_endpoints(&self) -> Result<Vec<DisabledEndpoint>> {
+        self.inner.disabled_endpoints().await
+    }
+    async fn disable_endpoint(&self, endpoint: DisabledEndpoint) -> Result<()> {
+        self.inner.disable_endpoint(endpoint).await
+    }
+    async fn enable_endpoint(&self, adapter: &str, before: Option<u32>) -> Result<bool> {
+        self.inner.enable_endpoint(adapter, before).await
     }
 }
 

@@ -153,11 +153,14 @@ pub struct AdapterView {
     pub publishes: Vec<String>,
     /// Type patterns it gets.
     pub subscribes: Vec<String>,
-    /// `amqp`.
+    /// `amqp` or `webhook`.
     pub delivery: String,
     /// `live` (a consumer runs), `waiting` (events wait and no consumer runs), `idle` (nothing to do and
-    /// no consumer), `unknown` (the broker does not answer).
+    /// no consumer), `unknown` (the broker does not answer); of a webhook also `slowed` (its endpoint takes nothing
+    /// for now) and `disabled` (its endpoint said that it is gone).
     pub state: String,
+    /// Where a webhook adapter's events are posted.
+    pub endpoint: Option<EndpointView>,
     /// What the broker and the record say of its queue; absent while the broker does not answer.
     pub queue: Option<QueueView>,
     /// Its line of the ledger.
@@ -168,8 +171,20 @@ pub struct AdapterView {
     pub oldest_pending: Option<DateTime<Utc>>,
     /// When the adapter last said something about an event.
     pub last_settled: Option<DateTime<Utc>>,
-    /// Its RabbitMQ users that are in force, oldest first.
+    /// Its RabbitMQ users that are in force, oldest first; a webhook adapter has none.
     pub users: Vec<String>,
+}
+
+/// The endpoint of a webhook adapter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EndpointView {
+    /// Scheme, host and port; what follows may hold a key.
+    #[schema(example = "https://erp.example.com")]
+    pub address: String,
+    /// Why nothing is sent, or little: what the endpoint said last, or why it cannot be reached from this hub.
+    pub trouble: Option<String>,
+    /// Since when it is disabled: it said that it is gone.
+    pub disabled: Option<DateTime<Utc>>,
 }
 
 /// A queue of the hub or of an adapter.
@@ -188,10 +203,10 @@ pub struct QueueView {
 /// Credentials fresh from a rotation. The secrets are shown this once.
 #[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub struct IssuedCredentials {
-    /// RabbitMQ user, `<adapter>.<generation>`.
+    /// `<adapter>.<generation>`: the RabbitMQ user, and the name of the API key.
     pub user: String,
-    /// Value for `CROSSDOCK_AMQP_URL`.
-    pub amqp_url: String,
+    /// Value for `CROSSDOCK_AMQP_URL`; none for a webhook adapter, which has no RabbitMQ user.
+    pub amqp_url: Option<String>,
     /// Value for `CROSSDOCK_API_KEY`.
     pub api_key: String,
     /// File on the hub's machine that holds the same (mode 0600).

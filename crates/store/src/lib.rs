@@ -10,6 +10,7 @@
 pub mod adapters;
 pub mod api_keys;
 pub mod dead_letters;
+pub mod endpoints;
 mod error;
 pub mod events;
 pub mod hubs;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 pub use adapters::{AdapterCredential, Adapters};
 pub use api_keys::{ApiKey, ApiKeys};
 pub use dead_letters::{DEAD_LETTERS_MAX, DeadLetter, DeadLetterCursor, DeadLetters};
+pub use endpoints::{DisabledEndpoint, Endpoints};
 pub use error::StoreError;
 pub use events::{
     Accepted, Attempt, Batch, DeliveryRow, DeliveryState, Duplicate, EventKey, EventQuery, Events, FIND_MAX,
@@ -55,6 +57,7 @@ pub trait Backend:
     + Revisions
     + ApiKeys
     + Adapters
+    + Endpoints
     + Hubs
     + std::fmt::Debug
     + Send

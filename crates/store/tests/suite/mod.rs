@@ -53,7 +53,7 @@ macro_rules! conformance {
             quarantine { a_message_is_kept_whole_and_once, a_message_that_comes_back_waits_again, pages_go_back, }
             set_up {
                 revisions_are_numbered_without_gaps, of_two_revisions_at_once_one_wins, api_keys_live_and_end,
-                credentials_have_generations, hubs_come_and_go,
+                credentials_have_generations, endpoints_are_disabled_and_enabled, hubs_come_and_go,
             }
             crash { killed_while_recording, readers_see_whole_batches, }
         }
