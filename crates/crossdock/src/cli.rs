@@ -36,7 +36,7 @@ pub(crate) struct Common {
     /// Print JSON, for programs
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// The settings file; adapters lie in the folder `adapters` beside it [default: config/crossdock.toml]
+    /// The settings file; the folders `adapters` and `schemas` lie beside it [default: config/crossdock.toml]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }

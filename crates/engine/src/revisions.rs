@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use crossdock_bus::names;
-use crossdock_config::{Delivery, Manifest, SharedConfig, SourceFile, load_shared};
+use crossdock_config::{Delivery, Manifest, SharedConfig, SourceFile, Subscription, load_shared};
 use crossdock_store::{NewRevision, Revision, RevisionFile, RevisionSummary, Store};
 
 use crate::{
@@ -96,6 +96,18 @@ fn routing(revision: Revision) -> Routing {
     })
 }
 
+/// Reads the files where that may take its time: schemas and mappings are compiled.
+async fn loaded(files: Vec<SourceFile>) -> Result<(Vec<SourceFile>, SharedConfig), EngineError> {
+    let loading = tokio::task::spawn_blocking(move || {
+        let next = load_shared(&files);
+        (files, next)
+    });
+    let (files, next) = loading
+        .await
+        .map_err(|error| EngineError::Internal(format!("the files could not be read: {error}")))?;
+    Ok((files, next.map_err(EngineError::Config)?))
+}
+
 fn new_revision(
     files: Vec<SourceFile>,
     author: &str,
@@ -132,7 +144,7 @@ impl Hub {
         dry_run: bool,
     ) -> Result<Applied, EngineError> {
         let shared = &self.shared;
-        let next = load_shared(&files).map_err(EngineError::Config)?;
+        let (files, next) = loaded(files).await?;
         let one_at_a_time = shared.change().await?;
         follow(shared).await?;
         let current = shared.routing.load_full();
@@ -268,7 +280,7 @@ fn schema_changes(current: &Routing, next: &SharedConfig) -> Vec<String> {
     let change = |event_type: &String| match (before.get(event_type), after.get(event_type)) {
         (None, Some(_)) => Some(format!("events of {event_type} get a schema that they must fit")),
         (Some(_), None) => Some(format!("events of {event_type} have no schema any more")),
-        (Some(old), Some(new)) if old != new => Some(format!("the schema of {event_type} has additions")),
+        (Some(old), Some(new)) if old != new => Some(format!("the schema of {event_type} changes")),
         _ => None,
     };
     types.into_iter().filter_map(change).collect()
@@ -299,6 +311,9 @@ fn changed(before: &Manifest, after: &Manifest) -> String {
     };
     difference("subscribes", &patterns(before), &patterns(after), &mut parts);
     difference("publishes", &before.publishes, &after.publishes, &mut parts);
+    if mappings(before) != mappings(after) {
+        parts.push("other filters or transforms".to_owned());
+    }
     if parts.is_empty() {
         parts.push("other settings".to_owned());
     }
@@ -312,6 +327,13 @@ fn delivery(manifest: &Manifest) -> String {
         Delivery::Webhook { url, .. } => format!("webhook to {}", url.origin().ascii_serialization()),
         Delivery::Feed => "feed".to_owned(),
     }
+}
+
+/// The subscriptions that have mappings.
+fn mappings(manifest: &Manifest) -> Vec<&Subscription> {
+    let mapped =
+        |subscription: &&Subscription| subscription.filter.is_some() || subscription.transform.is_some();
+    manifest.subscribe.iter().filter(mapped).collect()
 }
 
 fn difference(what: &str, before: &[String], after: &[String], parts: &mut Vec<String>) {
@@ -377,6 +399,13 @@ mod tests {
             ["adapter erp changes: source \"/sap\" instead of \"/erp\"; \
               subscribes also order.*.v1, stock.low.v1; subscribes no longer order.placed.v1; \
               publishes also order.accepted.v1; publishes no longer order.numbered.v1"]
+        );
+        assert_eq!(
+            said(
+                &[("erp", ERP)],
+                &[("erp", &format!("{ERP}\nfilter = '.data.urgent'"))]
+            ),
+            ["adapter erp changes: other filters or transforms"]
         );
         let ordered = format!("order = \"key\"\n{ERP}");
         assert_eq!(

@@ -20,13 +20,14 @@
 //! A run that goes over is over: `try` does not catch it.
 //!
 //! Differences from jq: objects are kept in the order of their keys; numbers in JSON keep their
-//! digits until they are reckoned with; a whole quotient is a whole number; `utc("Europe/London")`
-//! and `minor_units(2)` are added.
+//! digits until they are reckoned with; a whole quotient is a whole number; `utc("Europe/London")`,
+//! `minor_units(2)`, `fromxml` and `fromcsv` are added.
 
 mod access;
 mod arithmetic;
 mod check;
 mod commerce;
+mod formats;
 mod json;
 mod library;
 mod meter;

@@ -241,6 +241,60 @@ fn money_and_times() {
 }
 
 #[test]
+fn xml_and_csv() {
+    let order = r#"<?xml version="1.0" encoding="UTF-8"?>
+        <!-- from the old shop -->
+        <o:order xmlns:o="urn:old" number="R-1" xml:lang="en">
+          <line sku="A&amp;B" q="2">Mugs &#233; <![CDATA[<tall>]]></line>
+          <line sku="C" q="1"/>
+        </o:order>"#;
+    yields(
+        "fromxml | {number: .a.number, lines: [.c[] | {sku: .a.sku, q: (.a.q | tonumber), text: (.c | join(\"\"))}]}",
+        json!(order),
+        json!({"number": "R-1", "lines": [
+            {"sku": "A&B", "q": 2, "text": "Mugs é <tall>"},
+            {"sku": "C", "q": 1, "text": ""},
+        ]}),
+    );
+    yields(
+        "fromxml",
+        json!("<a><b> </b>x</a>"),
+        json!({"t": "a", "c": [{"t": "b", "c": []}, "x"]}),
+    );
+    yields(
+        "fromcsv | .[0] as $names | .[1:] | map([$names, .] | transpose | map({(.[0]): .[1]}) | add)",
+        json!("sku,price\r\n\"A, \"\"1\"\"\",1.10\r\nB,2\r\n"),
+        json!([{"sku": "A, \"1\"", "price": "1.10"}, {"sku": "B", "price": "2"}]),
+    );
+    yields(
+        "[fromcsv, (\"\" | fromcsv)]",
+        json!("a,b\nc"),
+        json!([[["a", "b"], ["c"]], []]),
+    );
+    for (source, input) in [
+        ("fromxml", "<a>"),
+        ("fromxml", "<a></b>"),
+        ("fromxml", ""),
+        (
+            "fromxml",
+            "<!DOCTYPE a [<!ENTITY x \"y\"><!ENTITY z \"&x;&x;\">]><a>&z;</a>",
+        ),
+        ("fromxml", "<!DOCTYPE a SYSTEM \"file:///etc/passwd\"><a/>"),
+        ("fromxml", "<a>&unknown;</a>"),
+        ("1 | fromxml", ""),
+        ("1 | fromcsv", ""),
+    ] {
+        let error = fails(source, &json!(input));
+        assert!(matches!(error, JqError::Raised(_)), "{source} {input}: {error}");
+        assert!(!error.detail().contains("passwd"), "{}", error.detail());
+    }
+    let deep = "<a>".repeat(100_000) + &"</a>".repeat(100_000);
+    assert!(matches!(fails("fromxml", &json!(deep)), JqError::Bounds(_)));
+    let wide = format!("<a>{}</a>", "<b/>".repeat(20_000));
+    yields("fromxml.c | length", json!(wide), json!(20_000));
+}
+
+#[test]
 fn json_text_keeps_every_digit() {
     let mapping = Mapping::compile("., (.[0] | minor_units(2))").unwrap();
     let text = "[90071992547409.93,12345678901234567890,0.10]";
@@ -442,6 +496,12 @@ fn every_explosion_ends_within_a_second() {
         "label $f | range(1000000) | if . > 999999 then break $f else empty end",
         "[.[]?, (try error(range(1000000)) catch empty)]",
         "strftime(\"%1000000000d\")",
+        "(\"<a>\" * 300000) + (\"</a>\" * 300000) | fromxml | length",
+        "\"<a>\" + (\"<b/>\" * 2000000) + \"</a>\" | fromxml | length",
+        "\"<a>\" + (\"<b c=\\\"d\\\">e</b>\" * 200000) + \"</a>\" | fromxml | [..] | length",
+        "(\"a,b,c\\n\" * 1000000) | fromcsv | length",
+        "(\",\" * 10000000) | fromcsv | length",
+        "(\"\\\"\" * 10000000) | fromcsv | length",
         doubling.as_str(),
         nested_loops.as_str(),
     ];
