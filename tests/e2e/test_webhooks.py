@@ -22,7 +22,7 @@ import requests
 
 from harness.events import event, webhook
 from harness.hub import REPOSITORY, Hub
-from harness.receiver import SECRET, Answer, Authority, Endless, Held, Receiver
+from harness.receiver import SECRET, Answer, Authority, Endless, Got, Held, Receiver
 from harness.wait import eventually
 
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
@@ -457,11 +457,17 @@ def test_events_of_a_key_come_one_after_the_other(place):
     got = hall.receiver.wait_for(*(one["id"] for one in events), within_s=60)
     assert together == []
     assert hall.receiver.most_at_once > 4, "other keys do not wait"
+    assert len(got) == len(events)
+    in_order(got)
+
+
+def in_order(got: list[Got]) -> None:
+    """No event came for the first time before an earlier one of its key."""
     latest: dict[str, int] = {}
     for one in got:
         key, sequence = one.event["subject"], one.event["data"]["sequence"]
-        assert sequence == latest.get(key, -1) + 1, f"{key}: {sequence} after {latest.get(key)}"
-        latest[key] = sequence
+        assert sequence <= latest.get(key, -1) + 1, f"{key}: {sequence} after {latest.get(key)}"
+        latest[key] = max(sequence, latest.get(key, -1))
 
 
 # ── crashes and outages ──────────────────────────────────────────────────────────────────────────────────────────
@@ -491,14 +497,28 @@ def test_a_hub_killed_with_requests_under_way_loses_nothing(halls, broker, place
     assert all(len(found) == 1 for found in ids.values()), "a repeat is known by its id"
     assert len({found.copy().pop() for found in ids.values()}) == len(events)
     assert len(got) > len(events), "requests were under way"
-    latest: dict[str, int] = {}
-    for one in got:
-        key, sequence = one.event["subject"], one.event["data"]["sequence"]
-        assert sequence <= latest.get(key, -1) + 1, f"{key}: {sequence} after {latest.get(key)}"
-        latest[key] = max(sequence, latest.get(key, -1))
+    in_order(got)
     ledger = hub.wait_until_balanced(60)
     [row] = [row for row in ledger["adapters"] if row["adapter"] == hall.adapter]
     assert (row["confirmed"], row["unaccounted"]) == (len(events), 0)
+    assert hub.command("prove").returncode == 0
+
+
+@pytest.mark.parametrize("where", ["webhook-before-record", "webhook-after-record"])
+def test_a_sender_that_fails_starts_again_and_repeats_what_it_held(halls, broker, place, where):
+    panics = "->".join(["5*off->1*panic"] * 3 + ["off"])
+    hub = halls.hub({}, broker=broker, environment=ENVIRONMENT | {"FAILPOINTS": f"{where}={panics}"}).start()
+    hall = place("stumbling", on=hub, max_in_flight=5, more='order = "key"')
+    events = [
+        hall.event(subject=f"key-{n % 7}", data={"sequence": n // 7}) for n in range(200)
+    ]
+    hall.send(*events)
+    got = hall.receiver.wait_for(*(one["id"] for one in events), within_s=60)
+    assert "panic" in hub.log(), "the fail points were not built in: build with --features fault-injection"
+    assert len({(one.id, one.webhook_id) for one in got}) == len(events)
+    assert len(got) > len(events)
+    in_order(got)
+    hub.wait_until_balanced()
     assert hub.command("prove").returncode == 0
 
 
