@@ -504,14 +504,33 @@ def test_a_hub_killed_with_requests_under_way_loses_nothing(halls, broker, place
     assert hub.command("prove").returncode == 0
 
 
+def test_limits_hold_over_two_hubs_and_one_takes_over_from_the_other(halls, broker, place):
+    def work(_) -> Answer:
+        time.sleep(0.05)
+        return Answer()
+
+    first = halls.hub({}, broker=broker, environment=ENVIRONMENT).start()
+    shared = {name: value for name, value in first.environment.items() if "RABBITMQ" in name}
+    shared["CROSSDOCK_DATABASE__URL"] = f"sqlite://{first.data}/crossdock.db"
+    second = halls.hub({}, environment=ENVIRONMENT | shared).start()
+    hall = place("doubled", Receiver(work), on=first, max_in_flight=3)
+    eventually("both hubs know it", lambda: second.get("/v1/status")["revision"] == 2)
+    events = [hall.event() for _ in range(120)]
+    hall.send(*events)
+    eventually("some are posted", lambda: len(hall.receiver.requests()) >= 30)
+    assert hall.receiver.most_at_once <= 3, "as many as the manifest says, whatever the number of hubs"
+    first.kill()
+    hall.receiver.wait_for(*(one["id"] for one in events), within_s=60)
+    second.wait_until_balanced()
+    assert len({got.webhook_id for got in hall.receiver.requests()}) == len(events)
+
+
 @pytest.mark.parametrize("where", ["webhook-before-record", "webhook-after-record"])
 def test_a_sender_that_fails_starts_again_and_repeats_what_it_held(halls, broker, place, where):
     panics = "->".join(["5*off->1*panic"] * 3 + ["off"])
     hub = halls.hub({}, broker=broker, environment=ENVIRONMENT | {"FAILPOINTS": f"{where}={panics}"}).start()
     hall = place("stumbling", on=hub, max_in_flight=5, more='order = "key"')
-    events = [
-        hall.event(subject=f"key-{n % 7}", data={"sequence": n // 7}) for n in range(200)
-    ]
+    events = [hall.event(subject=f"key-{n % 7}", data={"sequence": n // 7}) for n in range(200)]
     hall.send(*events)
     got = hall.receiver.wait_for(*(one["id"] for one in events), within_s=60)
     assert "panic" in hub.log(), "the fail points were not built in: build with --features fault-injection"
