@@ -9,15 +9,18 @@
 
 pub mod adapters;
 pub mod api_keys;
+mod batch;
 pub mod dead_letters;
 pub mod endpoints;
 mod error;
 pub mod events;
+mod finding;
 pub mod hubs;
 pub mod ledger;
 pub mod outcomes;
 pub mod quarantine;
 pub mod revisions;
+mod rows;
 mod settlement;
 mod sqlite;
 mod stored;
