@@ -22,6 +22,13 @@ pub(crate) struct KnownRow {
     detail: Option<String>,
 }
 
+impl KnownRow {
+    /// Offset and adapter.
+    pub(crate) fn key(&self) -> (i64, &str) {
+        (self.event_offset, &self.adapter)
+    }
+}
+
 /// An attempt of a delivery: offset, adapter, number, outcome.
 pub(crate) type KnownTry = (i64, String, i64, String);
 

@@ -22,13 +22,14 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use serde::Serialize;
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::Migrator;
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqliteSynchronous,
 };
 use sqlx::{Connection, Transaction};
 
+use crate::migrations::not_migrated;
 use crate::stored::to_json;
 use crate::{Backend, Result, StoreError};
 
@@ -75,7 +76,10 @@ impl Sqlite {
             .busy_timeout(BUSY_TIMEOUT)
             .pragma("journal_size_limit", WAL_KEPT_BYTES.to_string());
         let writer = pool(1).connect_with(options.clone()).await.map_err(failed)?;
-        MIGRATIONS.run(&writer).await.map_err(not_migrated)?;
+        MIGRATIONS
+            .run(&writer)
+            .await
+            .map_err(|error| not_migrated(error, failed))?;
         let options = options.pragma("query_only", "on");
         let readers = pool(READERS)
             .connect_with(options.clone())
@@ -170,16 +174,6 @@ const PROTOCOL: i32 = 15;
 const CONSTRAINT: i32 = 19;
 const NOLFS: i32 = 22;
 const AUTH: i32 = 23;
-
-fn not_migrated(error: MigrateError) -> StoreError {
-    match error {
-        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => failed(error),
-        MigrateError::VersionMissing(version) => StoreError::Corrupt(format!(
-            "its schema has version {version}, which this version of crossdock does not know: use a newer one"
-        )),
-        other => StoreError::Corrupt(other.to_string()),
-    }
-}
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
