@@ -15,12 +15,12 @@ use crate::{Result, StoreError};
 /// How long a caller waits for a connection, or for a new one to be made.
 pub(super) const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// How long a statement waits for a lock, the writers' turn above all.
-pub(super) const LOCK_MAX: Duration = Duration::from_secs(10);
+pub(super) const LOCK_MAX: Duration = Duration::from_secs(5);
 /// How long a statement may run, by the server's clock.
-pub(super) const STATEMENT_MAX: Duration = Duration::from_secs(30);
+pub(super) const STATEMENT_MAX: Duration = Duration::from_secs(20);
 /// How long the server's answer may take; longer than a statement may run, so that a server that answers at all
 /// says why it does not.
-pub(super) const ANSWER_MAX: Duration = Duration::from_secs(40);
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(25);
 /// A connection that lay idle so long is tried before it is used. A busy one costs no round trip for it.
 const TRIED_AFTER: Duration = Duration::from_secs(1);
 /// How long the server may take to take a connection back.

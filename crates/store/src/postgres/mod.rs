@@ -21,6 +21,7 @@ mod record;
 mod revisions;
 mod text;
 
+use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
 
@@ -119,7 +120,7 @@ fn options(url: &str) -> Result<PgConnectOptions> {
             }
         }
     }
-    let options = PgConnectOptions::from_str(url).map_err(|error| invalid(error.to_string()))?;
+    let options = PgConnectOptions::from_str(url).map_err(|error| invalid(root_cause(&error)))?;
     Ok(options
         .options([
             // An ack to RabbitMQ follows a commit, so the commit must be on disk.
@@ -131,6 +132,11 @@ fn options(url: &str) -> Result<PgConnectOptions> {
             ("jit", "off"),
         ])
         .application_name("crossdock"))
+}
+
+/// The driver wraps an error of an address several times, each time saying the same.
+fn root_cause(error: &dyn Error) -> String {
+    error.source().map_or_else(|| error.to_string(), root_cause)
 }
 
 /// Whether this server can keep a record at all.

@@ -31,7 +31,22 @@ impl TestDatabase {
 
     /// A database with nothing in it.
     pub(super) async fn empty(server: &Url) -> Result<Self> {
-        Self::create(server, "TEMPLATE template0 ENCODING 'UTF8'").await
+        Self::create(server, "TEMPLATE template0").await
+    }
+
+    /// The same, with texts as an encoding of PostgreSQL's has them.
+    pub(super) async fn empty_in(server: &Url, encoding: &str) -> Result<Self> {
+        let version: i32 = sqlx::query_scalar("SELECT current_setting('server_version_num')::int")
+            .fetch_one(&mut connect(server).await?)
+            .await?;
+        // ICU, which the server's own databases are ordered by, knows few encodings.
+        let provider = if version < 150_000 {
+            ""
+        } else {
+            "LOCALE_PROVIDER libc"
+        };
+        let how = format!("TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C' {provider}");
+        Self::create(server, &how).await
     }
 
     async fn create(server: &Url, how: &str) -> Result<Self> {

@@ -36,6 +36,14 @@ impl TestPostgres {
         made(TestDatabase::empty(&Self::shared().await.url).await)
     }
 
+    /// The same, in an encoding of PostgreSQL's.
+    ///
+    /// # Panics
+    /// When there is no PostgreSQL to share, with the reason.
+    pub async fn empty_database_in(encoding: &str) -> TestDatabase {
+        made(TestDatabase::empty_in(&Self::shared().await.url, encoding).await)
+    }
+
     async fn shared() -> &'static Self {
         SHARED
             .get_or_init(async || Self::find().await.unwrap_or_else(|error| panic!("{error:#}")))
