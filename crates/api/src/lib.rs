@@ -33,6 +33,7 @@ mod stream;
 use axum::{Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 
+pub use cloud_events::read_events;
 pub use openapi::description;
 pub use problem::{Problem, ProblemBody};
 pub use serve::serve;

@@ -86,7 +86,7 @@ fn every_fault_is_told_at_its_place() {
         ),
         (
             "{\n  \"properties\": { \"a\": { \"type\": \"strin\" } }\n}",
-            "2:33: /properties/a/type: ",
+            "2:34: /properties/a/type: ",
         ),
         (
             "{\"properties\": {\n \"é\": {\"$ref\": \"https://shop.example/x.json\"}}}",

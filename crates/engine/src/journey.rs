@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use crossdock_store::{DeliveryRow, DeliveryState, StoredEvent};
 
-use crate::{EngineError, EventView, Hub, JourneyView, events::event_view, ledger};
+use crate::{EngineError, EventView, Hub, JourneyView, events::can_name, events::event_view, ledger};
 
 /// What [`DeliveryRow::state`] cannot say.
 const TAKEN: &str = "taken";
@@ -17,6 +17,9 @@ impl Hub {
     /// # Errors
     /// `NotFound`, or `Unavailable` without a database.
     pub async fn journey(&self, key: &str) -> Result<JourneyView, EngineError> {
+        if !can_name(key) {
+            return Err(EngineError::NotFound("no event can have this name".into()));
+        }
         let found = self.shared.store.journey(key).await?;
         if found.is_empty() {
             return Err(EngineError::NotFound(format!(

@@ -10,10 +10,10 @@ mod walk;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use jsonschema::Validator;
+use jsonschema::{ValidationError, Validator};
 use serde_json::Value;
 
-use crate::event::Event;
+use crate::event::{Event, POINTER_MAX_BYTES};
 use crate::fault::Fault;
 
 pub use effort::{EVALUATIONS_MAX, JUDGES_MAX, NESTING_MAX};
@@ -35,6 +35,14 @@ static SHIPPED: LazyLock<BTreeMap<&str, Shipped>> = LazyLock::new(|| {
     });
     schemas.collect()
 });
+
+/// Faults of one event that are named.
+pub const FAULTS_MAX: usize = 100;
+/// Of larger data only the first fault is named: a megabyte of nothing but faults would take seconds and
+/// hundreds of megabytes to be told.
+pub const EVERY_FAULT_MAX_BYTES: usize = 64 * 1024;
+/// The longest message about one fault, in bytes: some list the members that are too many.
+const MESSAGE_MAX_BYTES: usize = 500;
 
 struct Shipped {
     json: Value,
@@ -66,8 +74,9 @@ impl SchemaSet {
     /// Checks the data of an event of a known type; an event of any other type passes.
     ///
     /// # Errors
-    /// The breaches, at most a hundred, each with its pointer under `/data`; for a missing member that
-    /// of the object which lacks it. Messages never quote the data.
+    /// Every breach up to [`FAULTS_MAX`], with its pointer under `/data`; for a missing member that of the
+    /// object which lacks it. Messages never quote the data. Of data larger than [`EVERY_FAULT_MAX_BYTES`]
+    /// the first.
     pub fn validate(&self, event: &Event) -> Result<(), Vec<Fault>> {
         let shipped = SHIPPED.get(event.event_type.as_str());
         let own = self.own.get(&event.event_type);
@@ -75,9 +84,10 @@ impl SchemaSet {
             return Ok(());
         }
         let data = event.json().map_err(|fault| vec![fault])?;
+        let bytes = event.data.as_ref().map_or(0, |data| data.len());
         let faults = match (shipped, own) {
-            (Some(shipped), _) => faults(&shipped.validator, &data),
-            (None, Some(own)) => own.faults(&data),
+            (Some(shipped), _) => faults(&shipped.validator, &data, bytes),
+            (None, Some(own)) => own.faults(&data, bytes),
             (None, None) => Vec::new(),
         };
         if faults.is_empty() { Ok(()) } else { Err(faults) }
@@ -103,14 +113,40 @@ impl SchemaSet {
     }
 }
 
-fn faults(validator: &Validator, data: &Value) -> Vec<Fault> {
-    let errors = validator.iter_errors(data).take(own::FAULTS_MAX);
-    errors
-        .map(|error| {
-            let pointer = format!("/data{}", error.instance_path().as_str());
-            Fault::new(pointer, error.masked_with("the value").to_string())
-        })
-        .collect()
+/// The faults of data that has so many bytes.
+fn faults(validator: &Validator, data: &Value, bytes: usize) -> Vec<Fault> {
+    let Err(first) = validator.validate(data) else {
+        return Vec::new();
+    };
+    if bytes > EVERY_FAULT_MAX_BYTES {
+        let more =
+            format!("may have more faults: beyond {EVERY_FAULT_MAX_BYTES} bytes only the first is named");
+        return vec![fault(&first), Fault::new("/data", more)];
+    }
+    let mut errors = validator.iter_errors(data);
+    let mut faults: Vec<_> = errors
+        .by_ref()
+        .take(FAULTS_MAX)
+        .map(|error| fault(&error))
+        .collect();
+    let more = errors.count();
+    if more > 0 {
+        faults.push(Fault::new("/data", format!("has {more} more faults")));
+    }
+    faults
+}
+
+fn fault(error: &ValidationError<'_>) -> Fault {
+    let mut pointer = format!("/data{}", error.instance_path().as_str());
+    while pointer.len() > POINTER_MAX_BYTES {
+        pointer.truncate(pointer.rfind('/').unwrap_or_default());
+    }
+    let mut message = error.masked_with("the value").to_string();
+    if message.len() > MESSAGE_MAX_BYTES {
+        message.truncate(message.floor_char_boundary(MESSAGE_MAX_BYTES));
+        message.push('…');
+    }
+    Fault::new(pointer, message)
 }
 
 #[cfg(test)]

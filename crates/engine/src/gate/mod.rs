@@ -46,7 +46,7 @@ use self::{
 use crate::{
     alerts,
     lanes::{self, Post},
-    measures, retry,
+    measures, quarantine, retry,
     routing::Routing,
     shared::Shared,
     storing::Storing,
@@ -370,7 +370,7 @@ fn undelivered(event: &Event, adapter: &str, reason: String, at: DateTime<Utc>) 
 
 fn log_refusals(refused: &[NewQuarantined]) {
     for message in refused.iter().take(REFUSALS_LOGGED) {
-        let reasons: Vec<_> = message.reasons.iter().map(ToString::to_string).collect();
+        let reasons = quarantine::for_the_log(&message.reasons);
         tracing::warn!(
             producer = message.producer.as_deref(),
             ?reasons,

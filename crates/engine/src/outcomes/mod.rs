@@ -232,7 +232,7 @@ async fn settle(shared: &Shared, outcomes: &[Outcome]) -> Result<(), StoreError>
 }
 
 fn refuse(delivery: Delivery, read: Read, now: DateTime<Utc>) -> NewQuarantined {
-    let reasons: Vec<_> = read.faults.iter().map(ToString::to_string).collect();
+    let reasons = quarantine::for_the_log(&read.faults);
     tracing::warn!(
         producer = read.producer,
         ?reasons,

@@ -8,6 +8,8 @@ use serde_json::json;
 use super::*;
 use crate::fault::Faults;
 
+mod limits;
+
 fn structured(change: impl FnOnce(&mut Value)) -> Result<Event, Faults> {
     let mut event = json!({
         "specversion": "1.0", "id": "1", "source": "/shop", "type": "order.placed.v1", "data": {"a": 1}
@@ -102,6 +104,14 @@ fn data_that_is_not_json() {
             .contains(r#""data":"a,b\n1,2""#)
     );
     assert!(text.json().is_err());
+    let quotes = binary(&[], Some("text/plain"), "\"".repeat(30).as_bytes()).unwrap();
+    let written: Value = serde_json::from_slice(&quotes.to_structured()).unwrap();
+    assert_eq!(
+        written["data_base64"],
+        "IiIi".repeat(10),
+        "escapes would make more"
+    );
+    assert_eq!(Event::from_structured(&quotes.to_structured()).unwrap(), quotes);
 
     let bytes = binary(&[], Some("image/png"), b"\x89PNG\xff").unwrap();
     let written: Value = serde_json::from_slice(&bytes.to_structured()).unwrap();
@@ -370,7 +380,7 @@ fn attribute_value() -> impl Strategy<Value = AttributeValue> {
 prop_compose! {
     fn event()(
         id in clean_text(40),
-        source in "/[a-z0-9/?#%]{0,0}[a-z0-9/]{0,20}",
+        source in "/[a-z0-9/]{0,20}",
         event_type in clean_text(30),
         subject in proptest::option::of(clean_text(30)),
         micros in proptest::option::of(-62_135_596_800_000_000_i64..253_402_300_799_000_000),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jsonschema::{PatternOptions, Validator};
 use serde_json::{Map, Value};
 
+use super::FAULTS_MAX;
 use super::effort::{self, EVALUATIONS_MAX, Effort, Excess, JUDGES_MAX, NESTING_MAX};
 use super::walk::{subschemas, target};
 use crate::fault::{Fault, push_token};
@@ -24,8 +25,6 @@ const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 const STACK_BYTES: usize = 256 * 1024 * 1024;
 /// Levels of data times schemas about each of them that fit on anybody's stack.
 const INLINE_FRAMES_MAX: u64 = 64;
-/// Faults of data that are told; whoever makes more of them has seen enough.
-pub(super) const FAULTS_MAX: usize = 100;
 
 /// A schema that is fit for use. Clones share it.
 #[derive(Clone)]
@@ -65,8 +64,8 @@ impl OwnSchema {
         &self.0.json
     }
 
-    /// The faults of an event's data, at most [`FAULTS_MAX`].
-    pub(super) fn faults(&self, data: &Value) -> Vec<Fault> {
+    /// The faults of an event's data, which has so many bytes.
+    pub(super) fn faults(&self, data: &Value, bytes: usize) -> Vec<Fault> {
         let schema = &*self.0;
         if schema.effort.is_too_much_for(data) {
             let message = format!(
@@ -76,9 +75,9 @@ impl OwnSchema {
             return vec![Fault::new("/data", message)];
         }
         if depth(data) * schema.effort.nesting <= INLINE_FRAMES_MAX {
-            return super::faults(&schema.validator, data);
+            return super::faults(&schema.validator, data, bytes);
         }
-        on_own_thread(STACK_BYTES, || super::faults(&schema.validator, data)).unwrap_or_else(|| {
+        on_own_thread(STACK_BYTES, || super::faults(&schema.validator, data, bytes)).unwrap_or_else(|| {
             vec![Fault::new(
                 "/data",
                 "could not be checked: there is no memory for a thread",
