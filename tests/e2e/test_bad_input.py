@@ -11,7 +11,7 @@ import pytest
 
 from e2e.bad_input import DOCUMENT, Case, tables, with_tables
 from e2e.bad_input.hall import MANIFESTS, NEIGHBOUR_S, Hall
-from e2e.bad_input.requests import begin_slow
+from e2e.bad_input.over_http import begin_slow
 from harness.events import parcel
 from harness.wait import eventually
 

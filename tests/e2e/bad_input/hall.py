@@ -106,6 +106,14 @@ def raw(hub: Hub, *pieces: bytes, finish: bool = False, within_s: float = 60) ->
         return read_answer(connection)
 
 
+def everything(hub: Hub, request: bytes, within_s: float = 60) -> bytes:
+    """All that comes back on a connection until the hub closes it."""
+    address = urlsplit(hub.url)
+    with socket.create_connection((address.hostname, address.port), timeout=within_s) as connection:
+        connection.sendall(request)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
 def read_answer(connection: socket.socket) -> RawAnswer:
     answer = HTTPResponse(connection)
     try:
