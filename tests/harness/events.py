@@ -30,6 +30,8 @@ def manifest(
     *,
     publishes: tuple[str, ...] = (),
     subscribes: tuple[str, ...] = (),
+    filter: str | None = None,
+    transform: str | None = None,
     more: str = "",
 ) -> str:
     """A manifest over AMQP whose source is `/<name>`."""
@@ -40,6 +42,42 @@ def manifest(
         'delivery = { kind = "amqp" }',
         more,
     ]
-    if subscribes:
-        lines += ["[[subscribe]]", f"types = {list(subscribes)!r}"]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines + subscription(subscribes, filter, transform)) + "\n"
+
+
+def webhook(
+    name: str,
+    url: str,
+    *,
+    publishes: tuple[str, ...] = (),
+    subscribes: tuple[str, ...] = (),
+    filter: str | None = None,
+    transform: str | None = None,
+    secret: str = 'env = "WEBHOOK_SECRET"',
+    more: str = "",
+    **limits: int,
+) -> str:
+    """A manifest by webhook whose source is `/<name>`; `limits` are timeout_s, max_in_flight and rate_per_s."""
+    lines = [
+        f'name = "{name}"',
+        f'source = "/{name}"',
+        f"publishes = {list(publishes)!r}",
+        more,
+        "[delivery]",
+        'kind = "webhook"',
+        f'url = "{url}"',
+        f"secret = {{ {secret} }}",
+        *(f"{limit} = {number}" for limit, number in limits.items()),
+    ]
+    return "\n".join(lines + subscription(subscribes, filter, transform)) + "\n"
+
+
+def subscription(
+    types: tuple[str, ...], filter: str | None = None, transform: str | None = None
+) -> list[str]:
+    """To these types; the mappings are jq without `'''`."""
+    if not types:
+        return []
+    mappings = {"filter": filter, "transform": transform}
+    written = [f"{key} = '''{jq}'''" for key, jq in mappings.items() if jq is not None]
+    return ["[[subscribe]]", f"types = {list(types)!r}", *written]

@@ -18,6 +18,7 @@ pub(crate) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(show_adapter))
         .routes(routes!(rotate_adapter))
         .routes(routes!(finish_rotation))
+        .routes(routes!(resume_adapter))
 }
 
 /// All adapters.
@@ -32,6 +33,13 @@ struct Adapters {
 struct RotationFinished {
     /// RabbitMQ users that were deleted, and with them their connections.
     deleted_users: Vec<String>,
+}
+
+/// What came of a resume.
+#[derive(Serialize, ToSchema)]
+struct Resumed {
+    /// Nothing was sent to it before, and is from now on; `false`: there was nothing to resume.
+    resumed: bool,
 }
 
 /// All adapters
@@ -115,4 +123,29 @@ async fn finish_rotation(
         "a rotation was finished"
     );
     Ok(Json(RotationFinished { deleted_users }))
+}
+
+/// Send to a webhook adapter again
+///
+/// Its endpoint answered 410 Gone, and nothing was sent there from then on. What waits for it is sent now.
+#[utoipa::path(post, path = "/v1/adapters/{name}/resume", tag = "adapters", security(("api_key" = ["adapters:write"])),
+    params(("name" = String, Path, description = "The adapter's name", example = "erp")),
+    responses(
+        (status = 200, description = "Its endpoint is not disabled", body = Resumed),
+        (status = 404, description = "No such adapter", body = ProblemBody, content_type = "application/problem+json"),
+        Guarded,
+    ))]
+async fn resume_adapter(
+    State(api): State<ApiState>,
+    caller: Caller<AdaptersWrite>,
+    Path(name): Path<String>,
+) -> Result<Json<Resumed>, Problem> {
+    let resumed = api.hub().resume_adapter(&name).await?;
+    tracing::info!(
+        key = caller.principal.key_id,
+        adapter = name,
+        resumed,
+        "an adapter was resumed"
+    );
+    Ok(Json(Resumed { resumed }))
 }

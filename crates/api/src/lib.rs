@@ -9,6 +9,7 @@ mod auth;
 mod body;
 mod client;
 mod cloud_events;
+mod dead_letters;
 mod events;
 mod extract;
 mod headers;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::{FutureExt, future};
-use lapin::options::{BasicAckOptions, BasicQosOptions};
+use lapin::options::{BasicAckOptions, BasicQosOptions, BasicRejectOptions};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -121,12 +121,38 @@ impl Lane {
             .inspect_err(|_| self.link.cut())
     }
 
+    /// The deliveries with these tags failed: they go to the queue's dead-letter target. Tags acked or
+    /// rejected before are passed over.
+    ///
+    /// # Errors
+    /// The lane is over.
+    pub async fn reject(&self, tags: &[u64]) -> Result<(), BusError> {
+        let held: Vec<u64> = {
+            let unacked = self.unacked();
+            tags.iter().copied().filter(|tag| unacked.contains(tag)).collect()
+        };
+        let options = BasicRejectOptions { requeue: false };
+        let sent = held
+            .iter()
+            .map(|tag| self.link.channel.basic_reject(*tag, options));
+        within(ANSWER_DEADLINE, future::try_join_all(sent))
+            .await
+            .inspect_err(|_| self.link.cut())?;
+        // Not before the rejects are on their way: an ack of "this one and every one before it" must not run
+        // ahead of them and cover them.
+        let mut unacked = self.unacked();
+        held.iter().for_each(|tag| {
+            unacked.remove(tag);
+        });
+        Ok(())
+    }
+
     /// The state of the connection now.
     pub fn state(&self) -> LinkState {
         self.pipeline.state()
     }
 
-    /// Leaves the queue to the next consumer, once RabbitMQ has taken in every ack that was sent.
+    /// Leaves the queue to the next consumer, once RabbitMQ has taken in every ack and reject that was sent.
     pub async fn step_down(self) {
         // The answer comes after everything sent before has been worked off.
         let round_trip = self

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use crossdock_model::{Clock, SystemClock};
+use futures::future;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -75,6 +76,30 @@ impl Publisher {
     pub async fn publish(&self, message: Outgoing) -> Result<(), PublishError> {
         let ticket = self.pipeline.submit(message).await?;
         self.pipeline.outcome(ticket).await
+    }
+
+    /// Publishes all messages in their order, without waiting for one before the next, and resolves when RabbitMQ
+    /// has confirmed every one. Once a message could not be handed over, no later one is.
+    ///
+    /// Many calls of [`publish`](Self::publish) at once keep no order: each waits its turn by itself.
+    ///
+    /// # Errors
+    /// The first reason for which a message is not known to be safe. Others may have arrived.
+    pub async fn publish_all(&self, messages: Vec<Outgoing>) -> Result<(), PublishError> {
+        let mut tickets = Vec::with_capacity(messages.len());
+        let mut published = Ok(());
+        for message in messages {
+            match self.pipeline.submit(message).await {
+                Ok(ticket) => tickets.push(ticket),
+                Err(error) => {
+                    published = Err(error);
+                    break;
+                }
+            }
+        }
+        let outcomes = tickets.into_iter().map(|ticket| self.pipeline.outcome(ticket));
+        let confirmed = future::join_all(outcomes).await;
+        confirmed.into_iter().collect::<Result<(), _>>().and(published)
     }
 
     /// The state of the connection now.

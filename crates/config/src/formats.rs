@@ -15,7 +15,7 @@ use crate::network::IpRange;
 pub(crate) type Judge = fn(&str) -> Result<(), String>;
 
 /// Every format that the schemas use. The URLs may hold passwords, so their judges repeat nothing.
-pub(crate) const FORMATS: [(&str, Judge); 10] = [
+pub(crate) const FORMATS: [(&str, Judge); 11] = [
     ("adapter-name", adapter_name),
     ("amqp-url", amqp_url),
     ("database-url", database_url),
@@ -34,6 +34,7 @@ pub(crate) const FORMATS: [(&str, Judge); 10] = [
             .map_err(|error| error.to_string())
     }),
     ("socket-address", socket_address),
+    ("webhook-url", webhook_url),
 ];
 
 /// The judge of the format called `name`.
@@ -97,6 +98,16 @@ fn http_url(text: &str) -> Result<(), String> {
     })
 }
 
+/// An address to post to. What it asks for beside the path may be a key of the endpoint's; a user and password would
+/// be sent nowhere.
+fn webhook_url(text: &str) -> Result<(), String> {
+    http_url(text)?;
+    let plain = |url: Url| url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
+    expect(Url::parse(text).is_ok_and(plain), || {
+        "this address holds a user, a password or a fragment, expected none of these".to_owned()
+    })
+}
+
 fn is_url_of(text: &str, schemes: &[&str]) -> bool {
     Url::parse(text).is_ok_and(|url| schemes.contains(&url.scheme()) && url.has_host())
 }
@@ -133,6 +144,7 @@ mod tests {
             ("http-url", "http://host:15672"),
             ("ip-range", "10.0.0.0/8"),
             ("socket-address", "127.0.0.1:8080"),
+            ("webhook-url", "https://erp.example.com/events?tenant=7"),
         ] {
             assert_eq!(judge(name).map(|judge| judge(example)), Some(Ok(())), "{name}");
         }

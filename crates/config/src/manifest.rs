@@ -39,7 +39,8 @@ pub struct Manifest {
     /// Whether the order of events with the same key matters to it.
     #[serde(default)]
     pub order: Order,
-    /// The events that it gets. An event that several subscriptions match comes once.
+    /// The events that it gets. An event that several subscriptions match comes once, as the first of
+    /// them says.
     #[serde(default)]
     pub subscribe: Vec<Subscription>,
     /// When a failed delivery is tried again.
@@ -57,18 +58,18 @@ pub enum Delivery {
     Amqp,
     /// The hub posts each event, signed as Standard Webhooks 1.0.0 says.
     Webhook {
-        /// The address to post to.
+        /// The address to post to: https://, or http:// for addresses that the hub's `[outbound]` allows.
         #[schemars(schema_with = "schema::webhook_url")]
         url: Url,
-        /// The key of the signature, `whsec_…`.
+        /// Where the key of the signature is: `whsec_…`. A relative path counts from the hub's data folder.
         secret: SecretReference,
         /// How long an answer may take, in seconds.
         #[serde(default = "default_timeout_s")]
         #[schemars(range(min = 1, max = 60))]
         timeout_s: u32,
-        /// How many requests may be under way at once.
+        /// How many requests may be under way at once. For each of them the hub may hold an event in memory.
         #[serde(default = "default_max_in_flight")]
-        #[schemars(range(min = 1, max = 1000))]
+        #[schemars(range(min = 1, max = 200))]
         max_in_flight: u32,
         /// How many requests may begin in a second; unlimited when it is left out.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -105,11 +106,11 @@ pub struct Subscription {
     /// Event types, exact or with `*` for one whole segment: `order.*.v1`.
     #[schemars(schema_with = "schema::event_type_patterns")]
     pub types: Vec<TypePattern>,
-    /// A jq expression over the event; the event passes when its result is true.
+    /// A jq expression over the event; the event passes when its first output is anything but false and null.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::filter")]
     pub filter: Option<String>,
-    /// A jq expression over the event whose result takes the place of the data.
+    /// A jq expression over the event whose one output takes the place of the data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::transform")]
     pub transform: Option<String>,

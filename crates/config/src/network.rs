@@ -1,4 +1,4 @@
-//! Ranges of IP addresses, by which the hub knows the proxies it trusts.
+//! Ranges of IP addresses, by which the hub knows the proxies it trusts and the servers it may call.
 
 use std::fmt;
 use std::net::IpAddr;

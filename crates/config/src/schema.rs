@@ -87,7 +87,7 @@ pub(crate) fn public_url(_: &mut SchemaGenerator) -> Schema {
 }
 
 pub(crate) fn webhook_url(_: &mut SchemaGenerator) -> Schema {
-    text("http-url", "https://erp.example.com/events")
+    text("webhook-url", "https://erp.example.com/events")
 }
 
 pub(crate) fn socket_address(_: &mut SchemaGenerator) -> Schema {

@@ -25,7 +25,7 @@ pub enum Secret {
     },
 }
 
-/// Why a secret could not be had.
+/// Why a secret could not be had. Never says what was found.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The file could not be read.
@@ -42,6 +42,12 @@ pub enum SecretError {
         /// The file that was named.
         path: PathBuf,
     },
+    /// The environment variable is not set, or is empty.
+    #[error("the environment variable {name} is not set")]
+    Unset {
+        /// The variable that was named.
+        name: String,
+    },
 }
 
 impl Secret {
@@ -53,17 +59,21 @@ impl Secret {
     pub fn resolve(&self, read: impl Fn(&Path) -> io::Result<String>) -> Result<String, SecretError> {
         match self {
             Self::Value(value) => Ok(value.clone()),
-            Self::File { file } => {
-                let text = read(file).map_err(|source| SecretError::Unreadable {
-                    path: file.clone(),
-                    source,
-                })?;
-                match text.trim() {
-                    "" => Err(SecretError::Empty { path: file.clone() }),
-                    secret => Ok(secret.to_owned()),
-                }
-            }
+            Self::File { file } => read_file(file, read),
         }
+    }
+}
+
+fn read_file(path: &Path, read: impl Fn(&Path) -> io::Result<String>) -> Result<String, SecretError> {
+    let text = read(path).map_err(|source| SecretError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })?;
+    match text.trim() {
+        "" => Err(SecretError::Empty {
+            path: path.to_owned(),
+        }),
+        secret => Ok(secret.to_owned()),
     }
 }
 
@@ -91,6 +101,27 @@ pub enum SecretReference {
     File(PathBuf),
     /// The environment variable that holds it.
     Env(String),
+}
+
+impl SecretReference {
+    /// The secret's text, without the white space around it: what `read` finds in the file, or `variable` in
+    /// the environment.
+    ///
+    /// # Errors
+    /// When it cannot be read or is empty.
+    pub fn resolve(
+        &self,
+        read: impl Fn(&Path) -> io::Result<String>,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<String, SecretError> {
+        match self {
+            Self::File(path) => read_file(path, read),
+            Self::Env(name) => match variable(name).as_deref().map(str::trim) {
+                None | Some("") => Err(SecretError::Unset { name: name.clone() }),
+                Some(secret) => Ok(secret.to_owned()),
+            },
+        }
+    }
 }
 
 impl JsonSchema for SecretReference {
@@ -124,5 +155,19 @@ mod tests {
         assert_eq!(empty.to_string(), "the secret's file /run/secrets/amqp is empty");
         let unreadable = in_file.resolve(|_| Err(io::Error::other("gone"))).unwrap_err();
         assert!(matches!(unreadable, SecretError::Unreadable { .. }));
+    }
+
+    #[test]
+    fn a_reference_leads_to_a_file_or_a_variable() {
+        let file: SecretReference = serde_json::from_str(r#"{"file": "secrets/shop"}"#).unwrap();
+        let path = |path: &Path| Ok(format!(" {}\n", path.display()));
+        assert_eq!(file.resolve(path, |_| unreachable!()).unwrap(), "secrets/shop");
+        let env: SecretReference = serde_json::from_str(r#"{"env": "SHOP"}"#).unwrap();
+        let name = |name: &str| Some(format!("{name}\n"));
+        assert_eq!(env.resolve(|_| unreachable!(), name).unwrap(), "SHOP");
+        for missing in [None, Some(" ".to_owned())] {
+            let error = env.resolve(|_| unreachable!(), |_| missing.clone()).unwrap_err();
+            assert_eq!(error.to_string(), "the environment variable SHOP is not set");
+        }
     }
 }

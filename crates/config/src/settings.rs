@@ -30,6 +30,8 @@ pub struct Settings {
     pub database: Database,
     /// The HTTP listener.
     pub http: Http,
+    /// Servers that the hub calls.
+    pub outbound: Outbound,
 }
 
 /// The broker to use.
@@ -70,6 +72,15 @@ pub struct Http {
     pub allow_plaintext: bool,
 }
 
+/// Which servers the hub calls: webhook endpoints, and others that an address in the configuration names.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Outbound {
+    /// Addresses or CIDR ranges that are called, over http:// too, though they are not of the public Internet.
+    #[schemars(schema_with = "schema::ip_ranges")]
+    pub allow: Vec<IpRange>,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -77,6 +88,7 @@ impl Default for Settings {
             rabbitmq: RabbitMq::default(),
             database: Database::default(),
             http: Http::default(),
+            outbound: Outbound::default(),
         }
     }
 }

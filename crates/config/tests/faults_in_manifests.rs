@@ -218,18 +218,27 @@ delivery = { kind = "amqp", url = "https://erp.example.com" }
         "3:29: unknown key `url` in [delivery], expected `kind`",
     ),
     (
-        "webhook delivery",
+        "webhook delivery without where to and with what",
+        r#"name = "erp"
+source = "/erp"
+delivery = { kind = "webhook" }
+"#,
+        r#"3:12: missing key `secret` in [delivery], expected a table, such as { file = "/run/secrets/webhook" }
+3:12: missing key `url` in [delivery], expected a string, such as "https://erp.example.com/events""#,
+    ),
+    (
+        "webhook delivery with a password in its address",
         r#"name = "erp"
 source = "/erp"
 [delivery]
 kind = "webhook"
-url = "https://erp.example.com"
+url = "https://hub:hunter2@erp.example.com/events"
 secret = { env = "ERP_SECRET" }
 "#,
-        r#"4:8: webhook delivery is not available in this version, expected `kind = "amqp"`"#,
+        "5:7: this address holds a user, a password or a fragment, expected none of these",
     ),
     (
-        "webhook delivery with faults of its own",
+        "webhook delivery with faults",
         r#"name = "erp"
 source = "/erp"
 [delivery]
@@ -239,11 +248,10 @@ secret = "whsec_abc"
 timeout_s = 0
 max_in_flight = 5000
 "#,
-        r#"4:8: webhook delivery is not available in this version, expected `kind = "amqp"`
-5:7: this is not a web address, expected http://host:port or https://host
+        r#"5:7: this is not a web address, expected http://host:port or https://host
 6:10: `secret` is a string, expected a table, such as { file = "/run/secrets/webhook" }
 7:13: `timeout_s` is 0, expected at least 1
-8:17: `max_in_flight` is 5000, expected at most 1000"#,
+8:17: `max_in_flight` is 5000, expected at most 200"#,
     ),
     (
         "a secret from two places",
@@ -254,8 +262,7 @@ kind = "webhook"
 url = "https://erp.example.com"
 secret = { file = "/a", env = "B" }
 "#,
-        r#"4:8: webhook delivery is not available in this version, expected `kind = "amqp"`
-6:10: `secret` names `env` and `file`, expected only one of them"#,
+        r#"6:10: `secret` names `env` and `file`, expected only one of them"#,
     ),
     (
         "a secret from nowhere",
@@ -266,8 +273,7 @@ kind = "webhook"
 url = "https://erp.example.com"
 secret = {}
 "#,
-        r#"4:8: webhook delivery is not available in this version, expected `kind = "amqp"`
-6:10: `secret` is empty, expected one of `env` and `file`"#,
+        r#"6:10: `secret` is empty, expected one of `env` and `file`"#,
     ),
     (
         "feed delivery",
@@ -275,7 +281,7 @@ secret = {}
 source = "/erp"
 delivery = { kind = "feed" }
 "#,
-        r#"3:21: feed delivery is not available in this version, expected `kind = "amqp"`"#,
+        r#"3:21: feed delivery is not available in this version, expected `kind = "amqp"` or `kind = "webhook"`"#,
     ),
     (
         "a subscription that is no table",
@@ -323,16 +329,16 @@ types = ["order.*", "order.pl*.v1", "order.*.v1", "order.*.v1"]
 4:51: "order.*.v1" is listed twice, expected once"#,
     ),
     (
-        "a filter and a transform",
+        "a filter and a transform that are no jq",
         r#"name = "erp"
 source = "/erp"
 [[subscribe]]
 types = ["order.placed.v1"]
-filter = '.data.total.amount >= 10000'
-transform = '{ order: .subject }'
+filter = '.data.total.amount >= '
+transform = '{ order: .subject, now: now }'
 "#,
-        "5:1: filter is not available in this version, expected a subscription by `types` alone
-6:1: transform is not available in this version, expected a subscription by `types` alone",
+        "5:33: expected term
+6:38: `now` is not available: the same event must always give the same result; use .time, or utc for local times",
     ),
     (
         "a retry without a schedule",

@@ -6,7 +6,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crossdock_config::{ConfigFault, Delivery, Order, Secret, Settings, SourceFile, load_adapters};
+use crossdock_config::{
+    ConfigFault, Delivery, Order, Secret, SecretReference, Settings, SourceFile, load_adapters,
+};
 
 fn file(path: &str, text: &str) -> SourceFile {
     SourceFile {
@@ -33,6 +35,8 @@ fn settings_are_read_from_the_file() {
         listen = "[::1]:9000"
         public_url = "https://hub.example.com"
         trusted_proxies = ["10.0.0.0/8", "::1"]
+        [outbound]
+        allow = ["127.0.0.1"]
         "#,
         &[],
     );
@@ -51,6 +55,7 @@ fn settings_are_read_from_the_file() {
         "https://hub.example.com/"
     );
     assert!(settings.http.trusted_proxies[0].contains("10.1.1.1".parse().unwrap()));
+    assert!(settings.outbound.allow[0].contains("127.0.0.1".parse().unwrap()));
     assert!(!format!("{settings:?}").contains("hunter2"));
 }
 
@@ -77,6 +82,7 @@ fn the_environment_goes_before_the_file() {
             ("CROSSDOCK_HTTP__ALLOW_PLAINTEXT", "true"),
             ("CROSSDOCK_HTTP__TRUSTED_PROXIES", "10.0.0.1, fd00::/8,"),
             ("CROSSDOCK_HTTP__PUBLIC_URL", ""),
+            ("CROSSDOCK_OUTBOUND__ALLOW", "127.0.0.0/8, ::1"),
         ],
     );
     assert_eq!(warnings, Vec::<String>::new());
@@ -89,6 +95,7 @@ fn the_environment_goes_before_the_file() {
     assert_eq!(settings.http.listen.to_string(), "0.0.0.0:80");
     assert_eq!(settings.http.trusted_proxies.len(), 2);
     assert_eq!(settings.http.public_url, None);
+    assert_eq!(settings.outbound.allow.len(), 2);
 }
 
 #[test]
@@ -188,6 +195,30 @@ fn a_manifest_is_read() {
 }
 
 #[test]
+fn a_webhook_has_its_limits_unless_they_are_left_out() {
+    let read = |limits: &str| {
+        let text = format!(
+            "name = \"mail\"\nsource = \"/mail\"\n[delivery]\nkind = \"webhook\"\n\
+             url = \"https://mail.example.com/in?key=7\"\nsecret.file = \"secrets/mail\"\n{limits}"
+        );
+        let adapters = load_adapters(&[file("adapters/mail.toml", &text)]).unwrap();
+        adapters.manifests[0].delivery.clone()
+    };
+    let expected = |timeout_s, max_in_flight, rate_per_s| Delivery::Webhook {
+        url: "https://mail.example.com/in?key=7".parse().unwrap(),
+        secret: SecretReference::File("secrets/mail".into()),
+        timeout_s,
+        max_in_flight,
+        rate_per_s,
+    };
+    assert_eq!(read(""), expected(20, 10, None));
+    assert_eq!(
+        read("timeout_s = 60\nmax_in_flight = 200\nrate_per_s = 1\n"),
+        expected(60, 200, Some(1))
+    );
+}
+
+#[test]
 fn every_fault_of_every_file_is_reported() {
     let faults = load_adapters(&[
         file(
@@ -217,12 +248,12 @@ const EVERY_FAULT: &str = r#"config/adapters/erp.toml:4:13: "soon" is not a dela
 config/adapters/erp2.toml:1:8: "erp" is already the name in adapters/erp.toml, expected one of its own
 config/adapters/erp2.toml:1:8: adapter "erp" is described in erp2.toml, expected erp.toml
 config/adapters/erp2.toml:2:10: "/erp" is already the source in adapters/erp.toml, expected one of its own
-config/adapters/notes.txt:1:1: this file has no place here, expected adapters/<name>.toml
+config/adapters/notes.txt:1:1: this file has no place here, expected adapters/<name>.toml or schemas/<type>.json
 config/adapters/old.toml:1:1: this file is here for the second time, expected it once
-config/adapters/old/mail.toml:1:1: this file has no place here, expected adapters/<name>.toml
+config/adapters/old/mail.toml:1:1: this file has no place here, expected adapters/<name>.toml or schemas/<type>.json
 config/adapters/shop.toml:2:10: "/erp" is already the source in adapters/erp.toml, expected one of its own
 config/adapters/shop.toml:3:1: unknown key `colour`, expected `delivery`, `description`, `name`, `order`, `publishes`, [retry], `source` or [[subscribe]]
-config/crossdock.toml:1:1: this file has no place here, expected adapters/<name>.toml"#;
+config/crossdock.toml:1:1: this file has no place here, expected adapters/<name>.toml or schemas/<type>.json"#;
 
 #[test]
 fn settings_with_their_passwords_never_pass_for_a_manifest() {

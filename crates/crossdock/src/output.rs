@@ -56,8 +56,10 @@ impl Tone {
     pub(crate) fn of(state: &str) -> (Self, &'static str) {
         match state {
             "live" | "confirmed" | "done" | "ok" => (Self::Good, "●"),
-            "waiting" | "retrying" | "retry" => (Self::Warning, "▲"),
-            "parked" | "dead" | "rejected" | "delivery_limit" | "undelivered" | "failed" => (Self::Bad, "■"),
+            "waiting" | "slowed" | "retrying" | "retry" => (Self::Warning, "▲"),
+            "disabled" | "parked" | "dead" | "rejected" | "delivery_limit" | "undelivered" | "failed" => {
+                (Self::Bad, "■")
+            }
             "idle" | "pending" => (Self::Quiet, "○"),
             "discarded" | "expired" => (Self::Quiet, "–"),
             _ => (Self::Quiet, "?"),
@@ -219,6 +221,8 @@ mod tests {
         for state in [
             "live",
             "waiting",
+            "slowed",
+            "disabled",
             "idle",
             "confirmed",
             "retrying",

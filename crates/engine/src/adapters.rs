@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use crossdock_bus::{management::QueueInfo, names};
+use crossdock_config::Manifest;
 
 use crate::{
-    AdapterLedger, AdapterView, EngineError, Hub, IssuedCredentials, QueueView, credentials,
+    AdapterLedger, AdapterView, EndpointView, EngineError, Hub, IssuedCredentials, QueueView, credentials,
     ledger::{self, Line},
-    routing::Routing,
+    routing::is_webhook,
 };
 
 /// The names of what Crossdock declares begin so.
@@ -32,14 +33,17 @@ impl Hub {
     ) -> Result<Vec<AdapterView>, EngineError> {
         let routing = self.shared.routing.load_full();
         let credentials = self.shared.store.adapter_credentials(None).await?;
+        let disabled = self.shared.store.disabled_endpoints().await?;
         let view_of = |name: &String| {
+            let manifest = &routing.adapters[name];
             let active = credentials
                 .iter()
-                .filter(|c| &c.adapter == name && c.retired.is_none());
+                .filter(|c| &c.adapter == name && c.retired.is_none() && !is_webhook(manifest));
             let users = active.map(|c| names::user_name(name, c.generation)).collect();
             let queue = queues.map(|known| known.get(&names::adapter_queue(name)));
             let line = lines.get(name).cloned().unwrap_or_default();
-            view(&routing, name, queue, line, users)
+            let endpoint = self.shared.webhooks.view(manifest, &disabled);
+            view(manifest, endpoint, queue, line, users)
         };
         Ok(routing.adapters.keys().map(view_of).collect())
     }
@@ -107,7 +111,7 @@ impl Hub {
         Ok(queue_views(queues.values()))
     }
 
-    fn no_adapter(&self, name: &str) -> EngineError {
+    pub(crate) fn no_adapter(&self, name: &str) -> EngineError {
         let revision = self.shared.routing.load().revision;
         EngineError::NotFound(format!("there is no adapter {name:?} in revision {revision}"))
     }
@@ -123,18 +127,20 @@ pub(crate) fn queue_views<'a>(queues: impl Iterator<Item = &'a QueueInfo>) -> Ve
 
 /// `queue`: `None` while the broker does not answer, `Some(None)` if it has no such queue.
 fn view(
-    routing: &Routing,
-    name: &str,
+    manifest: &Manifest,
+    endpoint: Option<EndpointView>,
     queue: Option<Option<&QueueInfo>>,
     line: Line,
     users: Vec<String>,
 ) -> AdapterView {
-    let manifest = &routing.adapters[name];
+    let name = &manifest.name;
     let known = queue.flatten();
     let waiting = known.map_or(0, |queue| queue.ready.unwrap_or(0) + queue.unacked.unwrap_or(0));
-    let state = match (queue, known) {
-        (None, _) => "unknown",
-        (_, Some(queue)) if queue.consumers > 0 => "live",
+    let state = match (&endpoint, queue, known) {
+        (Some(endpoint), ..) if endpoint.disabled.is_some() => "disabled",
+        (_, None, _) => "unknown",
+        (Some(endpoint), _, Some(queue)) if queue.consumers > 0 && endpoint.trouble.is_some() => "slowed",
+        (_, _, Some(queue)) if queue.consumers > 0 => "live",
         _ if waiting > 0 => "waiting",
         _ => "idle",
     };
@@ -148,8 +154,9 @@ fn view(
             .iter()
             .flat_map(|s| s.types.iter().map(ToString::to_string))
             .collect(),
-        delivery: "amqp".to_owned(),
+        delivery: if endpoint.is_some() { "webhook" } else { "amqp" }.to_owned(),
         state: state.to_owned(),
+        endpoint,
         queue: known.map(queue_view),
         auto_ack_consumers: known
             .map(|queue| queue.auto_ack_consumers.clone())

@@ -24,6 +24,11 @@ impl Alarms {
         measures::alarms(alarms.len());
     }
 
+    /// Whether it is raised.
+    pub(crate) fn has(&self, part: &str, about: &str) -> bool {
+        self.lock().contains_key(&(part.to_owned(), about.to_owned()))
+    }
+
     /// It is over.
     pub(crate) fn clear(&self, part: &str, about: &str) {
         let mut alarms = self.lock();
@@ -76,6 +81,7 @@ mod tests {
 
         alarms.replace("queues", BTreeMap::from([("b".into(), "b is odd".into())]));
         assert_eq!(alarms.sentences(), ["gate 0 stands still", "b is odd"]);
+        assert!(alarms.has("queues", "b") && !alarms.has("queues", "a"));
         alarms.replace("queues", BTreeMap::new());
         alarms.clear("gate 0", "database");
         alarms.clear("gate 0", "database");

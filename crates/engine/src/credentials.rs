@@ -1,5 +1,6 @@
 //! Adapters' credentials: a RabbitMQ user and an API key per generation, written once to the adapter's env file.
-//! Passwords are in RabbitMQ and that file, and nowhere else.
+//! Passwords are in RabbitMQ and that file, and nowhere else. A webhook adapter has the key only: nobody but the hub
+//! reads its queue.
 //!
 //! The steps of issuing are in an order that a crash between any two of them, or another hub that does the same,
 //! leaves nothing to mend by hand: the file is written aside, the database decides who issues, the file is put in
@@ -11,7 +12,10 @@ use chrono::TimeDelta;
 use crossdock_bus::{credentials, names};
 use crossdock_store::{AdapterCredential, StoreError};
 
-use crate::{EngineError, IssuedCredentials, NewKey, Scope, env_file::EnvFile, keys, shared::Shared};
+use crate::{
+    EngineError, IssuedCredentials, NewKey, Scope, env_file::EnvFile, keys, routing::is_webhook,
+    shared::Shared,
+};
 
 /// How long another hub may take to make the user of a generation that it has issued.
 const ISSUING_TAKES: TimeDelta = TimeDelta::minutes(1);
@@ -33,7 +37,7 @@ pub(crate) async fn align(
     let users = known_users(shared).await?;
     let credentials = shared.store.adapter_credentials(None).await?;
     let mut troubles = BTreeMap::new();
-    for name in routing.adapters.keys() {
+    for (name, manifest) in &routing.adapters {
         let active: Vec<_> = active_of(&credentials, name).collect();
         let trouble = if active.is_empty() {
             match issue(shared, name, &credentials).await {
@@ -41,6 +45,9 @@ pub(crate) async fn align(
                 Ok(_) | Err(EngineError::Conflict(_)) => None,
                 Err(error) => Some(error.to_string()),
             }
+        } else if is_webhook(manifest) {
+            let withdrawn = withdraw_users(shared, name, &active, &users).await;
+            withdrawn.err().map(|error| error.to_string())
         } else {
             ensure(shared, name, &active, &users, thoroughly)
                 .await
@@ -80,8 +87,9 @@ async fn is_aligned(shared: &Shared) -> Result<bool, EngineError> {
     let users = known_users(shared).await?;
     let credentials = shared.store.adapter_credentials(None).await?;
     let all_known = credentials.iter().filter(|c| c.retired.is_none()).all(|c| {
-        routing.adapters.contains_key(&c.adapter)
-            && users.contains(&names::user_name(&c.adapter, c.generation))
+        let is_known = users.contains(&names::user_name(&c.adapter, c.generation));
+        let adapter = routing.adapters.get(&c.adapter);
+        adapter.is_some_and(|manifest| is_known != is_webhook(manifest))
     });
     let all_issued = routing
         .adapters
@@ -102,6 +110,30 @@ fn active_of<'a>(
     credentials
         .iter()
         .filter(move |c| c.adapter == adapter && c.retired.is_none())
+}
+
+/// Deletes the users of an adapter that consumed its queue before the hub did it for it. Its API keys stay.
+async fn withdraw_users(
+    shared: &Shared,
+    adapter: &str,
+    active: &[&AdapterCredential],
+    users: &BTreeSet<String>,
+) -> Result<(), EngineError> {
+    for credential in active {
+        let user = names::user_name(adapter, credential.generation);
+        if users.contains(&user) {
+            credentials::delete(&shared.management, adapter, credential.generation).await?;
+            tracing::info!(user, "a user was deleted: the hub takes the adapter's events now");
+        }
+    }
+    let path = EnvFile::path(&shared.data_dir, adapter);
+    if let Some(kept) = EnvFile::read(&path) {
+        let right = kept.with_addresses(None, &shared.public_url);
+        if right != kept {
+            right.stage(&path)?.publish()?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes users that a new or emptied broker does not know again from the env file, and keeps the addresses in the
@@ -151,7 +183,7 @@ async fn ensure(
         && let Some(password) = file.password_of(&user)
     {
         let url = credentials::url_for(&shared.address.url, &user, &password)?;
-        let right = file.with_addresses(&url, &shared.public_url);
+        let right = file.with_addresses(Some(&url), &shared.public_url);
         if right != file {
             right.stage(&path)?.publish()?;
         }
@@ -174,11 +206,20 @@ pub(crate) async fn issue(
     let generation = recorded.chain(used).max().unwrap_or(0) + 1;
     let user = names::user_name(adapter, generation);
     let password = credentials::new_password(&mut rand::rng());
-    let amqp_url = credentials::url_for(&shared.address.url, &user, &password)?;
+    let has_user = !shared
+        .routing
+        .load()
+        .adapters
+        .get(adapter)
+        .is_some_and(is_webhook);
+    let amqp_url = match has_user {
+        true => Some(credentials::url_for(&shared.address.url, &user, &password)?),
+        false => None,
+    };
     let (key_id, api_key) = keys::new_text();
 
     let path = EnvFile::path(&shared.data_dir, adapter);
-    let staged = EnvFile::new(adapter, &amqp_url, &shared.public_url, &api_key).stage(&path)?;
+    let staged = EnvFile::new(adapter, amqp_url.as_deref(), &shared.public_url, &api_key).stage(&path)?;
     claim(shared, adapter, generation, &user, &api_key).await?;
     let env_file = match staged.publish() {
         Ok(path) => path,
@@ -187,7 +228,9 @@ pub(crate) async fn issue(
             return Err(error);
         }
     };
-    credentials::issue(&shared.management, adapter, generation, &password).await?;
+    if has_user {
+        credentials::issue(&shared.management, adapter, generation, &password).await?;
+    }
     tracing::info!(user, file = env_file, "credentials were issued");
     Ok(IssuedCredentials {
         user,

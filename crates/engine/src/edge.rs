@@ -9,14 +9,13 @@ use crossdock_bus::{
     names,
 };
 use crossdock_model::{event::Event, fault::Fault};
-use futures::future::join_all;
 
 use crate::{AcceptError, Principal, error::RETRY_AFTER_S, routing::Routing};
 
 /// Names the adapter or key on whose behalf the hub publishes to the ingress exchange.
 pub(crate) const PRODUCER_HEADER: &str = "crossdock-producer";
 
-/// Accepts all events or reports every fault of every one; returns how many RabbitMQ confirmed.
+/// Accepts all events, in their order, or reports every fault of every one; returns how many RabbitMQ confirmed.
 pub(crate) async fn accept(
     routing: &Routing,
     publisher: &Publisher,
@@ -65,10 +64,9 @@ pub(crate) async fn accept(
     }
 
     let accepted = messages.len();
-    let confirms = join_all(messages.into_iter().map(|message| publisher.publish(message))).await;
-    match confirms.into_iter().find_map(Result::err) {
-        None => Ok(accepted),
-        Some(error) => Err(AcceptError::Unavailable {
+    match publisher.publish_all(messages).await {
+        Ok(()) => Ok(accepted),
+        Err(error) => Err(AcceptError::Unavailable {
             reason: error.to_string(),
             retry_after_s: RETRY_AFTER_S,
         }),

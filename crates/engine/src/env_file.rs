@@ -23,18 +23,15 @@ const API_KEY: &str = "CROSSDOCK_API_KEY";
 pub(crate) struct EnvFile(BTreeMap<String, String>);
 
 impl EnvFile {
-    pub(crate) fn new(adapter: &str, amqp_url: &str, public_url: &str, api_key: &str) -> Self {
-        let values = [
-            (ADAPTER, adapter),
-            (AMQP_URL, amqp_url),
-            (URL, public_url),
-            (API_KEY, api_key),
-        ];
+    /// `amqp_url`: none for an adapter that has no RabbitMQ user.
+    pub(crate) fn new(adapter: &str, amqp_url: Option<&str>, public_url: &str, api_key: &str) -> Self {
+        let values = [(ADAPTER, adapter), (API_KEY, api_key)];
         Self(
             values
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .into(),
         )
+        .with_addresses(amqp_url, public_url)
     }
 
     pub(crate) fn path(data_dir: &Path, adapter: &str) -> PathBuf {
@@ -58,9 +55,12 @@ impl EnvFile {
     }
 
     /// The same with the addresses that hold now: the private node may have moved to another port.
-    pub(crate) fn with_addresses(&self, amqp_url: &str, public_url: &str) -> Self {
+    pub(crate) fn with_addresses(&self, amqp_url: Option<&str>, public_url: &str) -> Self {
         let mut values = self.0.clone();
-        values.insert(AMQP_URL.to_owned(), amqp_url.to_owned());
+        match amqp_url {
+            Some(url) => values.insert(AMQP_URL.to_owned(), url.to_owned()),
+            None => values.remove(AMQP_URL),
+        };
         values.insert(URL.to_owned(), public_url.to_owned());
         Self(values)
     }
@@ -136,7 +136,7 @@ mod tests {
     const BROKER: &str = "amqp://erp.2:s3cret@127.0.0.1:5672/%2Fshop?heartbeat=10";
 
     fn file() -> EnvFile {
-        EnvFile::new("erp", BROKER, "http://127.0.0.1:8080", "cdk_a_b")
+        EnvFile::new("erp", Some(BROKER), "http://127.0.0.1:8080", "cdk_a_b")
     }
 
     #[test]
@@ -171,7 +171,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = EnvFile::path(folder.path(), "erp");
         file().stage(&path).unwrap().publish().unwrap();
-        let other = EnvFile::new("erp", "amqp://erp.3:x@localhost", "http://x", "cdk_c_d");
+        let other = EnvFile::new("erp", Some("amqp://erp.3:x@localhost"), "http://x", "cdk_c_d");
         drop(other.stage(&path).unwrap());
         assert!(EnvFile::read(&path).unwrap() == file());
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
@@ -192,9 +192,16 @@ mod tests {
         let file = file();
         assert_eq!(file.password_of("erp.2").as_deref(), Some("s3cret"));
         assert_eq!(file.password_of("erp.1"), None);
-        let moved = file.with_addresses("amqp://erp.2:s3cret@127.0.0.1:5999/", "http://127.0.0.1:1");
+        let url = "amqp://erp.2:s3cret@127.0.0.1:5999/";
+        let moved = file.with_addresses(Some(url), "http://127.0.0.1:1");
         assert_eq!(moved.password_of("erp.2").as_deref(), Some("s3cret"));
         assert!(moved != file);
+        assert_eq!(
+            moved
+                .with_addresses(None, "http://127.0.0.1:1")
+                .password_of("erp.2"),
+            None
+        );
         assert_eq!(EnvFile(BTreeMap::new()).password_of("erp.2"), None);
     }
 

@@ -178,13 +178,14 @@ fn delivery_view(row: DeliveryRow) -> DeliveryView {
         attempts: row.attempts,
         published: row.published,
         settled: row.settled,
+        due: row.due,
         detail: row.detail,
         tries: attempts.collect(),
     }
 }
 
 /// A unit variant's name on the wire, as serde gives it.
-fn wire_name(value: &impl serde::Serialize) -> String {
+pub(crate) fn wire_name(value: &impl serde::Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(name)) => name,
         _ => String::new(),

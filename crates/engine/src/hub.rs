@@ -26,11 +26,15 @@ use tokio_util::{
 use crate::{
     AcceptError, ApiKeyView, AuthError, EngineError, NewKey, Principal,
     alarms::Alarms,
+    alerts::{self, Alerts},
     edge, gate,
     keys::{self, Keys},
-    measures, outcomes, revisions,
+    measures,
+    outbound::Outbound,
+    outcomes, retry, revisions,
     shared::Shared,
     upkeep,
+    webhooks::{self, Webhooks},
 };
 
 /// How long a stop takes at most.
@@ -70,6 +74,10 @@ pub struct HubOptions {
     pub config_files: Vec<SourceFile>,
     /// This machine's name.
     pub host: String,
+    /// By which webhook endpoints are called.
+    pub outbound: Outbound,
+    /// A variable of this process's environment: where manifests say that secrets are.
+    pub variable: fn(&str) -> Option<String>,
 }
 
 /// A running hub. Clones are the same hub; when the last one is dropped, it steps down by itself.
@@ -81,7 +89,7 @@ pub struct Hub {
 
 /// The tasks of a hub and what ends them.
 struct Tasks {
-    /// Ends what brings work in: gate and outcomes.
+    /// Ends what takes work from queues: gate, outcomes and webhook senders.
     intake: CancellationToken,
     intake_tasks: TaskTracker,
     /// Ends the rest, and intake with it.
@@ -135,6 +143,7 @@ impl Hub {
             publisher: ArcSwap::from_pointee(publisher),
             broker,
             management,
+            in_force: watch::Sender::new(routing.revision),
             routing: ArcSwap::from_pointee(routing),
             changing: tokio::sync::Mutex::new(()),
             topology: watch::Sender::new(Some("not asserted yet".to_owned())),
@@ -144,6 +153,8 @@ impl Hub {
             recorded: watch::Sender::new(latest),
             chains: gate::ChainsUnderWay::default(),
             alarms: Alarms::default(),
+            alerts: Alerts::default(),
+            webhooks: Webhooks::new(options.outbound, options.variable),
         });
         for partition in 0..names::PARTITIONS {
             let name = format!("gate {partition}");
@@ -163,8 +174,20 @@ impl Hub {
             &shared,
             outcomes::run,
         );
+        let due = "due".to_owned();
+        tasks.watch_over(&tasks.intake_tasks, &tasks.intake, due, &shared, retry::due::run);
+        let senders = "webhooks".to_owned();
+        tasks.watch_over(
+            &tasks.intake_tasks,
+            &tasks.intake,
+            senders,
+            &shared,
+            webhooks::run,
+        );
         let upkeep = "upkeep".to_owned();
         tasks.watch_over(&tasks.rest_tasks, &tasks.rest, upkeep, &shared, upkeep::run);
+        let alerts = "alerts".to_owned();
+        tasks.watch_over(&tasks.rest_tasks, &tasks.rest, alerts, &shared, alerts::run);
         tasks.keep_publisher(shared.clone());
         Ok(Self {
             shared,

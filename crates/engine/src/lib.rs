@@ -2,12 +2,15 @@
 //!
 //! [`Hub`] is the one door: `api` and the program call it and know nothing below it. Inside, the gate
 //! ([`gate`]) takes events from RabbitMQ, the edge ([`edge`]) puts events of HTTP producers there, outcomes
-//! ([`outcomes`]) reads what adapters say, and upkeep ([`upkeep`]) keeps topology, credentials and alarms right.
-//! Nothing here knows HTTP or a database product.
+//! ([`outcomes`]) reads what adapters say, webhooks ([`webhooks`]) posts events to those who want them so, and upkeep
+//! ([`upkeep`]) keeps topology, credentials and alarms right. Nothing here serves HTTP or knows a database product;
+//! servers that others name are called through [`outbound`] alone.
 
 mod adapters;
 mod alarms;
+mod alerts;
 mod credentials;
+mod dead_letters;
 mod edge;
 mod env_file;
 mod error;
@@ -16,11 +19,14 @@ mod gate;
 mod hub;
 mod journey;
 mod keys;
+mod lanes;
 mod ledger;
 mod measures;
+pub mod outbound;
 mod outcomes;
 mod quarantine;
 mod restore;
+mod retry;
 mod revisions;
 mod routing;
 mod shared;
@@ -30,6 +36,7 @@ mod storing;
 mod testing;
 mod upkeep;
 mod views;
+mod webhooks;
 
 pub use error::{AcceptError, AuthError, EngineError};
 pub use events::EventSearch;

@@ -1,12 +1,12 @@
 //! What the hub counts for Prometheus. Labels are bounded: outcomes are few, and an adapter that the revision in
 //! force does not know is counted as `other`.
 
-use std::sync::Once;
+use std::{sync::Once, time::Duration};
 
 use crossdock_store::OutcomeKind;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
-use crate::routing::Routing;
+use crate::routing::{Placed, Role, Routing};
 
 const EVENTS: &str = "crossdock_events_total";
 const DELIVERIES: &str = "crossdock_deliveries_total";
@@ -14,8 +14,13 @@ const OUTCOMES: &str = "crossdock_outcomes_total";
 const BATCH_SECONDS: &str = "crossdock_gate_batch_seconds";
 const QUEUE_READY: &str = "crossdock_queue_ready";
 const QUEUE_UNACKED: &str = "crossdock_queue_unacked";
+const WEBHOOK_REQUESTS: &str = "crossdock_webhook_requests_total";
+const WEBHOOK_SECONDS: &str = "crossdock_webhook_seconds";
+const WEBHOOK_IN_FLIGHT: &str = "crossdock_webhook_in_flight";
 const TASK_RESTARTS: &str = "crossdock_task_restarts_total";
 const ALARMS: &str = "crossdock_alarms";
+const MAPPING_RUNS: &str = "crossdock_mapping_runs_total";
+const MAPPING_SECONDS: &str = "crossdock_mapping_seconds";
 
 const OTHER_ADAPTER: &str = "other";
 
@@ -40,8 +45,28 @@ pub(crate) fn describe() {
             QUEUE_UNACKED,
             "Messages of a queue of Crossdock that are handed out and not acked"
         );
+        describe_counter!(
+            WEBHOOK_REQUESTS,
+            "Attempts to post an event to a webhook endpoint, by what came of them: success, failure, overloaded, \
+             gone, time_out, tls, unreachable, refused, unsent"
+        );
+        describe_histogram!(
+            WEBHOOK_SECONDS,
+            Unit::Seconds,
+            "From the beginning of a request to a webhook endpoint to its end"
+        );
+        describe_gauge!(WEBHOOK_IN_FLIGHT, "Requests to a webhook endpoint that are under way");
         describe_counter!(TASK_RESTARTS, "Tasks of the hub that had to be started again");
         describe_gauge!(ALARMS, "Things that want an operator's attention");
+        describe_counter!(
+            MAPPING_RUNS,
+            "What filters and transforms did, by outcome: done, failed, parked (not run, because it is slow)"
+        );
+        describe_histogram!(
+            MAPPING_SECONDS,
+            Unit::Seconds,
+            "Processor time of a run of a filter or transform"
+        );
     });
 }
 
@@ -76,8 +101,36 @@ pub(crate) fn outcome(routing: &Routing, adapter: &str, kind: OutcomeKind) {
         OutcomeKind::Rejected => "rejected",
         OutcomeKind::DeliveryLimit => "delivery_limit",
         OutcomeKind::Undelivered => "undelivered",
+        OutcomeKind::HandedOver => "handed_over",
     };
     counter!(OUTCOMES, "adapter" => label(routing, adapter), "outcome" => outcome).increment(1);
+}
+
+/// What became of a mapping's run.
+#[derive(Clone, Copy)]
+pub(crate) enum MappingRun {
+    Done,
+    Failed,
+    Parked,
+}
+
+/// Mappings are those of the revision in force, so there are no more labels than adapters.
+pub(crate) fn mapping_run(mapping: &Placed, run: MappingRun) {
+    let outcome = match run {
+        MappingRun::Done => "done",
+        MappingRun::Failed => "failed",
+        MappingRun::Parked => "parked",
+    };
+    let labels = [
+        ("adapter", mapping.adapter.clone()),
+        ("mapping", mapping.role.to_string()),
+        ("outcome", outcome.to_owned()),
+    ];
+    counter!(MAPPING_RUNS, &labels).increment(1);
+}
+
+pub(crate) fn mapping_took(role: Role, seconds: f64) {
+    histogram!(MAPPING_SECONDS, "mapping" => role.to_string()).record(seconds);
 }
 
 pub(crate) fn batch_took(seconds: f64) {
@@ -87,6 +140,43 @@ pub(crate) fn batch_took(seconds: f64) {
 pub(crate) fn queue(name: &str, ready: u64, unacked: u64) {
     gauge!(QUEUE_READY, "queue" => name.to_owned()).set(ready as f64);
     gauge!(QUEUE_UNACKED, "queue" => name.to_owned()).set(unacked as f64);
+}
+
+/// What came of an attempt to post an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Success,
+    Failure,
+    Overloaded,
+    Gone,
+    TimeOut,
+    Tls,
+    Unreachable,
+    Refused,
+    Unsent,
+}
+
+/// `took`: none, if nothing was sent.
+pub(crate) fn webhook_answered(adapter: &str, answer: Answer, took: Option<Duration>) {
+    let outcome = match answer {
+        Answer::Success => "success",
+        Answer::Failure => "failure",
+        Answer::Overloaded => "overloaded",
+        Answer::Gone => "gone",
+        Answer::TimeOut => "time_out",
+        Answer::Tls => "tls",
+        Answer::Unreachable => "unreachable",
+        Answer::Refused => "refused",
+        Answer::Unsent => "unsent",
+    };
+    counter!(WEBHOOK_REQUESTS, "adapter" => adapter.to_owned(), "outcome" => outcome).increment(1);
+    if let Some(took) = took {
+        histogram!(WEBHOOK_SECONDS, "adapter" => adapter.to_owned()).record(took.as_secs_f64());
+    }
+}
+
+pub(crate) fn webhooks_in_flight(adapter: &str, count: usize) {
+    gauge!(WEBHOOK_IN_FLIGHT, "adapter" => adapter.to_owned()).set(count as f64);
 }
 
 pub(crate) fn task_restarted(task: &str) {

@@ -22,7 +22,15 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{BrokerAddress, EngineError, alarms::Alarms, gate::ChainsUnderWay, keys::Keys, routing::Routing};
+use crate::{
+    BrokerAddress, EngineError,
+    alarms::Alarms,
+    alerts::{self, Alerts},
+    gate::ChainsUnderWay,
+    keys::Keys,
+    routing::Routing,
+    webhooks::Webhooks,
+};
 
 /// How long a reader waits for RabbitMQ's management API before it goes without.
 pub(crate) const READING_PATIENCE: Duration = Duration::from_secs(5);
@@ -47,6 +55,8 @@ pub(crate) struct Shared {
     pub(crate) publisher: ArcSwap<Publisher>,
     pub(crate) keys: Keys,
     pub(crate) routing: ArcSwap<Routing>,
+    /// The number of the revision in force, for those who wait for the next; see [`Shared::put_in_force`].
+    pub(crate) in_force: watch::Sender<u32>,
     /// One change of revision or credentials at a time; see [`Shared::change`].
     pub(crate) changing: tokio::sync::Mutex<()>,
     /// `None` while the topology stands; else why it does not.
@@ -61,6 +71,8 @@ pub(crate) struct Shared {
     pub(crate) recorded: watch::Sender<i64>,
     pub(crate) chains: ChainsUnderWay,
     pub(crate) alarms: Alarms,
+    pub(crate) alerts: Alerts,
+    pub(crate) webhooks: Webhooks,
 }
 
 impl Shared {
@@ -71,6 +83,16 @@ impl Shared {
             () = stop.cancelled() => Err(()),
             stands = topology.wait_for(Option::is_none) => stands.map(|_| ()).map_err(|_| ()),
         }
+    }
+
+    /// Routes by another revision from now on. What was said about mappings that it does not have is over.
+    pub(crate) fn put_in_force(&self, mut next: Routing) {
+        let before = self.routing.load_full();
+        next.inherit(&before);
+        let next = Arc::new(next);
+        self.routing.store(next.clone());
+        alerts::clear_replaced(self, &before, &next);
+        self.in_force.send_replace(next.revision);
     }
 
     /// Waits `pause`, or less if the hub stops, and lengthens the next one.

@@ -23,6 +23,7 @@ use crate::{
     revisions,
     routing::Routing,
     shared::Shared,
+    webhooks::Webhooks,
 };
 
 /// Pause between rounds while all is well.
@@ -205,7 +206,7 @@ fn look_around(shared: &Shared, queues: &[QueueInfo]) {
             }
             continue;
         }
-        if queue.consumers == 0 && waiting > 0 {
+        if queue.consumers == 0 && waiting > 0 && !Webhooks::explain_silence(shared, adapter) {
             let sentence = format!("{adapter} has no consumer; {waiting} events wait");
             alarms.insert(queue.name.clone(), sentence);
         }

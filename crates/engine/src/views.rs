@@ -33,22 +33,25 @@ pub struct DeliveryView {
     pub state: String,
     /// How often it was handed over, counted by what came back.
     pub attempts: u32,
-    /// When it entered the adapter's queue.
+    /// When it entered the adapter's queue, the last time.
     pub published: DateTime<Utc>,
-    /// When the last word on it came.
+    /// When it came into its present state; absent while it is pending.
     pub settled: Option<DateTime<Utc>>,
+    /// When it is handed over again, while it is retrying.
+    pub due: Option<DateTime<Utc>>,
     /// What the adapter or the broker said last.
     pub detail: Option<String>,
-    /// Each attempt that ended, oldest first.
+    /// Everything that was said about its attempts, oldest first.
     pub tries: Vec<AttemptView>,
 }
 
-/// One ended attempt of a delivery.
+/// What was said about an attempt.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct AttemptView {
     /// Counts from 1.
     pub number: u32,
-    /// `done`, `retry`, `dead`, `rejected`, `delivery_limit` or `undelivered`.
+    /// `done`, `retry`, `dead`, `rejected`, `delivery_limit` or `undelivered`; `handed_over` begins every attempt
+    /// but the first.
     pub outcome: String,
     /// The adapter's words, where it gave any.
     pub detail: Option<String>,
@@ -56,6 +59,61 @@ pub struct AttemptView {
     pub at: DateTime<Utc>,
     /// How long the adapter says it took, in milliseconds.
     pub duration_ms: Option<u64>,
+}
+
+/// A delivery that failed for good and waits for a person.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DeadLetterView {
+    /// `<offset of the event>.<adapter>`; the same when it fails again.
+    pub id: String,
+    /// The adapter at which it failed.
+    pub adapter: String,
+    /// CloudEvents id.
+    pub event_id: String,
+    /// CloudEvents source.
+    pub source: String,
+    /// CloudEvents type.
+    pub r#type: String,
+    /// CloudEvents subject.
+    pub subject: Option<String>,
+    /// When the gate took the event.
+    pub received: DateTime<Utc>,
+    /// When it failed for good.
+    pub failed: DateTime<Utc>,
+    /// How many attempts there were.
+    pub attempts: u32,
+    /// The reason.
+    pub detail: Option<String>,
+}
+
+/// A page of dead letters.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DeadLetterPage {
+    /// The latest to fail first.
+    pub dead_letters: Vec<DeadLetterView>,
+    /// Pass it as `cursor` for the next page; absent on the last.
+    pub next: Option<String>,
+}
+
+/// A dead letter, whole.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DeadLetterDetail {
+    /// What the list shows.
+    #[serde(flatten)]
+    pub letter: DeadLetterView,
+    /// The event as a structured CloudEvent 1.0 (JSON).
+    pub event: serde_json::Value,
+    /// Everything that was said about its attempts, oldest first.
+    pub tries: Vec<AttemptView>,
+}
+
+/// A dead letter that was sent on its way again.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Redriven {
+    /// The dead letter's id.
+    pub id: String,
+    /// The number of the attempt that follows.
+    pub attempt: u32,
 }
 
 /// A page of events.
@@ -95,11 +153,14 @@ pub struct AdapterView {
     pub publishes: Vec<String>,
     /// Type patterns it gets.
     pub subscribes: Vec<String>,
-    /// `amqp`.
+    /// `amqp` or `webhook`.
     pub delivery: String,
     /// `live` (a consumer runs), `waiting` (events wait and no consumer runs), `idle` (nothing to do and
-    /// no consumer), `unknown` (the broker does not answer).
+    /// no consumer), `unknown` (the broker does not answer); of a webhook also `slowed` (its endpoint takes nothing
+    /// for now) and `disabled` (its endpoint said that it is gone).
     pub state: String,
+    /// Where a webhook adapter's events are posted.
+    pub endpoint: Option<EndpointView>,
     /// What the broker and the record say of its queue; absent while the broker does not answer.
     pub queue: Option<QueueView>,
     /// Its line of the ledger.
@@ -110,8 +171,20 @@ pub struct AdapterView {
     pub oldest_pending: Option<DateTime<Utc>>,
     /// When the adapter last said something about an event.
     pub last_settled: Option<DateTime<Utc>>,
-    /// Its RabbitMQ users that are in force, oldest first.
+    /// Its RabbitMQ users that are in force, oldest first; a webhook adapter has none.
     pub users: Vec<String>,
+}
+
+/// The endpoint of a webhook adapter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EndpointView {
+    /// Scheme, host and port; what follows may hold a key.
+    #[schema(example = "https://erp.example.com")]
+    pub address: String,
+    /// Why nothing is sent, or little: what the endpoint said last, or why it cannot be reached from this hub.
+    pub trouble: Option<String>,
+    /// Since when it is disabled: it said that it is gone.
+    pub disabled: Option<DateTime<Utc>>,
 }
 
 /// A queue of the hub or of an adapter.
@@ -130,10 +203,10 @@ pub struct QueueView {
 /// Credentials fresh from a rotation. The secrets are shown this once.
 #[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub struct IssuedCredentials {
-    /// RabbitMQ user, `<adapter>.<generation>`.
+    /// `<adapter>.<generation>`: the RabbitMQ user, and the name of the API key.
     pub user: String,
-    /// Value for `CROSSDOCK_AMQP_URL`.
-    pub amqp_url: String,
+    /// Value for `CROSSDOCK_AMQP_URL`; none for a webhook adapter, which has no RabbitMQ user.
+    pub amqp_url: Option<String>,
     /// Value for `CROSSDOCK_API_KEY`.
     pub api_key: String,
     /// File on the hub's machine that holds the same (mode 0600).

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, Request, StatusCode, header};
 use axum::response::Response;
 use crossdock_api::{ApiState, router};
 use crossdock_config::SourceFile;
-use crossdock_engine::{BrokerAddress, Hub, HubOptions, NewKey, Scope};
+use crossdock_engine::{BrokerAddress, Hub, HubOptions, NewKey, Scope, outbound::Outbound};
 use crossdock_model::SystemClock;
 use crossdock_testkit::database;
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -67,6 +67,8 @@ impl Api {
             data_dir: folder.path().to_owned(),
             config_files: vec![manifest],
             host: "here".into(),
+            outbound: Outbound::new(Vec::new()).unwrap(),
+            variable: |_| None,
         })
         .await
         .unwrap();

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crossdock_bus::{BusError, Lane, PublishError};
 use crossdock_testkit::TestBroker;
 use lapin::options::QueueDeleteOptions;
+use lapin::types::AMQPValue;
 use tokio::time::timeout;
 
 use crate::support::{DEADLINE, OwnUser, broker, channel, declare, number, numbered, publisher};
@@ -73,6 +74,62 @@ async fn results_are_in_the_order_of_the_messages() {
         assert!(batch.iter().map(number).eq(expected.by_ref().take(batch.len())));
         out.ack(&tags).await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_rejected_goes_where_the_queue_says_and_acks_leave_it_alone() {
+    let vhost = TestBroker::vhost().await;
+    declare(&vhost.broker_url, "failed", &[]).await;
+    let dead_letters: [(&str, AMQPValue); 4] = [
+        ("x-dead-letter-exchange", AMQPValue::LongString("".into())),
+        (
+            "x-dead-letter-routing-key",
+            AMQPValue::LongString("failed".into()),
+        ),
+        (
+            "x-dead-letter-strategy",
+            AMQPValue::LongString("at-least-once".into()),
+        ),
+        ("x-overflow", AMQPValue::LongString("reject-publish".into())),
+    ];
+    declare(&vhost.broker_url, "work", &dead_letters).await;
+    publisher(&vhost.broker_url).fill("work", 1..=6).await;
+    let mut lane = Lane::open(&broker(&vhost.broker_url), "work", 50, "test")
+        .await
+        .unwrap();
+    let mut tags = Vec::new();
+    while tags.len() < 6 {
+        let batch = lane.next_batch(6, Duration::ZERO).await.unwrap();
+        tags.extend(batch.iter().map(|delivery| delivery.tag));
+    }
+    let (failed, done) = ([tags[1], tags[4]], [tags[0], tags[2], tags[3]]);
+    let (rejected, acked) = tokio::join!(lane.reject(&failed), lane.ack(&done));
+    rejected.unwrap();
+    acked.unwrap();
+    lane.reject(&tags[..5]).await.unwrap();
+    lane.step_down().await;
+
+    let mut failed = Lane::open(&broker(&vhost.broker_url), "failed", 50, "test")
+        .await
+        .unwrap();
+    let mut seen = Vec::new();
+    while seen.len() < 2 {
+        let batch = timeout(DEADLINE, failed.next_batch(10, Duration::ZERO))
+            .await
+            .unwrap()
+            .unwrap();
+        seen.extend(batch.iter().map(number));
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, [2, 5], "each once, and none that was acked");
+    let mut work = Lane::open(&broker(&vhost.broker_url), "work", 50, "test")
+        .await
+        .unwrap();
+    let left = timeout(DEADLINE, work.next_batch(10, Duration::from_millis(200)))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(left.iter().map(number).collect::<Vec<_>>(), [6]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Context,
-    human::{count, printable, relative_or_dash},
+    human::{count, printable, relative, relative_or_dash},
     output::{Output, Tone},
 };
 
@@ -19,6 +19,7 @@ pub(crate) enum AdapterCommand {
     List(List),
     Show(Show),
     Rotate(Rotate),
+    Resume(Resume),
 }
 
 /// List adapters with their state and what waits for them
@@ -50,6 +51,18 @@ pub(crate) struct Rotate {
     finish: bool,
 }
 
+/// Send to a webhook adapter again whose endpoint was disabled
+#[derive(Args, Debug)]
+#[command(
+    long_about = "Send to a webhook adapter again. Its endpoint is disabled when it answers 410 Gone; what came for it\n\
+                  since waits in its queue. Another address in its manifest does the same.",
+    after_help = "Examples:\n  crossdock adapter resume warehouse"
+)]
+pub(crate) struct Resume {
+    /// The adapter's name
+    name: String,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Adapters {
     adapters: Vec<AdapterView>,
@@ -58,6 +71,11 @@ struct Adapters {
 #[derive(Serialize, Deserialize)]
 struct RotationFinished {
     deleted_users: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Resumed {
+    resumed: bool,
 }
 
 impl AdapterCommand {
@@ -98,6 +116,14 @@ impl AdapterCommand {
                     output.json(&finished)?;
                 } else {
                     print_finished(output, &name, &finished)?;
+                }
+            }
+            Self::Resume(Resume { name }) => {
+                let resumed: Resumed = client.post_empty(&["v1", "adapters", &name, "resume"]).await?;
+                if output.is_json() {
+                    output.json(&resumed)?;
+                } else {
+                    print_resumed(output, &name, &resumed)?;
                 }
             }
         }
@@ -163,8 +189,11 @@ fn print_one(output: Output, adapter: &AdapterView, now: DateTime<Utc>) -> std::
         ("publishes", or_nothing(&adapter.publishes)),
         ("subscribes", or_nothing(&adapter.subscribes)),
         ("delivery", adapter.delivery.clone()),
-        ("users", or_nothing(&adapter.users)),
     ];
+    match &adapter.endpoint {
+        Some(endpoint) => rows.push(("endpoint", endpoint.address.clone())),
+        None => rows.push(("users", or_nothing(&adapter.users))),
+    }
     rows.push(match &adapter.queue {
         Some(queue) => (
             "queue",
@@ -203,6 +232,23 @@ fn print_one(output: Output, adapter: &AdapterView, now: DateTime<Utc>) -> std::
     for (name, value) in rows {
         output.line(format!("  {name:<12} {}", printable(&value)))?;
     }
+    if let Some(trouble) = adapter
+        .endpoint
+        .as_ref()
+        .and_then(|endpoint| endpoint.trouble.as_deref())
+    {
+        let disabled = adapter.endpoint.as_ref().and_then(|endpoint| endpoint.disabled);
+        let warning = match disabled {
+            Some(since) => format!(
+                "▲ disabled {}: {}; `crossdock adapter resume {}` sends again",
+                relative(since, now),
+                printable(trouble),
+                printable(&adapter.name)
+            ),
+            None => format!("▲ takes no events for now: {}", printable(trouble)),
+        };
+        output.line(format!("  {}", output.paint(Tone::Warning, &warning)))?;
+    }
     if !adapter.auto_ack_consumers.is_empty() {
         let consumers = printable(&adapter.auto_ack_consumers.join(", "));
         let warning = format!("▲ acks by itself and loses what it holds when it crashes: {consumers}");
@@ -212,7 +258,9 @@ fn print_one(output: Output, adapter: &AdapterView, now: DateTime<Utc>) -> std::
 }
 
 fn print_issued(output: Output, name: &str, issued: &IssuedCredentials) -> std::io::Result<()> {
-    output.line(format!("CROSSDOCK_AMQP_URL={}", issued.amqp_url))?;
+    if let Some(url) = &issued.amqp_url {
+        output.line(format!("CROSSDOCK_AMQP_URL={url}"))?;
+    }
     output.line(format!("CROSSDOCK_API_KEY={}", issued.api_key))?;
     output.line("")?;
     output.line(format!(
@@ -235,4 +283,14 @@ fn print_finished(output: Output, name: &str, finished: &RotationFinished) -> st
         "{good} {name}: ended {}",
         printable(&finished.deleted_users.join(", "))
     ))
+}
+
+fn print_resumed(output: Output, name: &str, resumed: &Resumed) -> std::io::Result<()> {
+    let good = output.paint(Tone::Good, "●");
+    let said = if resumed.resumed {
+        "its endpoint gets its events again"
+    } else {
+        "it was not disabled, there is nothing to resume"
+    };
+    output.line(format!("{good} {}: {said}", printable(name)))
 }

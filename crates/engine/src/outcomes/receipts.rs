@@ -105,6 +105,7 @@ fn outcome(adapter: &str, receipt: &Value, now: DateTime<Utc>) -> Result<Outcome
             retry_after_s: retry_after_s.and_then(|seconds| u32::try_from(seconds).ok()),
             duration_ms,
             attempt: None,
+            due: None,
             at: now,
         }),
         (_, _, faults) => Err(faults),
@@ -242,6 +243,7 @@ mod tests {
                 retry_after_s: Some(30),
                 duration_ms: Some(12),
                 attempt: None,
+                due: None,
                 at: now(),
             }]
         );

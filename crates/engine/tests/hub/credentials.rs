@@ -20,10 +20,11 @@ async fn both_generations_work_until_the_rotation_is_finished() {
     let issued = hub.rotate(&name).await.unwrap();
     assert_eq!(issued.user, format!("{name}.2"));
     let second = hall.environment("erp");
-    assert_eq!(second["CROSSDOCK_AMQP_URL"], issued.amqp_url);
+    let amqp_url = issued.amqp_url.unwrap();
+    assert_eq!(second["CROSSDOCK_AMQP_URL"], amqp_url);
     assert_eq!(second["CROSSDOCK_API_KEY"], issued.api_key);
     assert_eq!(second["CROSSDOCK_ADAPTER"], name);
-    let mut new = Adapter::connect(&name, &issued.amqp_url).await;
+    let mut new = Adapter::connect(&name, &amqp_url).await;
 
     for (generation, environment) in [(&mut old, &first), (&mut new, &second)] {
         let id = format!("by {}", generation.user);

@@ -61,6 +61,23 @@ async fn take_all(adapter: &mut Adapter) -> usize {
     repeats
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn events_of_a_key_keep_their_order_within_a_batch() {
+    let hall = Hall::new().await;
+    let hub = hall.hub(vec![hall.manifest("erp", &[], &["thing.*.v1"])]).await;
+    let mut erp = hall.adapter("erp").await;
+    let batch: Vec<_> = (0..KEYS * EACH)
+        .map(|number| {
+            let (of, number) = (number % 3, number / 3);
+            let subject = json!({ "subject": format!("key-{of}") });
+            event("/import", "thing.made.v1", &format!("{of}-{number}"), subject)
+        })
+        .collect();
+    let who = key("import");
+    let ((), repeats) = tokio::join!(insist(&hub, &who, &batch), take_all(&mut erp));
+    assert_eq!(repeats, 0);
+}
+
 async fn partitions_used(hall: &Hall) -> usize {
     let ingress = hall.vhost.management().bindings().await.unwrap();
     ingress

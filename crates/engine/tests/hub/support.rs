@@ -18,7 +18,7 @@ use crossdock_bus::{
     names,
 };
 use crossdock_config::SourceFile;
-use crossdock_engine::{BrokerAddress, EventView, Hub, HubOptions, Principal, Scope};
+use crossdock_engine::{BrokerAddress, EventView, Hub, HubOptions, Principal, Scope, outbound::Outbound};
 use crossdock_model::{clock::Clock, event::Event};
 use crossdock_store::Store;
 use crossdock_testkit::{TestBroker, TestVhost};
@@ -31,6 +31,9 @@ use tracing_subscriber::EnvFilter;
 /// How long anything may take on a machine that is busy with other tests.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(240);
 const GLANCE: Duration = Duration::from_millis(50);
+/// The environment of these hubs.
+pub(crate) const WEBHOOK_SECRET_VARIABLE: &str = "WEBHOOK_SECRET";
+pub(crate) const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// Looks until there is an answer.
 pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
@@ -135,6 +138,8 @@ impl Hall {
             data_dir: self.folder.path().join("var"),
             config_files: files,
             host: "here".into(),
+            outbound: Outbound::new(vec!["127.0.0.0/8".parse().unwrap()]).unwrap(),
+            variable: |name| (name == WEBHOOK_SECRET_VARIABLE).then(|| WEBHOOK_SECRET.to_owned()),
         }
     }
 

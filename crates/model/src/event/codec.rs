@@ -63,6 +63,28 @@ impl Event {
             .expect("strings and JSON that was checked when the event was made can be written")
     }
 
+    /// What a filter or a transform is given: the structured form, in which any data that is not JSON
+    /// but UTF-8 is a string, such as XML and CSV.
+    pub fn to_mapping_input(&self) -> String {
+        serde_json::to_string(&ForMappings(self))
+            .expect("strings and JSON that was checked when the event was made can be written")
+    }
+
+    /// The same event with other data, which is JSON. What said of the old data what it was is gone:
+    /// `dataschema`, and any other content type.
+    ///
+    /// # Errors
+    /// When that makes the event larger than one may be.
+    pub fn with_json_data(&self, json: String) -> Result<Event, Faults> {
+        let event = Event {
+            data: Some(Bytes::from(json)),
+            data_content_type: Some("application/json".to_owned()),
+            data_schema: None,
+            ..self.clone()
+        };
+        Faults::none_in(event.validate()).map(|()| event)
+    }
+
     /// Reads an event in binary mode: its attributes by their bare names (`id`, `source`, …,
     /// `specversion` among them), the content type and the body.
     ///
@@ -120,34 +142,54 @@ impl Event {
 /// The structured form.
 impl Serialize for Event {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        for (name, value) in self.attributes() {
-            map.serialize_entry(&name, &value)?;
-        }
-        if let Some(content_type) = &self.data_content_type {
-            map.serialize_entry("datacontenttype", content_type)?;
-        }
-        if let Some(data) = &self.data {
-            if self.is_json() {
-                let raw: &RawValue = serde_json::from_slice(data).map_err(S::Error::custom)?;
-                map.serialize_entry("data", raw)?;
-            } else if let Some(text) = self.text_data() {
-                map.serialize_entry("data", text)?;
-            } else {
-                map.serialize_entry("data_base64", &BASE64_STANDARD.encode(data))?;
-            }
-        }
-        map.end()
+        structured(self, self.is_best_as_text(), serializer)
     }
 }
 
+/// An event as mappings are given it.
+struct ForMappings<'a>(&'a Event);
+
+impl Serialize for ForMappings<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        structured(self.0, true, serializer)
+    }
+}
+
+/// Writes the structured form. Data that is not JSON is a string if it may be `text` and is UTF-8.
+fn structured<S: Serializer>(event: &Event, text: bool, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(None)?;
+    for (name, value) in event.attributes() {
+        map.serialize_entry(&name, &value)?;
+    }
+    if let Some(content_type) = &event.data_content_type {
+        map.serialize_entry("datacontenttype", content_type)?;
+    }
+    match &event.data {
+        None => {}
+        Some(data) if event.is_json() => {
+            let raw: &RawValue = serde_json::from_slice(data).map_err(S::Error::custom)?;
+            map.serialize_entry("data", raw)?;
+        }
+        Some(data) => match std::str::from_utf8(data) {
+            Ok(data) if text => map.serialize_entry("data", data)?,
+            _ => map.serialize_entry("data_base64", &BASE64_STANDARD.encode(data))?,
+        },
+    }
+    map.end()
+}
+
 impl Event {
-    fn text_data(&self) -> Option<&str> {
-        let content_type = self.data_content_type.as_deref()?;
-        let text = std::str::from_utf8(self.data.as_deref()?).ok()?;
-        let as_text =
-            syntax::is_utf8_text_media_type(content_type) && escaped_bytes(text) <= base64_bytes(text);
-        as_text.then_some(text)
+    /// Whether the data is text that a string takes no more room for than base64 does.
+    fn is_best_as_text(&self) -> bool {
+        let content_type = self.data_content_type.as_deref();
+        let text = self.data.as_deref().map(std::str::from_utf8);
+        match text {
+            Some(Ok(text)) => {
+                content_type.is_some_and(syntax::is_utf8_text_media_type)
+                    && escaped_bytes(text) <= base64_bytes(text)
+            }
+            _ => false,
+        }
     }
 }
 

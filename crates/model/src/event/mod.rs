@@ -37,6 +37,9 @@ pub const EXTENSION_NAME_MAX_BYTES: usize = 64;
 /// Aliases of one event, by number: each can be searched for.
 pub const ALIASES_MAX: usize = 100;
 
+/// The source of the events that the hub itself sends. No adapter and no key may use it.
+pub const HUB_SOURCE: &str = "/crossdock";
+
 /// The only CloudEvents version there is a mapping for.
 const SPEC_VERSION: &str = "1.0";
 /// The attributes that the specification names; every other one is an extension.

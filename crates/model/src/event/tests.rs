@@ -428,3 +428,53 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn mappings_read_any_text_and_keep_every_digit() {
+    let mut event = Event::from_structured(
+        br#"{"specversion":"1.0","id":"1","source":"/s","type":"a.b.v1","n":3,"data":{"total":90071992547409.930}}"#,
+    )
+    .unwrap();
+    let input = event.to_mapping_input();
+    assert!(input.contains("\"total\":90071992547409.930"), "{input}");
+    assert!(input.contains("\"n\":3"), "{input}");
+    for (media_type, data, expected) in [
+        (
+            "application/xml",
+            &b"<a>\xc3\xa9</a>"[..],
+            ("data", "<a>\u{e9}</a>"),
+        ),
+        ("text/csv", b"a,b\n1,2\n", ("data", "a,b\n1,2\n")),
+        ("image/png", b"\xff\x00", ("data_base64", "/wA=")),
+    ] {
+        event.data_content_type = Some(media_type.to_owned());
+        event.data = Some(Bytes::copy_from_slice(data));
+        let input: Value = serde_json::from_str(&event.to_mapping_input()).unwrap();
+        assert_eq!(input[expected.0], expected.1, "{media_type}");
+        assert_eq!(input["datacontenttype"], media_type);
+    }
+}
+
+#[test]
+fn other_data_takes_its_description_with_it() {
+    let event = Event::from_structured(
+        json!({
+            "specversion": "1.0", "id": "1", "source": "/s", "type": "a.b.v1", "subject": "x", "correlationid": "c",
+            "datacontenttype": "text/csv", "dataschema": "https://example.com/csv", "data": "a,b",
+        })
+        .to_string()
+        .as_bytes(),
+    )
+    .unwrap();
+    let other = event.with_json_data("{\"a\":1.10}".to_owned()).unwrap();
+    assert_eq!(other.data.as_deref(), Some(&b"{\"a\":1.10}"[..]));
+    assert_eq!(other.data_content_type.as_deref(), Some("application/json"));
+    assert_eq!(other.data_schema, None);
+    assert_eq!(other.attributes().len(), event.attributes().len() - 1);
+    assert_eq!(
+        event.with_json_data("null".to_owned()).unwrap().json().unwrap(),
+        Value::Null
+    );
+    let large = format!("\"{}\"", "x".repeat(DATA_MAX_BYTES));
+    assert_eq!(event.with_json_data(large).unwrap_err().0[0].pointer, "/data");
+}

@@ -4,7 +4,9 @@
 
 mod adapters;
 mod api_keys;
+mod dead_letters;
 mod early;
+mod endpoints;
 mod events;
 mod hubs;
 mod ledger;

@@ -1,6 +1,8 @@
 //! What operators set up, and which hubs live.
 
-use crossdock_store::{AdapterCredential, ApiKey, HubBeat, NewRevision, RevisionFile, StoreError};
+use crossdock_store::{
+    AdapterCredential, ApiKey, DisabledEndpoint, HubBeat, NewRevision, RevisionFile, StoreError,
+};
 
 use super::{Database, at};
 
@@ -169,6 +171,36 @@ pub async fn credentials_have_generations(database: &impl Database) {
     assert_eq!(store.adapter_credentials(Some("erp")).await.unwrap(), of_erp);
     let all = [of_erp.to_vec(), vec![credential("shop", 1)]].concat();
     assert_eq!(store.adapter_credentials(None).await.unwrap(), all);
+}
+
+pub async fn endpoints_are_disabled_and_enabled(database: &impl Database) {
+    let store = database.open().await;
+    let gone = |adapter: &str, revision, url: &str| DisabledEndpoint {
+        adapter: adapter.into(),
+        url: url.into(),
+        revision,
+        reason: "HTTP 410".into(),
+        at: at(i64::from(revision)),
+    };
+    assert!(store.disabled_endpoints().await.unwrap().is_empty());
+    for endpoint in [
+        gone("shop", 3, "a"),
+        gone("erp", 3, "a"),
+        gone("erp", 4, "b"),
+        gone("erp", 3, "a"),
+    ] {
+        store.disable_endpoint(endpoint).await.unwrap();
+    }
+    assert_eq!(
+        store.disabled_endpoints().await.unwrap(),
+        [gone("erp", 4, "b"), gone("shop", 3, "a")],
+        "a hub that goes by an earlier revision changes nothing"
+    );
+    assert!(!store.enable_endpoint("erp", Some(4)).await.unwrap());
+    assert!(store.enable_endpoint("erp", Some(5)).await.unwrap());
+    assert!(store.enable_endpoint("shop", None).await.unwrap());
+    assert!(!store.enable_endpoint("shop", None).await.unwrap());
+    assert!(store.disabled_endpoints().await.unwrap().is_empty());
 }
 
 pub async fn hubs_come_and_go(database: &impl Database) {
