@@ -70,6 +70,8 @@ def hall(shared_halls, broker) -> Hall:
 
 OTHERS_QUEUES = (
     "crossdock.adapter.depot",
+    "crossdock.delay.5s",
+    "crossdock.due",
     "crossdock.failed",
     "crossdock.ingress.0",
     "crossdock.undeliverable",
@@ -319,6 +321,9 @@ SCOPED_REQUESTS = {
     ("GET", "/v1/events"): "events:read",
     ("GET", "/v1/stream"): "events:read",
     ("GET", "/v1/quarantine"): "events:read",
+    ("GET", "/v1/dead-letters"): "events:read",
+    ("GET", "/v1/dead-letters/1.depot"): "events:read",
+    ("POST", "/v1/dead-letters/1.depot/redrive"): "dead-letters:write",
     ("GET", "/v1/journeys/x"): "events:read",
     ("POST", "/v1/events"): "events:write",
     ("GET", "/v1/adapters"): "adapters:read",
@@ -333,7 +338,7 @@ SCOPED_REQUESTS = {
 
 
 def test_a_key_does_only_what_its_scopes_say(hall):
-    every = {"events:read", "events:write", "adapters:read", "adapters:write"}
+    every = {"events:read", "events:write", "adapters:read", "adapters:write", "dead-letters:write"}
     for (method, path), needed in SCOPED_REQUESTS.items():
         key = scoped(hall, *sorted(every - {needed}))
         body = {} if method == "POST" else None

@@ -30,6 +30,8 @@ def manifest(
     *,
     publishes: tuple[str, ...] = (),
     subscribes: tuple[str, ...] = (),
+    filter: str | None = None,
+    transform: str | None = None,
     more: str = "",
 ) -> str:
     """A manifest over AMQP whose source is `/<name>`."""
@@ -40,7 +42,7 @@ def manifest(
         'delivery = { kind = "amqp" }',
         more,
     ]
-    return "\n".join(lines + subscription(subscribes)) + "\n"
+    return "\n".join(lines + subscription(subscribes, filter, transform)) + "\n"
 
 
 def webhook(
@@ -49,6 +51,8 @@ def webhook(
     *,
     publishes: tuple[str, ...] = (),
     subscribes: tuple[str, ...] = (),
+    filter: str | None = None,
+    transform: str | None = None,
     secret: str = 'env = "WEBHOOK_SECRET"',
     more: str = "",
     **limits: int,
@@ -65,8 +69,15 @@ def webhook(
         f"secret = {{ {secret} }}",
         *(f"{limit} = {number}" for limit, number in limits.items()),
     ]
-    return "\n".join(lines + subscription(subscribes)) + "\n"
+    return "\n".join(lines + subscription(subscribes, filter, transform)) + "\n"
 
 
-def subscription(types: tuple[str, ...]) -> list[str]:
-    return ["[[subscribe]]", f"types = {list(types)!r}"] if types else []
+def subscription(
+    types: tuple[str, ...], filter: str | None = None, transform: str | None = None
+) -> list[str]:
+    """To these types; the mappings are jq without `'''`."""
+    if not types:
+        return []
+    mappings = {"filter": filter, "transform": transform}
+    written = [f"{key} = '''{jq}'''" for key, jq in mappings.items() if jq is not None]
+    return ["[[subscribe]]", f"types = {list(types)!r}", *written]

@@ -2,7 +2,8 @@
 
 The rules, in this order: a line repeated to the letter counts once; a line with a price of zero or less, a blank
 description, or a negative quantity outside the invoices with `C` is refused; the rest are grouped by invoice,
-`C…` being cancellations. Money is exact, in pence. By itself it prints the figures as JSON:
+`C…` being cancellations. Money is exact, in pence. Large orders are those of 100.00 or more. By itself it prints the
+figures as JSON:
 
     python3 tests/retail/figures.py FOLDER
 """
@@ -17,6 +18,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
+LARGE_ORDER_PENCE = 100_00
+
 
 @dataclass
 class Figures:
@@ -28,12 +31,17 @@ class Figures:
     cancellations: dict[str, int] = field(default_factory=dict)
     lines: Counter[str] = field(default_factory=Counter)
 
+    def large_orders(self) -> dict[str, int]:
+        return {number: pence for number, pence in self.orders.items() if pence >= LARGE_ORDER_PENCE}
+
     def summary(self) -> dict[str, int]:
         return {
             "repeats": self.repeats,
             "refused": self.refused.total(),
             "orders": len(self.orders),
             "orders_pence": sum(self.orders.values()),
+            "large_orders": len(self.large_orders()),
+            "large_orders_pence": sum(self.large_orders().values()),
             "cancellations": len(self.cancellations),
             "cancellations_pence": sum(self.cancellations.values()),
         }

@@ -24,7 +24,14 @@ macro_rules! requirements {
         impl Requirement for $name { const SCOPE: Scope = Scope::$name; })+
     };
 }
-requirements!(EventsRead, EventsWrite, AdaptersRead, AdaptersWrite, Admin);
+requirements!(
+    EventsRead,
+    EventsWrite,
+    AdaptersRead,
+    AdaptersWrite,
+    DeadLettersWrite,
+    Admin
+);
 
 /// A caller that has shown a key with the scope `R`.
 pub(crate) struct Caller<R> {

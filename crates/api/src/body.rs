@@ -1,14 +1,16 @@
-//! Reads request bodies: never more than a limit, never longer than a deadline, and all of them
+//! Reads request bodies: never more than a limit, never longer than a deadline, and all large ones
 //! together never more than the room there is.
+
+use std::sync::Arc;
 
 use axum::body::{Body, HttpBody};
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::limits::{BODY_DEADLINE, BODY_ROOM_WAIT};
+use crate::limits::{BODY_DEADLINE, BODY_ROOM_WAIT, SMALL_BODY_BYTES};
 use crate::problem::Limit;
 use crate::{ApiState, Problem, problem_types as kinds};
 
@@ -16,7 +18,7 @@ use crate::{ApiState, Problem, problem_types as kinds};
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(crate) bytes: Bytes,
-    _room: OwnedSemaphorePermit,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 /// Reads a body of at most `limit`.
@@ -34,24 +36,12 @@ pub(crate) async fn read(
     if declared.is_some_and(|bytes| bytes > limit.maximum) {
         return Err(too_large(limit));
     }
-    let kib = declared.unwrap_or(limit.maximum).div_ceil(1024);
-    let kib = u32::try_from(kib).expect("limits of bodies are far below 4 TiB");
-    let room = timeout(BODY_ROOM_WAIT, api.body_room().acquire_many_owned(kib))
-        .await
-        .ok()
-        .and_then(Result::ok)
-        .ok_or_else(|| {
-            kinds::OVERLOADED
-                .with("there is no room for the body just now")
-                .retry_after(1)
-        })?;
-    let bytes = timeout(BODY_DEADLINE, collect(body, declared, limit))
+    timeout(BODY_DEADLINE, collect(body, declared, limit, api.body_room()))
         .await
         .map_err(|_| {
             let detail = format!("the body did not arrive within {} s", BODY_DEADLINE.as_secs());
             kinds::REQUEST_TIMEOUT.with(detail)
-        })??;
-    Ok(Held { bytes, _room: room })
+        })?
 }
 
 /// The refusal of something over `limit`.
@@ -62,17 +52,47 @@ pub(crate) fn too_large(limit: Limit) -> Problem {
         .limit(limit)
 }
 
-async fn collect(body: Body, declared: Option<usize>, limit: Limit) -> Result<Bytes, Problem> {
+/// Room for a body is taken once it has turned out to be a large one: those who send little, or nothing
+/// for a long time, keep nobody else out.
+async fn collect(
+    body: Body,
+    declared: Option<usize>,
+    limit: Limit,
+    room: Arc<Semaphore>,
+) -> Result<Held, Problem> {
     let mut chunks = body.into_data_stream();
-    let mut bytes = BytesMut::with_capacity(declared.unwrap_or_default());
+    let mut bytes = BytesMut::new();
+    let mut taken = None;
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| kinds::MALFORMED_REQUEST.with("the body broke off"))?;
-        if bytes.len() + chunk.len() > limit.maximum {
+        let length = bytes.len() + chunk.len();
+        if length > limit.maximum {
             return Err(too_large(limit));
+        }
+        if taken.is_none() && length > SMALL_BODY_BYTES {
+            let whole = declared.unwrap_or(limit.maximum);
+            taken = Some(take_room(&room, whole).await?);
+            bytes.reserve(declared.unwrap_or_default().saturating_sub(bytes.len()));
         }
         bytes.extend_from_slice(&chunk);
     }
-    Ok(bytes.freeze())
+    Ok(Held {
+        bytes: bytes.freeze(),
+        _room: taken,
+    })
+}
+
+async fn take_room(room: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
+    let kib = u32::try_from(bytes.div_ceil(1024)).expect("limits of bodies are far below 4 TiB");
+    timeout(BODY_ROOM_WAIT, room.clone().acquire_many_owned(kib))
+        .await
+        .ok()
+        .and_then(Result::ok)
+        .ok_or_else(|| {
+            kinds::OVERLOADED
+                .with("there is no room for the body just now")
+                .retry_after(1)
+        })
 }
 
 fn refuse_compressed(headers: &HeaderMap) -> Result<(), Problem> {
@@ -99,18 +119,49 @@ mod tests {
         maximum: 4,
     };
 
+    fn body(chunks: Vec<&'static [u8]>) -> Body {
+        Body::from_stream(futures::stream::iter(
+            chunks.into_iter().map(Ok::<_, std::io::Error>),
+        ))
+    }
+
     #[tokio::test]
     async fn a_body_over_the_limit_is_refused_while_it_comes() {
-        let chunks = |texts: &[&'static str]| {
-            let chunks: Vec<_> = texts.iter().map(|text| Ok::<_, std::io::Error>(*text)).collect();
-            Body::from_stream(futures::stream::iter(chunks))
-        };
-        assert_eq!(collect(chunks(&["ab", "cd"]), None, LIMIT).await.unwrap(), "abcd");
-        let refused = collect(chunks(&["ab", "cd", "e"]), None, LIMIT)
+        let room = || Arc::new(Semaphore::new(0));
+        let whole = collect(body(vec![b"ab", b"cd"]), None, LIMIT, room()).await;
+        assert_eq!(whole.unwrap().bytes, "abcd");
+        let refused = collect(body(vec![b"ab", b"cd", b"e"]), None, LIMIT, room())
             .await
             .unwrap_err();
         assert_eq!(refused.body().limit, Some(LIMIT));
         assert_eq!(refused.body().status, 413);
+    }
+
+    #[tokio::test]
+    async fn only_a_large_body_takes_room_and_gives_it_back() {
+        const SMALL: &[u8] = &[b'x'; SMALL_BODY_BYTES];
+        const LARGE: Limit = Limit {
+            name: "test_bytes",
+            maximum: 2 * SMALL_BODY_BYTES,
+        };
+        let kib = LARGE.maximum / 1024;
+        let room = Arc::new(Semaphore::new(kib));
+        let small = collect(body(vec![SMALL]), None, LARGE, room.clone())
+            .await
+            .unwrap();
+        assert_eq!((small.bytes.len(), room.available_permits()), (SMALL.len(), kib));
+        let large = collect(body(vec![SMALL, b"x"]), None, LARGE, room.clone())
+            .await
+            .unwrap();
+        assert_eq!(room.available_permits(), 0);
+        drop(large);
+        assert_eq!(room.available_permits(), kib);
+
+        room.close();
+        let refused = collect(body(vec![SMALL, b"x"]), None, LARGE, room)
+            .await
+            .unwrap_err();
+        assert_eq!(refused.body().r#type, kinds::OVERLOADED.uri());
     }
 
     #[test]

@@ -26,7 +26,9 @@ const SUPPORTED: [&str; 3] = [
 ];
 const HEADER_PREFIX: &str = "ce-";
 
-/// Names of attributes and punctuation in structured mode, beyond values and data.
+/// A byte of an attribute that is written as an escape, such as `\u0041`.
+const ESCAPE_BYTES: usize = 6;
+/// Punctuation in structured mode, beyond names, values and data.
 const STRUCTURE_MAX_BYTES: usize = 16 * 1024;
 const DATA: Limit = Limit {
     name: "data_bytes",
@@ -36,10 +38,10 @@ const ATTRIBUTES: Limit = Limit {
     name: "attributes_bytes",
     maximum: ATTRIBUTES_MAX_BYTES,
 };
-/// One structured event: attributes, and data in base64 at its longest.
+/// One structured event: attributes in nothing but escapes, and data in base64.
 const EVENT: Limit = Limit {
     name: "event_bytes",
-    maximum: DATA_MAX_BYTES.div_ceil(3) * 4 + ATTRIBUTES_MAX_BYTES + STRUCTURE_MAX_BYTES,
+    maximum: DATA_MAX_BYTES.div_ceil(3) * 4 + ATTRIBUTES_MAX_BYTES * ESCAPE_BYTES + STRUCTURE_MAX_BYTES,
 };
 const BATCH_BODY: Limit = Limit {
     name: "batch_bytes",
@@ -59,6 +61,19 @@ pub(crate) enum Mode {
     Structured,
     /// The body is an array of events in JSON.
     Batch,
+}
+
+/// The events of a request whose body is in memory, as `POST /v1/events` reads them before it asks who
+/// sends them.
+///
+/// # Errors
+/// `unsupported-media-type`, `too-large`, or `invalid-event` with every fault of every event.
+pub fn read_events(headers: &HeaderMap, body: Bytes) -> Result<Vec<Event>, Problem> {
+    let mode = Mode::of(headers)?;
+    if body.len() > mode.limit().maximum {
+        return Err(too_large(mode.limit()));
+    }
+    mode.decode(headers, body)
 }
 
 impl Mode {
@@ -241,6 +256,9 @@ fn has_more_members_than(maximum: usize, json: &[u8]) -> bool {
     let mut json = serde_json::Deserializer::from_slice(json);
     json.deserialize_seq(Count { maximum }).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod encodings;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

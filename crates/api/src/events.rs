@@ -12,7 +12,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::auth::{Caller, EventsRead, EventsWrite};
 use crate::cloud_events::Mode;
-use crate::extract::{Path, Query};
+use crate::extract::{Path, Query, time};
 use crate::openapi::CloudEvent;
 use crate::problem::{Guarded, ProblemBody};
 use crate::{ApiState, Problem, body, problem_types as kinds};
@@ -98,8 +98,10 @@ struct EventQuery {
     /// Name of an adapter that the event was delivered to.
     adapter: Option<String>,
     /// Accepted at this time or later, RFC 3339.
+    #[serde(default, deserialize_with = "time")]
     since: Option<DateTime<Utc>>,
     /// Accepted before this time, RFC 3339.
+    #[serde(default, deserialize_with = "time")]
     until: Option<DateTime<Utc>>,
     /// Events on the page: 50 unless given.
     #[param(minimum = 1, maximum = 200)]

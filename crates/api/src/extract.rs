@@ -2,7 +2,9 @@
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use serde::de::DeserializeOwned;
+use chrono::{DateTime, Utc};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize as _, Deserializer};
 
 use crate::media_type::MediaType;
 use crate::problem::Limit;
@@ -14,6 +16,8 @@ pub(crate) const JSON_BODY: Limit = Limit {
     maximum: 4 * 1024 * 1024,
 };
 const JSON: &str = "application/json";
+/// How the framework begins what it says of a query.
+const NOT_DESERIALIZED: &str = "Failed to deserialize query string: ";
 
 /// Parameters of the path, percent-decoded.
 pub(crate) struct Path<T>(pub(crate) T);
@@ -38,8 +42,22 @@ impl<T: DeserializeOwned> FromRequestParts<ApiState> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, _: &ApiState) -> Result<Self, Problem> {
         match axum::extract::Query::try_from_uri(&parts.uri) {
             Ok(axum::extract::Query(value)) => Ok(Self(value)),
-            Err(rejection) => Err(kinds::MALFORMED_REQUEST.with(rejection.body_text())),
+            Err(rejection) => {
+                let said = rejection.body_text();
+                let place = said.strip_prefix(NOT_DESERIALIZED).unwrap_or(&said);
+                Err(kinds::MALFORMED_REQUEST.with(format!("the query cannot be read: {place}")))
+            }
         }
+    }
+}
+
+/// A time in a query, for `deserialize_with`.
+pub(crate) fn time<'de, D: Deserializer<'de>>(text: D) -> Result<Option<DateTime<Utc>>, D::Error> {
+    match DateTime::parse_from_rfc3339(&String::deserialize(text)?) {
+        Ok(time) => Ok(Some(time.to_utc())),
+        Err(_) => Err(D::Error::custom(
+            "expected an RFC 3339 time, such as 2026-01-31T12:00:00Z",
+        )),
     }
 }
 

@@ -9,6 +9,7 @@ mod auth;
 mod body;
 mod client;
 mod cloud_events;
+mod dead_letters;
 mod events;
 mod extract;
 mod headers;
@@ -32,6 +33,7 @@ mod stream;
 use axum::{Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 
+pub use cloud_events::read_events;
 pub use openapi::description;
 pub use problem::{Problem, ProblemBody};
 pub use serve::serve;

@@ -14,9 +14,11 @@ use crate::{ApiState, health, problem_types as kinds};
 pub(crate) const REQUESTS_MAX: usize = 512;
 /// Open streams.
 pub(crate) const STREAMS_MAX: usize = 100;
-/// Request bodies in memory at one time, in KiB: 64 MiB.
+/// Bodies up to this size are in memory without further ado: with [`REQUESTS_MAX`] of them 32 MiB.
+pub(crate) const SMALL_BODY_BYTES: usize = 64 * 1024;
+/// Larger request bodies in memory at one time, in KiB: 64 MiB.
 pub(crate) const BODY_ROOM_KIB: usize = 64 * 1024;
-/// How long a request waits for room for its body.
+/// How long a request waits for room for a large body.
 pub(crate) const BODY_ROOM_WAIT: Duration = Duration::from_secs(5);
 /// How long a body may take to arrive.
 pub(crate) const BODY_DEADLINE: Duration = Duration::from_secs(30);

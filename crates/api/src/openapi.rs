@@ -10,8 +10,8 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::problem::ProblemBody;
 use crate::{
-    ApiState, adapters, api_keys, events, health, journeys, ledger, metrics, problem_types, quarantine,
-    queues, revisions, status, stream,
+    ApiState, adapters, api_keys, dead_letters, events, health, journeys, ledger, metrics, problem_types,
+    quarantine, queues, revisions, status, stream,
 };
 
 pub(crate) const DESCRIPTION_PATH: &str = "/v1/openapi.json";
@@ -30,6 +30,7 @@ pub(crate) const DOCUMENTATION_PATH: &str = "/docs";
     tags(
         (name = "events", description = "Send, find and watch events"),
         (name = "quarantine", description = "Messages that the gate refused"),
+        (name = "dead-letters", description = "Deliveries that failed for good"),
         (name = "adapters", description = "What adapters do, and their credentials"),
         (name = "revisions", description = "Numbered configurations"),
         (name = "api-keys", description = "Who may call this API"),
@@ -104,6 +105,7 @@ pub(crate) fn routes() -> OpenApiRouter<ApiState> {
         .merge(journeys::routes())
         .merge(stream::routes())
         .merge(quarantine::routes())
+        .merge(dead_letters::routes())
         .merge(adapters::routes())
         .merge(revisions::routes())
         .merge(api_keys::routes())

@@ -94,8 +94,8 @@ async fn show_revision(
 
 /// Apply a configuration
 ///
-/// Makes the files the next revision: adapters, subscriptions, topology and credentials follow, and
-/// every hub routes by it. Files equal to the revision in force change nothing.
+/// Makes the files the next revision: adapters, subscriptions, schemas, topology and credentials follow,
+/// and every hub routes by it. Files equal to the revision in force change nothing.
 #[utoipa::path(post, path = "/v1/revisions", tag = "revisions", security(("api_key" = ["admin"])),
     request_body = ApplyRequest,
     responses(
@@ -104,7 +104,8 @@ async fn show_revision(
         (status = 409, description = "Another revision came between", body = ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "Over 4 MiB", body = ProblemBody, content_type = "application/problem+json"),
         (status = 415, description = "The body is not application/json", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "The configuration is faulty; faults says in which file, line and column",
+        (status = 422, description = "The configuration is faulty, or changes a schema by more than optional additions within its version; \
+            faults says in which file, line and column",
             body = ProblemBody, content_type = "application/problem+json"),
         Guarded,
     ))]

@@ -4,6 +4,8 @@
 
 mod cloudevents;
 mod header;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use bytes::Bytes;

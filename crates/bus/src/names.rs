@@ -13,6 +13,11 @@ pub const RECEIPTS: &str = "crossdock.receipts";
 pub const DEAD: &str = "crossdock.dead";
 /// Queue of receipts and rejected deliveries, in the order in which they came.
 pub const FAILED: &str = "crossdock.failed";
+/// Queue of the messages whose delay is over, for the hub to hand over or to delay again.
+pub const DUE: &str = "crossdock.due";
+/// The delays there are a queue for, in seconds, from the shortest to the longest. Every other delay is made up of
+/// these.
+pub const DELAYS_S: [u32; 7] = [1, 5, 30, 120, 600, 3_600, 21_600];
 /// Queue to which the hub's own queues dead-letter; never empty without an alert.
 pub const UNDELIVERABLE: &str = "crossdock.undeliverable";
 
@@ -25,6 +30,11 @@ const ADAPTER_QUEUE_PREFIX: &str = "crossdock.adapter.";
 /// The queue of partition `n`, counted from 0.
 pub fn ingress_queue(n: u16) -> String {
     format!("{INGRESS}.{n}")
+}
+
+/// The queue in which a message waits so many seconds, one of [`DELAYS_S`], before it comes to [`DUE`].
+pub fn delay_queue(seconds: u32) -> String {
+    format!("crossdock.delay.{seconds}s")
 }
 
 /// The queue from which the adapter consumes.

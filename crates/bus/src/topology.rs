@@ -15,7 +15,10 @@ use crate::error::BusError;
 use crate::link::{Link, within};
 use crate::management::Management;
 use crate::message::{Headers, field_table};
-use crate::names::{DEAD, DELIVER, FAILED, INGRESS, RECEIPTS, UNDELIVERABLE, adapter_queue, ingress_queue};
+use crate::names::{
+    DEAD, DELAYS_S, DELIVER, DUE, FAILED, INGRESS, RECEIPTS, UNDELIVERABLE, adapter_queue, delay_queue,
+    ingress_queue,
+};
 
 /// Deliveries of one message to an adapter before RabbitMQ gives it up.
 pub const ADAPTER_DELIVERY_LIMIT: i64 = 20;
@@ -114,6 +117,8 @@ impl Topology {
         }
         topology.queues.push(hub_queue(UNDELIVERABLE, false));
         topology.queues.push(hub_queue(FAILED, true));
+        topology.queues.push(hub_queue(DUE, false));
+        topology.queues.extend(DELAYS_S.map(delaying_queue));
         topology.bind(RECEIPTS, "", FAILED);
         topology.bind(DEAD, "", FAILED);
         for n in 0..partitions {
@@ -245,6 +250,18 @@ fn hub_queue(name: &str, single_active_consumer: bool) -> Queue {
     }
 }
 
+/// What waits in it comes to [`DUE`], which is always there: a queue that expired straight into adapters' queues would
+/// stand still as soon as one of them were missing.
+fn delaying_queue(seconds: u32) -> Queue {
+    let mut arguments = arguments("", DUE, HUB_DELIVERY_LIMIT, false);
+    let milliseconds = i64::from(seconds) * 1_000;
+    arguments.insert("x-message-ttl".into(), milliseconds.into());
+    Queue {
+        name: delay_queue(seconds),
+        arguments,
+    }
+}
+
 fn arguments(
     dead_letter_exchange: &str,
     dead_letter_key: &str,
@@ -281,7 +298,7 @@ mod tests {
             single_active_consumer: true,
         }];
         let topology = Topology::hub(4, &adapters);
-        assert_eq!(topology.queues.len(), 2 + 4 + 1);
+        assert_eq!(topology.queues.len(), 3 + DELAYS_S.len() + 4 + 1);
         for queue in &topology.queues {
             for (argument, value) in [
                 ("x-queue-type", "quorum"),

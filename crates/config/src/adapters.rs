@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crossdock_model::event::HUB_SOURCE;
 use crossdock_model::jq::Mapping;
 use crossdock_model::name::is_adapter_name;
 use serde_json::Value;
@@ -39,7 +40,7 @@ pub fn load_adapters(files: &[SourceFile]) -> Result<AdapterSet, Vec<ConfigFault
         let read = match stem(&file.path) {
             None => Err(vec![whole_file_fault(
                 file,
-                "this file has no place here, expected adapters/<name>.toml",
+                "this file has no place here, expected adapters/<name>.toml or schemas/<type>.json",
             )]),
             Some(_) if file.text.len() > MANIFEST_MAX_BYTES => Err(vec![whole_file_fault(
                 file,
@@ -73,6 +74,7 @@ fn read_manifest(
     let mut faults = grammar.faults(&document);
     faults.extend(file_name_fault(&document, stem));
     faults.extend(claims.faults(&document, &file.path));
+    faults.extend(source_of_the_hub(&document));
     faults.extend(repetitions(&document, "/publishes"));
     faults.extend(unavailable_delivery(&document));
     faults.extend(subscription_faults(&document));
@@ -82,7 +84,7 @@ fn read_manifest(
     }
 }
 
-fn whole_file_fault(file: &SourceFile, message: &str) -> ConfigFault {
+pub(crate) fn whole_file_fault(file: &SourceFile, message: &str) -> ConfigFault {
     ConfigFault {
         file: file.path.clone(),
         line: 1,
@@ -132,6 +134,12 @@ impl Claims {
     }
 }
 
+fn source_of_the_hub(document: &Document) -> Option<ConfigFault> {
+    let source = text(document, "/source").filter(|source| *source == HUB_SOURCE)?;
+    let message = format!("{source:?} is the hub's own source, expected another one");
+    Some(document.fault("/source", message))
+}
+
 fn repetitions(document: &Document, list: &str) -> Vec<ConfigFault> {
     let items = document
         .value()
@@ -165,23 +173,17 @@ fn subscription_faults(document: &Document) -> Vec<ConfigFault> {
         .flat_map(|index| {
             let subscription = format!("/subscribe/{index}");
             let mut faults = repetitions(document, &format!("{subscription}/types"));
-            faults.extend(mapping_faults(document, &subscription, "filter"));
-            faults.extend(mapping_faults(document, &subscription, "transform"));
+            faults.extend(mapping_fault(document, &subscription, "filter"));
+            faults.extend(mapping_fault(document, &subscription, "transform"));
             faults
         })
         .collect()
 }
 
-fn mapping_faults(document: &Document, subscription: &str, key: &str) -> Vec<ConfigFault> {
+fn mapping_fault(document: &Document, subscription: &str, key: &str) -> Option<ConfigFault> {
     let pointer = format!("{subscription}/{key}");
-    let Some(program) = text(document, &pointer) else {
-        return Vec::new();
-    };
-    let unavailable =
-        format!("{key} is not available in this version, expected a subscription by `types` alone");
-    let mut faults = vec![document.key_fault(&pointer, unavailable)];
-    if let Err(fault) = Mapping::compile(program) {
-        faults.push(document.fault_inside(&pointer, fault.line, fault.column, fault.message));
-    }
-    faults
+    let program = text(document, &pointer)?;
+    Mapping::compile(program)
+        .err()
+        .map(|fault| document.fault_inside(&pointer, fault.line, fault.column, fault.message))
 }

@@ -1,5 +1,5 @@
-//! The configuration as people write it: the hub's settings in `crossdock.toml` and one manifest
-//! per adapter. It takes the contents of files and says every fault in them with its place and
+//! The configuration as people write it: the hub's settings in `crossdock.toml`, one manifest per
+//! adapter, and the JSON Schemas of the shop's own event types. It takes the contents of files and says every fault in them with its place and
 //! what was expected; it reads no disk and no environment, and knows nothing of brokers or
 //! databases.
 
@@ -11,12 +11,14 @@ mod environment;
 mod fault;
 mod formats;
 mod grammar;
+mod json_text;
 mod manifest;
 mod network;
 mod phrase;
 pub mod schema;
 mod secret;
 mod settings;
+mod shared;
 mod syntax;
 
 pub use adapters::{AdapterSet, load_adapters};
@@ -27,3 +29,4 @@ pub use manifest::{Delivery, Manifest, Order, Retry, Subscription};
 pub use network::{InvalidRange, IpRange};
 pub use secret::{Secret, SecretError, SecretReference};
 pub use settings::{Database, Http, Outbound, RabbitMq, Settings};
+pub use shared::{SharedConfig, fault_in_schema, load_shared, schema_path};

@@ -39,7 +39,8 @@ pub struct Manifest {
     /// Whether the order of events with the same key matters to it.
     #[serde(default)]
     pub order: Order,
-    /// The events that it gets. An event that several subscriptions match comes once.
+    /// The events that it gets. An event that several subscriptions match comes once, as the first of
+    /// them says.
     #[serde(default)]
     pub subscribe: Vec<Subscription>,
     /// When a failed delivery is tried again.
@@ -105,11 +106,11 @@ pub struct Subscription {
     /// Event types, exact or with `*` for one whole segment: `order.*.v1`.
     #[schemars(schema_with = "schema::event_type_patterns")]
     pub types: Vec<TypePattern>,
-    /// A jq expression over the event; the event passes when its result is true.
+    /// A jq expression over the event; the event passes when its first output is anything but false and null.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::filter")]
     pub filter: Option<String>,
-    /// A jq expression over the event whose result takes the place of the data.
+    /// A jq expression over the event whose one output takes the place of the data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::transform")]
     pub transform: Option<String>,

@@ -329,16 +329,16 @@ types = ["order.*", "order.pl*.v1", "order.*.v1", "order.*.v1"]
 4:51: "order.*.v1" is listed twice, expected once"#,
     ),
     (
-        "a filter and a transform",
+        "a filter and a transform that are no jq",
         r#"name = "erp"
 source = "/erp"
 [[subscribe]]
 types = ["order.placed.v1"]
-filter = '.data.total.amount >= 10000'
-transform = '{ order: .subject }'
+filter = '.data.total.amount >= '
+transform = '{ order: .subject, now: now }'
 "#,
-        "5:1: filter is not available in this version, expected a subscription by `types` alone
-6:1: transform is not available in this version, expected a subscription by `types` alone",
+        "5:33: expected term
+6:38: `now` is not available: the same event must always give the same result; use .time, or utc for local times",
     ),
     (
         "a retry without a schedule",

@@ -34,14 +34,41 @@ fn the_fault_is_told_at_its_place_in_the_file() {
         }])
         .unwrap_err();
         let printed: Vec<_> = faults.iter().map(ToString::to_string).collect();
-        let unavailable = "is not available in this version, expected a subscription by `types` alone";
         let does_not_compile = Mapping::compile(program).map(drop).unwrap_err().message;
         assert_eq!(
             printed,
-            [
-                format!("adapters/erp.toml:5:1: {key} {unavailable}"),
-                format!("adapters/erp.toml:{line}:{column}: {does_not_compile}"),
-            ]
+            [format!("adapters/erp.toml:{line}:{column}: {does_not_compile}")]
         );
     }
+}
+
+#[test]
+fn mappings_that_compile_are_kept_as_they_are_written() {
+    let text = "name = \"erp\"\nsource = \"/erp\"\n[[subscribe]]\ntypes = [\"order.placed.v1\"]\n\
+                filter = '.data.total.amount >= 10000'\ntransform = '{ order: .subject }'\n";
+    let set = load_adapters(&[SourceFile {
+        path: "adapters/erp.toml".into(),
+        text: text.into(),
+    }])
+    .unwrap();
+    let subscription = &set.manifests[0].subscribe[0];
+    assert_eq!(
+        subscription.filter.as_deref(),
+        Some(".data.total.amount >= 10000")
+    );
+    assert_eq!(subscription.transform.as_deref(), Some("{ order: .subject }"));
+}
+
+#[test]
+fn the_hubs_own_source_is_no_adapters() {
+    let faults = load_adapters(&[SourceFile {
+        path: "adapters/erp.toml".into(),
+        text: "name = \"erp\"\nsource = \"/crossdock\"\n".into(),
+    }])
+    .unwrap_err();
+    let printed: Vec<_> = faults.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        printed,
+        ["adapters/erp.toml:2:10: \"/crossdock\" is the hub's own source, expected another one"]
+    );
 }

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{adapter, api_key, apply, check, event, import, journey, prove, status, up};
+use crate::commands::{
+    adapter, api_key, apply, check, dead_letter, event, import, journey, prove, status, up,
+};
 
 /// A self-hosted integration hub for commerce events: RabbitMQ at the centre, vendors as adapters.
 #[derive(Debug, Parser)]
@@ -34,7 +36,7 @@ pub(crate) struct Common {
     /// Print JSON, for programs
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// The settings file; adapters lie in the folder `adapters` beside it [default: config/crossdock.toml]
+    /// The settings file; the folders `adapters` and `schemas` lie beside it [default: config/crossdock.toml]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }
@@ -50,6 +52,9 @@ pub(crate) enum Command {
     Event(event::EventCommand),
     Import(import::Import),
     Journey(journey::Journey),
+    /// See what failed for good, and send it on its way again
+    #[command(subcommand)]
+    DeadLetter(dead_letter::DeadLetterCommand),
     /// See adapters and renew their credentials
     #[command(subcommand)]
     Adapter(adapter::AdapterCommand),

@@ -8,11 +8,12 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
-use crossdock_config::{ConfigFault, Settings, SourceFile, load_adapters};
+use crossdock_config::{ConfigFault, Settings, SourceFile, load_shared};
 
 /// Read where no `--config` is given, if it exists.
 const DEFAULT_FILE: &str = "config/crossdock.toml";
-const ADAPTERS_FOLDER: &str = "adapters";
+/// Where the files that all hubs share are, and what they end in.
+const SHARED_FOLDERS: [(&str, &str); 2] = [("adapters", "toml"), ("schemas", "json")];
 
 /// Every file of a configuration folder.
 #[derive(Debug)]
@@ -20,7 +21,7 @@ pub(crate) struct Configuration {
     folder: PathBuf,
     settings_file: Option<SourceFile>,
     /// The files that revisions are made of, sorted by path.
-    pub(crate) adapter_files: Vec<SourceFile>,
+    pub(crate) shared_files: Vec<SourceFile>,
 }
 
 /// Everything wrong with a configuration, with paths as seen from the working directory.
@@ -37,8 +38,8 @@ fn list(faults: &[ConfigFault]) -> String {
 }
 
 impl Configuration {
-    /// Reads `file`, else `config/crossdock.toml` if there is one, and the adapters' manifests in the folder
-    /// `adapters` beside it.
+    /// Reads `file`, else `config/crossdock.toml` if there is one, and beside it the adapters' manifests in the
+    /// folder `adapters` and the shop's own schemas in the folder `schemas`.
     pub(crate) fn read(file: Option<&Path>) -> anyhow::Result<Self> {
         let path = file.unwrap_or(Path::new(DEFAULT_FILE));
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
@@ -54,11 +55,15 @@ impl Configuration {
             Err(error) if error.kind() == io::ErrorKind::NotFound && file.is_none() => None,
             Err(error) => return Err(unreadable(path, error)),
         };
-        let adapter_files = read_manifests(&folder)?;
+        let mut shared_files = Vec::new();
+        for (name, extension) in SHARED_FOLDERS {
+            read_folder(&folder, name, extension, &mut shared_files)?;
+        }
+        shared_files.sort_by(|one, other| one.path.cmp(&other.path));
         Ok(Self {
             folder,
             settings_file,
-            adapter_files,
+            shared_files,
         })
     }
 
@@ -69,9 +74,9 @@ impl Configuration {
         Settings::load(self.settings_file.as_ref(), environment).map_err(|faults| self.place(faults))
     }
 
-    /// Every fault of the settings and of the manifests at once; otherwise the settings and their warnings.
+    /// Every fault of the settings and of the shared files at once; otherwise the settings and their warnings.
     pub(crate) fn check(&self) -> Result<(Settings, Vec<String>), Faults> {
-        match (self.settings(), load_adapters(&self.adapter_files)) {
+        match (self.settings(), load_shared(&self.shared_files)) {
             (Ok(settings), Ok(_)) => Ok(settings),
             (Err(faults), Ok(_)) => Err(faults),
             (Ok(_), Err(faults)) => Err(self.place(faults)),
@@ -97,11 +102,20 @@ impl Configuration {
             Some(file) => self.folder.join(&file.path).display().to_string(),
             None => "no settings file (all defaults)".to_owned(),
         };
-        let adapters = match self.adapter_files.len() {
+        let in_folder = |folder: &str| {
+            let inside = |file: &&SourceFile| file.path.starts_with(folder);
+            self.shared_files.iter().filter(inside).count()
+        };
+        let adapters = match in_folder("adapters/") {
             1 => "1 adapter".to_owned(),
             number => format!("{number} adapters"),
         };
-        format!("{settings}, {adapters}")
+        let schemas = match in_folder("schemas/") {
+            0 => String::new(),
+            1 => ", 1 schema".to_owned(),
+            number => format!(", {number} schemas"),
+        };
+        format!("{settings}, {adapters}{schemas}")
     }
 }
 
@@ -115,33 +129,32 @@ pub(crate) fn reachable(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(loopback, listen.port())
 }
 
-fn read_manifests(folder: &Path) -> anyhow::Result<Vec<SourceFile>> {
-    let adapters = folder.join(ADAPTERS_FOLDER);
-    let entries = match fs::read_dir(&adapters) {
+/// Reads the files of a folder, if there is one, that end in `extension` and are not hidden.
+fn read_folder(root: &Path, name: &str, extension: &str, files: &mut Vec<SourceFile>) -> anyhow::Result<()> {
+    let folder = root.join(name);
+    let entries = match fs::read_dir(&folder) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(unreadable(&adapters, error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(unreadable(&folder, error)),
     };
-    let mut files = Vec::new();
     for entry in entries {
         let path = entry
-            .with_context(|| format!("cannot list {}", adapters.display()))?
+            .with_context(|| format!("cannot list {}", folder.display()))?
             .path();
         let hidden = path
             .file_name()
             .is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if hidden || path.extension().is_none_or(|extension| extension != "toml") {
+        if hidden || path.extension().is_none_or(|found| found != extension) {
             continue;
         }
         let text = fs::read_to_string(&path).map_err(|error| unreadable(&path, error))?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
         files.push(SourceFile {
-            path: format!("{ADAPTERS_FOLDER}/{name}"),
+            path: format!("{name}/{file}"),
             text,
         });
     }
-    files.sort_by(|one, other| one.path.cmp(&other.path));
-    Ok(files)
+    Ok(())
 }
 
 /// Why a file cannot be read, in a sentence.
@@ -161,32 +174,54 @@ mod tests {
 
     fn folder() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join(ADAPTERS_FOLDER)).unwrap();
+        for (name, _) in SHARED_FOLDERS {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
         folder
     }
 
     #[test]
-    fn reads_manifests_and_nothing_else_in_order() {
+    fn reads_manifests_and_schemas_and_nothing_else_in_order() {
         let folder = folder();
-        for name in ["shop.toml", "erp.toml", ".hidden.toml", "notes.md"] {
-            fs::write(folder.path().join(ADAPTERS_FOLDER).join(name), "name = 1").unwrap();
+        for name in [
+            "adapters/shop.toml",
+            "adapters/erp.toml",
+            "adapters/.hidden.toml",
+            "adapters/notes.md",
+            "schemas/points.earned.v1.json",
+            "schemas/.points.earned.v1.json",
+            "schemas/README",
+        ] {
+            fs::write(folder.path().join(name), "name = 1").unwrap();
         }
         let file = folder.path().join("crossdock.toml");
         fs::write(&file, "").unwrap();
         let configuration = Configuration::read(Some(&file)).unwrap();
         let paths: Vec<_> = configuration
-            .adapter_files
+            .shared_files
             .iter()
             .map(|file| file.path.as_str())
             .collect();
-        assert_eq!(paths, ["adapters/erp.toml", "adapters/shop.toml"]);
-        assert!(configuration.summary().ends_with("crossdock.toml, 2 adapters"));
+        assert_eq!(
+            paths,
+            [
+                "adapters/erp.toml",
+                "adapters/shop.toml",
+                "schemas/points.earned.v1.json"
+            ]
+        );
+        assert!(
+            configuration
+                .summary()
+                .ends_with("crossdock.toml, 2 adapters, 1 schema")
+        );
     }
 
     #[test]
     fn faults_are_named_from_where_the_reader_stands() {
         let folder = folder();
         fs::write(folder.path().join("adapters/erp.toml"), "name = ").unwrap();
+        fs::write(folder.path().join("schemas/points.earned.v1.json"), "{\n,").unwrap();
         let file = folder.path().join("crossdock.toml");
         fs::write(&file, "[http]\nlisten = \"nowhere\"\n").unwrap();
         let faults = Configuration::read(Some(&file))
@@ -198,6 +233,10 @@ mod tests {
         assert!(faults.contains(&format!("{here}/crossdock.toml:2:")), "{faults}");
         assert!(
             faults.contains(&format!("{here}/adapters/erp.toml:1:")),
+            "{faults}"
+        );
+        assert!(
+            faults.contains(&format!("{here}/schemas/points.earned.v1.json:2:")),
             "{faults}"
         );
     }

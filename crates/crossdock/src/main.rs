@@ -83,6 +83,7 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<ExitCode> {
         Command::Event(event) => event.run(context).await,
         Command::Import(import) => import.run(context).await,
         Command::Journey(journey) => journey.run(context).await,
+        Command::DeadLetter(dead_letter) => dead_letter.run(context).await,
         Command::Adapter(adapter) => adapter.run(context).await,
         Command::ApiKey(api_key) => api_key.run(context).await,
         Command::Prove(prove) => prove.run(context).await,

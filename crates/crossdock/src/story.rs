@@ -100,7 +100,7 @@ fn outcome(delivery: &DeliveryView, now: DateTime<Utc>) -> String {
     text
 }
 
-fn attempt_line(attempt: &AttemptView) -> String {
+pub(crate) fn attempt_line(attempt: &AttemptView) -> String {
     let mut text = format!(
         "{}. {} {}",
         attempt.number,

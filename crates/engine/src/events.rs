@@ -1,7 +1,7 @@
 //! Looking events up: one, many, what came after. Reads the record only.
 
 use chrono::{DateTime, Utc};
-use crossdock_model::types::TypePattern;
+use crossdock_model::{event::REFERENCE_MAX_BYTES, types::TypePattern};
 use crossdock_store::{DeliveryRow, EventQuery, StoredEvent};
 
 use crate::{AttemptView, DeliveryView, EngineError, EventPage, EventView, Hub};
@@ -48,6 +48,18 @@ impl Hub {
                 EngineError::Invalid("cursor: expected the value of `next` of the page before".into())
             })?),
         };
+        let names = [
+            &search.source,
+            &search.subject,
+            &search.correlation,
+            &search.adapter,
+        ];
+        if !names.into_iter().flatten().all(|name| can_name(name)) {
+            return Ok(EventPage {
+                events: Vec::new(),
+                next: None,
+            });
+        }
         let limit = search.limit as usize;
         let query = EventQuery {
             event_type,
@@ -81,6 +93,11 @@ impl Hub {
     /// # Errors
     /// `NotFound`; `Ambiguous` if several sources use the id and none was named; `Unavailable`.
     pub async fn event(&self, id: &str, source: Option<&str>) -> Result<EventView, EngineError> {
+        if !can_name(id) || !source.is_none_or(can_name) {
+            return Err(EngineError::NotFound(
+                "no event can have this id or source".into(),
+            ));
+        }
         let mut found = self.shared.store.event(id, source).await?;
         match found.len() {
             0 => Err(EngineError::NotFound(format!("there is no event {id:?}"))),
@@ -126,6 +143,11 @@ impl Hub {
     }
 }
 
+/// Whether an event can have this as its id, source, subject or another name. No database is asked for what cannot be.
+pub(crate) fn can_name(text: &str) -> bool {
+    text.len() <= REFERENCE_MAX_BYTES && !text.contains(char::is_control)
+}
+
 fn pattern(text: &str) -> Result<TypePattern, EngineError> {
     text.parse()
         .map_err(|error| EngineError::Invalid(format!("type: {error}")))
@@ -156,13 +178,14 @@ fn delivery_view(row: DeliveryRow) -> DeliveryView {
         attempts: row.attempts,
         published: row.published,
         settled: row.settled,
+        due: row.due,
         detail: row.detail,
         tries: attempts.collect(),
     }
 }
 
 /// A unit variant's name on the wire, as serde gives it.
-fn wire_name(value: &impl serde::Serialize) -> String {
+pub(crate) fn wire_name(value: &impl serde::Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(name)) => name,
         _ => String::new(),

@@ -26,11 +26,12 @@ use tokio_util::{
 use crate::{
     AcceptError, ApiKeyView, AuthError, EngineError, NewKey, Principal,
     alarms::Alarms,
+    alerts::{self, Alerts},
     edge, gate,
     keys::{self, Keys},
     measures,
     outbound::Outbound,
-    outcomes, revisions,
+    outcomes, retry, revisions,
     shared::Shared,
     upkeep,
     webhooks::{self, Webhooks},
@@ -152,6 +153,7 @@ impl Hub {
             recorded: watch::Sender::new(latest),
             chains: gate::ChainsUnderWay::default(),
             alarms: Alarms::default(),
+            alerts: Alerts::default(),
             webhooks: Webhooks::new(options.outbound, options.variable),
         });
         for partition in 0..names::PARTITIONS {
@@ -172,6 +174,8 @@ impl Hub {
             &shared,
             outcomes::run,
         );
+        let due = "due".to_owned();
+        tasks.watch_over(&tasks.intake_tasks, &tasks.intake, due, &shared, retry::due::run);
         let senders = "webhooks".to_owned();
         tasks.watch_over(
             &tasks.intake_tasks,
@@ -182,6 +186,8 @@ impl Hub {
         );
         let upkeep = "upkeep".to_owned();
         tasks.watch_over(&tasks.rest_tasks, &tasks.rest, upkeep, &shared, upkeep::run);
+        let alerts = "alerts".to_owned();
+        tasks.watch_over(&tasks.rest_tasks, &tasks.rest, alerts, &shared, alerts::run);
         tasks.keep_publisher(shared.clone());
         Ok(Self {
             shared,

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use crossdock_store::{DeliveryRow, DeliveryState, StoredEvent};
 
-use crate::{EngineError, EventView, Hub, JourneyView, events::event_view, ledger};
+use crate::{EngineError, EventView, Hub, JourneyView, events::can_name, events::event_view, ledger};
 
 /// What [`DeliveryRow::state`] cannot say.
 const TAKEN: &str = "taken";
@@ -17,6 +17,9 @@ impl Hub {
     /// # Errors
     /// `NotFound`, or `Unavailable` without a database.
     pub async fn journey(&self, key: &str) -> Result<JourneyView, EngineError> {
+        if !can_name(key) {
+            return Err(EngineError::NotFound("no event can have this name".into()));
+        }
         let found = self.shared.store.journey(key).await?;
         if found.is_empty() {
             return Err(EngineError::NotFound(format!(
@@ -94,7 +97,8 @@ fn told(stored: StoredEvent, takers: &BTreeSet<String>) -> EventView {
     view
 }
 
-/// One sentence on where a journey stands: the worst thing first, else the oldest wait, else that all is done.
+/// One sentence on where a journey stands: the worst thing first, else what is tried again next, else the oldest
+/// wait, else that all is done.
 fn verdict(events: &[StoredEvent], takers: &BTreeSet<String>, now: DateTime<Utc>) -> String {
     if let Some((stored, row)) = deliveries(events).find(|(_, row)| row.state == DeliveryState::Parked) {
         let why = row
@@ -107,14 +111,30 @@ fn verdict(events: &[StoredEvent], takers: &BTreeSet<String>, now: DateTime<Utc>
             stored.event.event_type, row.adapter
         );
     }
-    let waits = |row: &DeliveryRow| {
-        matches!(row.state, DeliveryState::Pending | DeliveryState::Retrying) && !is_taken(row, takers)
-    };
+    let is_retrying = |(_, row): &(&StoredEvent, &DeliveryRow)| row.state == DeliveryState::Retrying;
+    if let Some((stored, row)) = deliveries(events)
+        .filter(is_retrying)
+        .min_by_key(|(_, row)| row.due)
+    {
+        let event_type = &stored.event.event_type;
+        let soon = row.due.map_or(0, |due| (due - now).num_seconds());
+        let why = row
+            .detail
+            .as_deref()
+            .map(|detail| format!(": {detail}"))
+            .unwrap_or_default();
+        return format!(
+            "{event_type} failed at {} and is tried again in {}{why}",
+            row.adapter,
+            duration(soon)
+        );
+    }
+    let waits = |row: &DeliveryRow| row.state == DeliveryState::Pending && !is_taken(row, takers);
     if let Some((stored, row)) = deliveries(events)
         .filter(|(_, row)| waits(row))
-        .min_by_key(|(_, row)| row.published)
+        .min_by_key(|(stored, _)| stored.received)
     {
-        let since = duration((now - row.published).num_seconds());
+        let since = duration((now - stored.received).num_seconds());
         return format!("{} waits at {} for {since}", stored.event.event_type, row.adapter);
     }
     let last = events
@@ -175,6 +195,7 @@ mod tests {
             attempts: 0,
             published: start() + TimeDelta::seconds(after_s),
             settled: None,
+            due: None,
             detail: None,
             tries: Vec::new(),
         }
@@ -202,12 +223,24 @@ mod tests {
 
     #[test]
     fn of_what_waits_the_oldest_is_named() {
-        use DeliveryState::{Pending, Retrying};
-        let events = [
-            stored("order.placed.v1", vec![at("wms", Pending, 60)]),
-            stored("order.placed.v1", vec![at("erp", Retrying, 0)]),
-        ];
+        use DeliveryState::Pending;
+        let mut later = stored("order.placed.v1", vec![at("wms", Pending, 60)]);
+        later.received += TimeDelta::seconds(60);
+        let events = [later, stored("order.placed.v1", vec![at("erp", Pending, 0)])];
         assert_eq!(judged(&events, &[]), "order.placed.v1 waits at erp for 4 m 12 s");
+    }
+
+    #[test]
+    fn what_is_tried_again_says_when_and_why() {
+        use DeliveryState::{Pending, Retrying};
+        let mut busy = at("erp", Retrying, 0);
+        busy.due = Some(start() + TimeDelta::seconds(252 + 90));
+        busy.detail = Some("busy".into());
+        let events = [stored("order.placed.v1", vec![at("wms", Pending, 0), busy])];
+        assert_eq!(
+            judged(&events, &[]),
+            "order.placed.v1 failed at erp and is tried again in 1 m 30 s: busy"
+        );
     }
 
     #[test]
@@ -226,7 +259,7 @@ mod tests {
         );
         assert_eq!(
             judged(&events, &["erp"]),
-            "order.shipped.v1 waits at mail for 4 m 3 s"
+            "order.shipped.v1 waits at mail for 4 m 12 s"
         );
         let views: Vec<_> = events
             .into_iter()

@@ -30,9 +30,21 @@ const SECRET_CHARS: usize = 43;
 
 const KEY_PRODUCER_PREFIX: &str = "key:";
 
-/// Whether a recorded producer is an adapter, not the key of a person or service.
+const HUB_PRODUCER_PREFIX: &str = "hub:";
+
+/// Whether a recorded producer is an adapter, not the key of a person or service, and no hub.
 pub(crate) fn is_adapter(producer: &str) -> bool {
-    !producer.starts_with(KEY_PRODUCER_PREFIX)
+    !producer.starts_with(KEY_PRODUCER_PREFIX) && !is_hub(producer)
+}
+
+/// Whether a recorded producer is a hub. An adapter's name has no colon, a key's producer another beginning.
+pub(crate) fn is_hub(producer: &str) -> bool {
+    producer.starts_with(HUB_PRODUCER_PREFIX)
+}
+
+/// What a hub is called as a producer.
+pub(crate) fn hub_producer(host: &str) -> String {
+    format!("{HUB_PRODUCER_PREFIX}{host}")
 }
 
 /// What a key may do. The wire form is `events:read` and so on.

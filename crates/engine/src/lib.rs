@@ -8,7 +8,9 @@
 
 mod adapters;
 mod alarms;
+mod alerts;
 mod credentials;
+mod dead_letters;
 mod edge;
 mod env_file;
 mod error;
@@ -17,12 +19,14 @@ mod gate;
 mod hub;
 mod journey;
 mod keys;
+mod lanes;
 mod ledger;
 mod measures;
 pub mod outbound;
 mod outcomes;
 mod quarantine;
 mod restore;
+mod retry;
 mod revisions;
 mod routing;
 mod shared;

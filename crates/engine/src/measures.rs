@@ -6,7 +6,7 @@ use std::{sync::Once, time::Duration};
 use crossdock_store::OutcomeKind;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
-use crate::routing::Routing;
+use crate::routing::{Placed, Role, Routing};
 
 const EVENTS: &str = "crossdock_events_total";
 const DELIVERIES: &str = "crossdock_deliveries_total";
@@ -19,6 +19,8 @@ const WEBHOOK_SECONDS: &str = "crossdock_webhook_seconds";
 const WEBHOOK_IN_FLIGHT: &str = "crossdock_webhook_in_flight";
 const TASK_RESTARTS: &str = "crossdock_task_restarts_total";
 const ALARMS: &str = "crossdock_alarms";
+const MAPPING_RUNS: &str = "crossdock_mapping_runs_total";
+const MAPPING_SECONDS: &str = "crossdock_mapping_seconds";
 
 const OTHER_ADAPTER: &str = "other";
 
@@ -56,6 +58,15 @@ pub(crate) fn describe() {
         describe_gauge!(WEBHOOK_IN_FLIGHT, "Requests to a webhook endpoint that are under way");
         describe_counter!(TASK_RESTARTS, "Tasks of the hub that had to be started again");
         describe_gauge!(ALARMS, "Things that want an operator's attention");
+        describe_counter!(
+            MAPPING_RUNS,
+            "What filters and transforms did, by outcome: done, failed, parked (not run, because it is slow)"
+        );
+        describe_histogram!(
+            MAPPING_SECONDS,
+            Unit::Seconds,
+            "Processor time of a run of a filter or transform"
+        );
     });
 }
 
@@ -90,8 +101,36 @@ pub(crate) fn outcome(routing: &Routing, adapter: &str, kind: OutcomeKind) {
         OutcomeKind::Rejected => "rejected",
         OutcomeKind::DeliveryLimit => "delivery_limit",
         OutcomeKind::Undelivered => "undelivered",
+        OutcomeKind::HandedOver => "handed_over",
     };
     counter!(OUTCOMES, "adapter" => label(routing, adapter), "outcome" => outcome).increment(1);
+}
+
+/// What became of a mapping's run.
+#[derive(Clone, Copy)]
+pub(crate) enum MappingRun {
+    Done,
+    Failed,
+    Parked,
+}
+
+/// Mappings are those of the revision in force, so there are no more labels than adapters.
+pub(crate) fn mapping_run(mapping: &Placed, run: MappingRun) {
+    let outcome = match run {
+        MappingRun::Done => "done",
+        MappingRun::Failed => "failed",
+        MappingRun::Parked => "parked",
+    };
+    let labels = [
+        ("adapter", mapping.adapter.clone()),
+        ("mapping", mapping.role.to_string()),
+        ("outcome", outcome.to_owned()),
+    ];
+    counter!(MAPPING_RUNS, &labels).increment(1);
+}
+
+pub(crate) fn mapping_took(role: Role, seconds: f64) {
+    histogram!(MAPPING_SECONDS, "mapping" => role.to_string()).record(seconds);
 }
 
 pub(crate) fn batch_took(seconds: f64) {

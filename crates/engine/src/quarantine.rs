@@ -18,6 +18,18 @@ const RESENT_HEADER: &str = "crossdock-resent";
 /// Kept of a message that came another way than events do. On the way in the gate lets no such header pass.
 const EXCHANGE_HEADER: &str = "crossdock-exchange";
 
+/// Reasons of one message that go to the log; all of them are kept with the message.
+const REASONS_LOGGED: usize = 5;
+
+/// Why a message was refused, as the log has it.
+pub(crate) fn for_the_log(reasons: &[Fault]) -> Vec<String> {
+    let more = reasons.len().saturating_sub(REASONS_LOGGED);
+    let first = reasons.iter().take(REASONS_LOGGED).map(ToString::to_string);
+    first
+        .chain((more > 0).then(|| format!("and {more} more")))
+        .collect()
+}
+
 /// The refused message as the store keeps it.
 pub(crate) fn keep(
     delivery: Delivery,
@@ -221,6 +233,23 @@ mod tests {
             ),
         ]);
         assert_eq!(attributes(headers_to_json(&headers)), headers);
+    }
+
+    #[test]
+    fn the_log_has_the_first_reasons_and_how_many_more_there_are() {
+        let reasons: Vec<_> = (0..7).map(|n| Fault::new(format!("/{n}"), "odd")).collect();
+        assert_eq!(
+            for_the_log(&reasons),
+            [
+                "/0: odd",
+                "/1: odd",
+                "/2: odd",
+                "/3: odd",
+                "/4: odd",
+                "and 2 more"
+            ]
+        );
+        assert_eq!(for_the_log(&reasons[..1]), ["/0: odd"]);
     }
 
     #[test]

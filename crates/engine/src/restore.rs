@@ -10,9 +10,9 @@ use crossdock_bus::{
     management::{BindingInfo, QueueInfo},
     names,
 };
-use crossdock_store::{DeliveryState, EventQuery, StoredEvent};
+use crossdock_store::{DeliveryKey, DeliveryState, EventQuery, Outcome, OutcomeKind, StoredEvent};
 
-use crate::{EngineError, gate, routing::Routing, shared::Shared};
+use crate::{EngineError, gate, retry::Progress, routing::Routing, shared::Shared};
 
 /// Events read at once.
 const PAGE: usize = 500;
@@ -138,18 +138,39 @@ async fn publish_again(shared: &Shared, restoration: &mut Restoration) -> Result
             if !restoration.concerns(stored) {
                 continue;
             }
-            let again = gate::message(&stored.event, std::slice::from_ref(&restoration.adapter));
-            shared
-                .publisher
-                .load()
-                .publish(again)
-                .await
-                .map_err(|error| EngineError::unavailable(error.to_string()))?;
+            put_back(shared, &restoration.adapter, stored).await?;
             restoration.after_offset = Some(stored.offset);
             count += 1;
         }
         restoration.after_offset = Some(last);
     }
+}
+
+/// Publishes one event to the adapter's queue as it was there; a dead letter where the revision in force would not.
+async fn put_back(shared: &Shared, adapter: &str, stored: &StoredEvent) -> Result<(), EngineError> {
+    let attempts = stored.deliveries.iter().find(|row| row.adapter == adapter);
+    let attempt = attempts.map_or(1, |row| row.attempts.max(1));
+    let routing = shared.routing.load_full();
+    let event = match gate::for_adapter(&routing, adapter, stored.event.clone()).await {
+        Ok(event) => event,
+        Err(why) => {
+            let delivery = DeliveryKey::of(adapter, &stored.event);
+            let lost = Outcome {
+                detail: Some(format!("its queue was deleted, and now {why}")),
+                attempt: Some(attempt),
+                ..Outcome::about(delivery, OutcomeKind::Undelivered, shared.clock.now())
+            };
+            shared.store.settle(&[lost]).await?;
+            return Ok(());
+        }
+    };
+    let mut again = gate::message(&event, &[adapter.to_owned()]);
+    Progress::starting_with(attempt).write(&mut again.properties.headers);
+    let publisher = shared.publisher.load_full();
+    publisher
+        .publish(again)
+        .await
+        .map_err(|error| EngineError::unavailable(error.to_string()))
 }
 
 impl Restoration {
@@ -165,7 +186,7 @@ impl Restoration {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use crossdock_config::{SourceFile, load_adapters};
+    use crossdock_config::{SourceFile, load_shared};
     use crossdock_model::event::Event;
     use crossdock_store::DeliveryRow;
 
@@ -183,7 +204,7 @@ mod tests {
                 text: format!("name = \"{name}\"\nsource = \"/{name}\"\n"),
             })
             .collect();
-        Routing::new(1, String::new(), load_adapters(&files).unwrap())
+        Routing::new(1, String::new(), load_shared(&files).unwrap()).unwrap()
     }
 
     fn stored(adapter: &str, state: DeliveryState, published: DateTime<Utc>) -> StoredEvent {
@@ -200,6 +221,7 @@ mod tests {
                 attempts: 0,
                 published,
                 settled: None,
+                due: None,
                 detail: None,
                 tries: Vec::new(),
             }],

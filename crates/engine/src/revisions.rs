@@ -1,10 +1,12 @@
 //! Revisions of the configuration: numbered, whole, and in force on every hub at once.
 
-use std::collections::BTreeMap;
+mod versions;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use crossdock_bus::names;
-use crossdock_config::{AdapterSet, Delivery, Manifest, SourceFile, load_adapters};
+use crossdock_config::{Delivery, Manifest, SharedConfig, SourceFile, Subscription, load_shared};
 use crossdock_store::{NewRevision, Revision, RevisionFile, RevisionSummary, Store};
 
 use crate::{
@@ -32,7 +34,7 @@ pub(crate) async fn first(
     if let Some(current) = store.current_revision().await? {
         return Ok(routing(current));
     }
-    load_adapters(&files).map_err(EngineError::Config)?;
+    load_shared(&files).map_err(EngineError::Config)?;
     let revision = new_revision(files, FIRST_AUTHOR, None, now);
     match store.append_revision(None, revision).await {
         // Another hub that started at the same moment was faster: its revision counts.
@@ -81,18 +83,29 @@ fn routing(revision: Revision) -> Routing {
             text: file.text,
         })
         .collect();
-    match load_adapters(&files) {
-        Ok(set) => Routing::new(number, digest, set),
-        Err(faults) => {
-            let fault = format!(
-                "revision {number} cannot be read by version {}, another one has written it: {}; `crossdock apply` \
-                 with files that this version reads, or that other version, mends it",
-                env!("CARGO_PKG_VERSION"),
-                EngineError::Config(faults).to_string().replace('\n', "; "),
-            );
-            Routing::unreadable(number, digest, fault)
-        }
-    }
+    let read = load_shared(&files)
+        .map_err(|faults| EngineError::Config(faults).to_string().replace('\n', "; "))
+        .and_then(|shared| Routing::new(number, digest.clone(), shared).map_err(|fault| fault.to_string()));
+    read.unwrap_or_else(|reason| {
+        let fault = format!(
+            "revision {number} cannot be read by version {}, another one has written it: {reason}; `crossdock apply` \
+             with files that this version reads, or that other version, mends it",
+            env!("CARGO_PKG_VERSION"),
+        );
+        Routing::unreadable(number, digest, fault)
+    })
+}
+
+/// Reads the files where that may take its time: schemas and mappings are compiled.
+async fn loaded(files: Vec<SourceFile>) -> Result<(Vec<SourceFile>, SharedConfig), EngineError> {
+    let loading = tokio::task::spawn_blocking(move || {
+        let next = load_shared(&files);
+        (files, next)
+    });
+    let (files, next) = loading
+        .await
+        .map_err(|error| EngineError::Internal(format!("the files could not be read: {error}")))?;
+    Ok((files, next.map_err(EngineError::Config)?))
 }
 
 fn new_revision(
@@ -121,7 +134,7 @@ impl Hub {
     /// Files equal to the revision in force change nothing. `dry_run` only says what would change.
     ///
     /// # Errors
-    /// `Config` with every fault; `Conflict` if another apply came between or an existing queue differs;
+    /// `Config` with every fault, among them changes to schemas that break adapters; `Conflict` if another apply came between or an existing queue differs;
     /// `Unavailable` without database or broker.
     pub async fn apply(
         &self,
@@ -131,16 +144,20 @@ impl Hub {
         dry_run: bool,
     ) -> Result<Applied, EngineError> {
         let shared = &self.shared;
-        let set = load_adapters(&files).map_err(EngineError::Config)?;
+        let (files, next) = loaded(files).await?;
         let one_at_a_time = shared.change().await?;
         follow(shared).await?;
         let current = shared.routing.load_full();
+        let refusals = versions::refusals(&shared.store, &current, &next, &files).await?;
+        if !refusals.is_empty() {
+            return Err(EngineError::Config(refusals));
+        }
         let revision = new_revision(files, author, note, shared.clock.now());
         let unchanged = revision.digest == current.digest;
         let changes = if unchanged {
             Vec::new()
         } else {
-            changes(&current, &set)
+            changes(&current, &next)
         };
         if dry_run || unchanged {
             let number = if unchanged {
@@ -155,7 +172,8 @@ impl Hub {
             });
         }
 
-        let proposed = Routing::new(current.revision + 1, revision.digest.clone(), set);
+        let proposed = Routing::new(current.revision + 1, revision.digest.clone(), next)
+            .map_err(|fault| EngineError::Internal(format!("a mapping that was checked: {fault}")))?;
         let there = shared.management.queues().await?;
         upkeep::assert_topology(shared, &proposed, &there).await?;
         let number = shared
@@ -221,9 +239,10 @@ fn view(revision: Revision) -> RevisionView {
     }
 }
 
-/// What a set of manifests changes, in sentences.
-fn changes(current: &Routing, set: &AdapterSet) -> Vec<String> {
-    let proposed: BTreeMap<&str, &Manifest> = set.manifests.iter().map(|m| (m.name.as_str(), m)).collect();
+/// What a configuration changes, in sentences.
+fn changes(current: &Routing, next: &SharedConfig) -> Vec<String> {
+    let manifests = next.adapters.manifests.iter();
+    let proposed: BTreeMap<&str, &Manifest> = manifests.map(|m| (m.name.as_str(), m)).collect();
     let mut changes = Vec::new();
     for (name, manifest) in &proposed {
         match current.adapters.get(*name) {
@@ -248,10 +267,23 @@ fn changes(current: &Routing, set: &AdapterSet) -> Vec<String> {
             names::adapter_queue(name)
         ));
     }
+    changes.extend(schema_changes(current, next));
     if changes.is_empty() {
         changes.push("comments and spacing only".to_owned());
     }
     changes
+}
+
+fn schema_changes(current: &Routing, next: &SharedConfig) -> Vec<String> {
+    let (before, after) = (current.schemas().own(), next.schemas.own());
+    let types: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let change = |event_type: &String| match (before.get(event_type), after.get(event_type)) {
+        (None, Some(_)) => Some(format!("events of {event_type} get a schema that they must fit")),
+        (Some(_), None) => Some(format!("events of {event_type} have no schema any more")),
+        (Some(old), Some(new)) if old != new => Some(format!("the schema of {event_type} changes")),
+        _ => None,
+    };
+    types.into_iter().filter_map(change).collect()
 }
 
 fn changed(before: &Manifest, after: &Manifest) -> String {
@@ -279,6 +311,9 @@ fn changed(before: &Manifest, after: &Manifest) -> String {
     };
     difference("subscribes", &patterns(before), &patterns(after), &mut parts);
     difference("publishes", &before.publishes, &after.publishes, &mut parts);
+    if mappings(before) != mappings(after) {
+        parts.push("other filters or transforms".to_owned());
+    }
     if parts.is_empty() {
         parts.push("other settings".to_owned());
     }
@@ -292,6 +327,13 @@ fn delivery(manifest: &Manifest) -> String {
         Delivery::Webhook { url, .. } => format!("webhook to {}", url.origin().ascii_serialization()),
         Delivery::Feed => "feed".to_owned(),
     }
+}
+
+/// The subscriptions that have mappings.
+fn mappings(manifest: &Manifest) -> Vec<&Subscription> {
+    let mapped =
+        |subscription: &&Subscription| subscription.filter.is_some() || subscription.transform.is_some();
+    manifest.subscribe.iter().filter(mapped).collect()
 }
 
 fn difference(what: &str, before: &[String], after: &[String], parts: &mut Vec<String>) {
@@ -318,7 +360,7 @@ fn difference(what: &str, before: &[String], after: &[String], parts: &mut Vec<S
 mod tests {
     use super::*;
 
-    fn set(files: &[(&str, &str)]) -> AdapterSet {
+    fn set(files: &[(&str, &str)]) -> SharedConfig {
         let files: Vec<_> = files
             .iter()
             .map(|(name, rest)| SourceFile {
@@ -326,14 +368,14 @@ mod tests {
                 text: format!("name = \"{name}\"\n{rest}"),
             })
             .collect();
-        load_adapters(&files).unwrap()
+        load_shared(&files).unwrap()
     }
 
     const ERP: &str = "source = \"/erp\"\npublishes = [\"order.numbered.v1\"]\n\
                        [[subscribe]]\ntypes = [\"order.placed.v1\"]";
 
     fn said(before: &[(&str, &str)], after: &[(&str, &str)]) -> Vec<String> {
-        changes(&Routing::new(1, String::new(), set(before)), &set(after))
+        changes(&Routing::new(1, String::new(), set(before)).unwrap(), &set(after))
     }
 
     #[test]
@@ -357,6 +399,13 @@ mod tests {
             ["adapter erp changes: source \"/sap\" instead of \"/erp\"; \
               subscribes also order.*.v1, stock.low.v1; subscribes no longer order.placed.v1; \
               publishes also order.accepted.v1; publishes no longer order.numbered.v1"]
+        );
+        assert_eq!(
+            said(
+                &[("erp", ERP)],
+                &[("erp", &format!("{ERP}\nfilter = '.data.urgent'"))]
+            ),
+            ["adapter erp changes: other filters or transforms"]
         );
         let ordered = format!("order = \"key\"\n{ERP}");
         assert_eq!(

@@ -23,7 +23,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    BrokerAddress, EngineError, alarms::Alarms, gate::ChainsUnderWay, keys::Keys, routing::Routing,
+    BrokerAddress, EngineError,
+    alarms::Alarms,
+    alerts::{self, Alerts},
+    gate::ChainsUnderWay,
+    keys::Keys,
+    routing::Routing,
     webhooks::Webhooks,
 };
 
@@ -66,6 +71,7 @@ pub(crate) struct Shared {
     pub(crate) recorded: watch::Sender<i64>,
     pub(crate) chains: ChainsUnderWay,
     pub(crate) alarms: Alarms,
+    pub(crate) alerts: Alerts,
     pub(crate) webhooks: Webhooks,
 }
 
@@ -79,11 +85,14 @@ impl Shared {
         }
     }
 
-    /// Routes by another revision from now on.
-    pub(crate) fn put_in_force(&self, routing: Routing) {
-        let revision = routing.revision;
-        self.routing.store(Arc::new(routing));
-        self.in_force.send_replace(revision);
+    /// Routes by another revision from now on. What was said about mappings that it does not have is over.
+    pub(crate) fn put_in_force(&self, mut next: Routing) {
+        let before = self.routing.load_full();
+        next.inherit(&before);
+        let next = Arc::new(next);
+        self.routing.store(next.clone());
+        alerts::clear_replaced(self, &before, &next);
+        self.in_force.send_replace(next.revision);
     }
 
     /// Waits `pause`, or less if the hub stops, and lengthens the next one.

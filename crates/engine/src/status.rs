@@ -173,9 +173,12 @@ fn worries(adapter: &AdapterView, now: DateTime<Utc>) -> Vec<String> {
         ));
     }
     if line.parked > 0 {
+        let deliveries = match line.parked {
+            1 => "1 delivery has failed for good".to_owned(),
+            many => format!("{many} deliveries have failed for good"),
+        };
         worries.push(format!(
-            "{name}: {} deliveries failed and are parked",
-            line.parked
+            "{name}: {deliveries}; `crossdock dead-letter list` says why"
         ));
     }
     let waits_long = |oldest: &DateTime<Utc>| now - *oldest > WAITING_LONG;

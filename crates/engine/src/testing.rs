@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -18,21 +19,22 @@ use crossdock_bus::{
     message::{HeaderValue, encode_event},
     names,
 };
-use crossdock_config::{SourceFile, load_adapters};
+use crossdock_config::{SourceFile, load_shared};
 use crossdock_model::{clock::FixedClock, event::Event};
 use crossdock_store::{
-    Accepted, AdapterCredential, AdapterTotals, Adapters, ApiKey, ApiKeys, Backend, Batch, DisabledEndpoint,
-    Endpoints, EventKey, EventQuery, Events, HubBeat, Hubs, Ledger, NewRevision, Outcome, Outcomes,
-    PendingDelivery, Quarantine, Quarantined, QuarantinedSummary, Result, Revision, RevisionSummary,
-    Revisions, SettleSummary, Store, StoreError, StoredEvent, Totals,
+    Accepted, AdapterCredential, AdapterTotals, Adapters, ApiKey, ApiKeys, Backend, Batch, DeadLetter,
+    DeadLetterCursor, DeadLetters, DeliveryKey, DisabledEndpoint, Endpoints, EventKey, EventQuery, Events,
+    HubBeat, Hubs, Ledger, NewRevision, Outcome, Outcomes, PendingDelivery, Quarantine, Quarantined,
+    QuarantinedSummary, Result, Revision, RevisionSummary, Revisions, SettleSummary, Standing, Store,
+    StoreError, StoredEvent, Totals,
 };
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    BrokerAddress, alarms::Alarms, gate::ChainsUnderWay, keys::Keys, outbound::Outbound, routing::Routing,
-    shared::Shared, webhooks::Webhooks,
+    BrokerAddress, alarms::Alarms, alerts::Alerts, gate::ChainsUnderWay, keys::Keys, outbound::Outbound,
+    routing::Routing, shared::Shared, webhooks::Webhooks,
 };
 
 /// The hub's RabbitMQ user.
@@ -56,8 +58,27 @@ pub(crate) fn routing() -> Routing {
         file("shop", "thing.sent.v1", "thing.seen.v1"),
         file("erp", "thing.seen.v1", "thing.sent.v1"),
     ];
-    let set = load_adapters(&files).expect("the files are right");
-    Routing::new(1, "digest".into(), set)
+    of_files(&files)
+}
+
+fn of_files(files: &[SourceFile]) -> Routing {
+    let shared = load_shared(files).unwrap_or_else(|faults| panic!("{faults:?}"));
+    Routing::new(1, "digest".into(), shared).expect("the mappings were compiled before")
+}
+
+/// Revision 1 of these manifests, by name.
+pub(crate) fn routing_of(manifests: &[(&str, &str)]) -> Routing {
+    let file = |(name, text): &(&str, &str)| SourceFile {
+        path: format!("adapters/{name}.toml"),
+        text: (*text).to_owned(),
+    };
+    of_files(&manifests.iter().map(file).collect::<Vec<_>>())
+}
+
+/// A clock by which every run takes `step`.
+pub(crate) fn ticking(step: Duration) -> Arc<dyn Fn() -> Duration + Send + Sync> {
+    let ticks = AtomicU32::new(0);
+    Arc::new(move || step * ticks.fetch_add(1, Ordering::SeqCst))
 }
 
 /// An event of the shop; members of `changes` take the place of the defaults, null removes.
@@ -144,6 +165,7 @@ pub(crate) fn shared(store: Store, folder: &tempfile::TempDir) -> Shared {
         recorded: watch::Sender::new(0),
         chains: ChainsUnderWay::default(),
         alarms: Alarms::default(),
+        alerts: Alerts::default(),
         webhooks: Webhooks::new(Outbound::new(Vec::new()).expect("this machine has roots"), |_| {
             None
         }),
@@ -228,6 +250,24 @@ impl Outcomes for Moody {
     async fn settle(&self, outcomes: &[Outcome]) -> Result<SettleSummary> {
         self.ask(outcomes.iter().map(|outcome| outcome.event_id.as_str()))?;
         self.inner.settle(outcomes).await
+    }
+    async fn standings(&self, keys: &[DeliveryKey]) -> Result<HashMap<DeliveryKey, Standing>> {
+        self.inner.standings(keys).await
+    }
+}
+
+#[async_trait]
+impl DeadLetters for Moody {
+    async fn dead_letters(
+        &self,
+        adapter: Option<&str>,
+        after: Option<DeadLetterCursor>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>> {
+        self.inner.dead_letters(adapter, after, limit).await
+    }
+    async fn event_at(&self, event_offset: i64) -> Result<Option<StoredEvent>> {
+        self.inner.event_at(event_offset).await
     }
 }
 

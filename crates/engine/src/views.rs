@@ -33,22 +33,25 @@ pub struct DeliveryView {
     pub state: String,
     /// How often it was handed over, counted by what came back.
     pub attempts: u32,
-    /// When it entered the adapter's queue.
+    /// When it entered the adapter's queue, the last time.
     pub published: DateTime<Utc>,
-    /// When the last word on it came.
+    /// When it came into its present state; absent while it is pending.
     pub settled: Option<DateTime<Utc>>,
+    /// When it is handed over again, while it is retrying.
+    pub due: Option<DateTime<Utc>>,
     /// What the adapter or the broker said last.
     pub detail: Option<String>,
-    /// Each attempt that ended, oldest first.
+    /// Everything that was said about its attempts, oldest first.
     pub tries: Vec<AttemptView>,
 }
 
-/// One ended attempt of a delivery.
+/// What was said about an attempt.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct AttemptView {
     /// Counts from 1.
     pub number: u32,
-    /// `done`, `retry`, `dead`, `rejected`, `delivery_limit` or `undelivered`.
+    /// `done`, `retry`, `dead`, `rejected`, `delivery_limit` or `undelivered`; `handed_over` begins every attempt
+    /// but the first.
     pub outcome: String,
     /// The adapter's words, where it gave any.
     pub detail: Option<String>,
@@ -56,6 +59,61 @@ pub struct AttemptView {
     pub at: DateTime<Utc>,
     /// How long the adapter says it took, in milliseconds.
     pub duration_ms: Option<u64>,
+}
+
+/// A delivery that failed for good and waits for a person.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DeadLetterView {
+    /// `<offset of the event>.<adapter>`; the same when it fails again.
+    pub id: String,
+    /// The adapter at which it failed.
+    pub adapter: String,
+    /// CloudEvents id.
+    pub event_id: String,
+    /// CloudEvents source.
+    pub source: String,
+    /// CloudEvents type.
+    pub r#type: String,
+    /// CloudEvents subject.
+    pub subject: Option<String>,
+    /// When the gate took the event.
+    pub received: DateTime<Utc>,
+    /// When it failed for good.
+    pub failed: DateTime<Utc>,
+    /// How many attempts there were.
+    pub attempts: u32,
+    /// The reason.
+    pub detail: Option<String>,
+}
+
+/// A page of dead letters.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DeadLetterPage {
+    /// The latest to fail first.
+    pub dead_letters: Vec<DeadLetterView>,
+    /// Pass it as `cursor` for the next page; absent on the last.
+    pub next: Option<String>,
+}
+
+/// A dead letter, whole.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DeadLetterDetail {
+    /// What the list shows.
+    #[serde(flatten)]
+    pub letter: DeadLetterView,
+    /// The event as a structured CloudEvent 1.0 (JSON).
+    pub event: serde_json::Value,
+    /// Everything that was said about its attempts, oldest first.
+    pub tries: Vec<AttemptView>,
+}
+
+/// A dead letter that was sent on its way again.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Redriven {
+    /// The dead letter's id.
+    pub id: String,
+    /// The number of the attempt that follows.
+    pub attempt: u32,
 }
 
 /// A page of events.

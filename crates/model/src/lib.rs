@@ -8,6 +8,7 @@ pub mod fault;
 pub mod jq;
 pub mod name;
 pub mod schema;
+mod thread;
 pub mod types;
 
 pub use clock::{Clock, FixedClock, SystemClock};

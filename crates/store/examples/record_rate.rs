@@ -57,6 +57,7 @@ fn receipts(batch: &Batch) -> Vec<Outcome> {
         retry_after_s: None,
         duration_ms: Some(3),
         attempt: None,
+        due: None,
         at: Utc::now(),
     };
     batch

@@ -124,12 +124,14 @@ pub struct DeliveryRow {
     pub adapter: String,
     /// Where it stands now.
     pub state: DeliveryState,
-    /// The number of the latest attempt that the adapter spoke of; 0 while it is silent.
+    /// The number of the latest attempt that there is a word about; 0 while there is none.
     pub attempts: u32,
-    /// When it was published to the adapter's queue.
+    /// When it was published to the adapter's queue, the last time.
     pub published: DateTime<Utc>,
     /// When it came into its present state, unless it is pending.
     pub settled: Option<DateTime<Utc>>,
+    /// When the hub hands it over again, if it is retrying.
+    pub due: Option<DateTime<Utc>>,
     /// The adapter's reason for the present state.
     pub detail: Option<String>,
     /// Every word about it, oldest first.

@@ -9,6 +9,7 @@
 
 pub mod adapters;
 pub mod api_keys;
+pub mod dead_letters;
 pub mod endpoints;
 mod error;
 pub mod events;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 pub use adapters::{AdapterCredential, Adapters};
 pub use api_keys::{ApiKey, ApiKeys};
+pub use dead_letters::{DEAD_LETTERS_MAX, DeadLetter, DeadLetterCursor, DeadLetters};
 pub use endpoints::{DisabledEndpoint, Endpoints};
 pub use error::StoreError;
 pub use events::{
@@ -33,7 +35,9 @@ pub use events::{
 };
 pub use hubs::{HubBeat, Hubs};
 pub use ledger::{AdapterTotals, Ledger, PendingDelivery, Totals};
-pub use outcomes::{DETAIL_MAX_BYTES, Outcome, OutcomeKind, Outcomes, SettleSummary};
+pub use outcomes::{
+    DETAIL_MAX_BYTES, DeliveryKey, Outcome, OutcomeKind, Outcomes, SettleSummary, Standing, Word,
+};
 pub use quarantine::{NewQuarantined, Quarantine, Quarantined, QuarantinedSummary};
 pub use revisions::{NewRevision, Revision, RevisionFile, RevisionSummary, Revisions};
 
@@ -47,6 +51,7 @@ pub type Store = Arc<dyn Backend>;
 pub trait Backend:
     Events
     + Outcomes
+    + DeadLetters
     + Ledger
     + Quarantine
     + Revisions

@@ -27,6 +27,7 @@ pub(crate) struct Known {
     pub(crate) attempts: u32,
     pub(crate) published: DateTime<Utc>,
     pub(crate) settled: Option<DateTime<Utc>>,
+    pub(crate) due: Option<DateTime<Utc>>,
     pub(crate) detail: Option<String>,
     pub(crate) tries: HashSet<(u32, OutcomeKind)>,
 }
@@ -118,15 +119,37 @@ impl Known {
         outcome.attempt.unwrap_or(self.attempts).max(1)
     }
 
+    /// A word about an attempt that another has followed changes nothing, unless it is that the work is done.
     fn note(&mut self, number: u32, outcome: &Outcome) {
+        if number < self.attempts && outcome.kind != OutcomeKind::Done {
+            return;
+        }
         self.attempts = self.attempts.max(number);
-        let state = self.state.after(outcome.kind);
-        if state != self.state {
-            self.state = state;
-            self.settled = Some(outcome.at);
-            self.detail.clone_from(&outcome.detail);
-        } else if state == DeliveryState::Parked && outcome.detail.is_some() {
-            self.detail.clone_from(&outcome.detail);
+        let before = self.state;
+        self.state = before.after(outcome.kind, outcome.due.is_some());
+        match (self.state, outcome.kind) {
+            (DeliveryState::Pending, OutcomeKind::HandedOver) => {
+                self.published = outcome.at;
+                (self.settled, self.due, self.detail) = (None, None, None);
+            }
+            (DeliveryState::Confirmed, OutcomeKind::Done) if before != self.state => {
+                (self.settled, self.due) = (Some(outcome.at), None);
+                self.detail.clone_from(&outcome.detail);
+            }
+            (DeliveryState::Pending | DeliveryState::Retrying | DeliveryState::Parked, _) => {
+                if before != self.state {
+                    self.settled = Some(outcome.at);
+                }
+                if self.state == DeliveryState::Retrying {
+                    self.due = outcome.due.or(self.due);
+                } else {
+                    self.due = None;
+                }
+                if outcome.detail.is_some() {
+                    self.detail.clone_from(&outcome.detail);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -210,6 +233,7 @@ mod tests {
             attempts: 0,
             published: at(0),
             settled: None,
+            due: None,
             detail: None,
             tries: HashSet::new(),
         }
@@ -225,25 +249,79 @@ mod tests {
             retry_after_s: None,
             duration_ms: None,
             attempt: None,
+            due: None,
             at: at(1),
         }
     }
 
     #[test]
     fn no_order_of_words_takes_done_back() {
-        use OutcomeKind::{Dead, DeliveryLimit, Done, Rejected, Retry, Undelivered};
-        for failure in [Dead, DeliveryLimit, Rejected, Retry, Undelivered] {
-            assert_eq!(DeliveryState::Pending.after(failure), DeliveryState::Parked);
-            assert_eq!(
-                DeliveryState::Pending.after(failure).after(Done),
-                DeliveryState::Confirmed
-            );
-            assert_eq!(
-                DeliveryState::Pending.after(Done).after(failure),
-                DeliveryState::Confirmed
-            );
-            assert_eq!(DeliveryState::Discarded.after(failure), DeliveryState::Discarded);
+        use DeliveryState::{Confirmed, Discarded, Parked, Pending, Retrying};
+        use OutcomeKind::{Dead, DeliveryLimit, Done, HandedOver, Rejected, Retry, Undelivered};
+        for failure in [Dead, DeliveryLimit, Rejected, Undelivered] {
+            for tried_again in [true, false] {
+                let failed = Pending.after(failure, tried_again);
+                assert_eq!(failed, if tried_again { Retrying } else { Parked });
+                assert_eq!(failed.after(HandedOver, false), Pending);
+                assert_eq!(failed.after(Done, false), Confirmed);
+                assert_eq!(Confirmed.after(failure, tried_again), Confirmed);
+                assert_eq!(Discarded.after(failure, tried_again), Discarded);
+                assert_eq!(Parked.after(failure, tried_again), Parked);
+            }
         }
+        assert_eq!(Confirmed.after(HandedOver, false), Confirmed);
+        assert_eq!(Pending.after(Retry, false), Pending);
+        assert_eq!(Parked.after(Retry, false), Parked);
+    }
+
+    #[test]
+    fn what_is_said_about_an_earlier_attempt_comes_too_late() {
+        let mut settlement = Settlement::of(vec![waiting(1, "/a")]);
+        let numbered = |attempt, kind| Outcome {
+            attempt: Some(attempt),
+            at: at(attempt.into()),
+            ..word(kind)
+        };
+        let known = |settlement: &Settlement| {
+            let known = settlement.changed().next().unwrap();
+            (known.state, known.attempts, known.due, known.published)
+        };
+        settlement.apply(&Outcome {
+            due: Some(at(9)),
+            ..numbered(1, OutcomeKind::Rejected)
+        });
+        assert_eq!(
+            known(&settlement),
+            (DeliveryState::Retrying, 1, Some(at(9)), at(0))
+        );
+        settlement.apply(&numbered(2, OutcomeKind::HandedOver));
+        assert_eq!(known(&settlement), (DeliveryState::Pending, 2, None, at(2)));
+        settlement.apply(&numbered(1, OutcomeKind::DeliveryLimit));
+        assert_eq!(known(&settlement), (DeliveryState::Pending, 2, None, at(2)));
+        settlement.apply(&word(OutcomeKind::Retry));
+        assert_eq!(settlement.tries().last().unwrap().number, 2);
+        settlement.apply(&numbered(1, OutcomeKind::Done));
+        assert_eq!(known(&settlement).0, DeliveryState::Confirmed);
+    }
+
+    #[test]
+    fn the_reason_shown_is_that_of_the_latest_attempt() {
+        let mut settlement = Settlement::of(vec![waiting(1, "/a")]);
+        let detail = |settlement: &Settlement| settlement.changed().next().unwrap().detail.clone();
+        settlement.apply(&Outcome {
+            detail: Some("busy".into()),
+            ..word(OutcomeKind::Retry)
+        });
+        settlement.apply(&Outcome {
+            due: Some(at(9)),
+            ..word(OutcomeKind::Rejected)
+        });
+        assert_eq!(detail(&settlement).as_deref(), Some("busy"));
+        settlement.apply(&Outcome {
+            attempt: Some(2),
+            ..word(OutcomeKind::HandedOver)
+        });
+        assert_eq!(detail(&settlement), None);
     }
 
     #[test]

@@ -236,6 +236,20 @@ async fn lookups_say_what_is_not_there_and_what_they_do_not_understand() {
             "{path}"
         );
     }
+    let time = api.get("/v1/events?since=yesterday").await;
+    assert_eq!(
+        time.body["detail"],
+        "the query cannot be read: since: expected an RFC 3339 time, such as 2026-01-31T12:00:00Z"
+    );
+    for path in ["/v1/events/a%00b", "/v1/journeys/a%00b"] {
+        assert_eq!(api.get(path).await.problem(), (404, "not-found"), "{path}");
+    }
+    let long = format!("/v1/events/{}", "x".repeat(32 * 1024));
+    let unheard = api.get(&long).await;
+    assert_eq!(unheard.problem(), (404, "not-found"));
+    assert!(unheard.body["detail"].as_str().unwrap().len() < 100);
+    let none = api.get("/v1/events?source=a%00b&subject=x").await;
+    assert_eq!(none.body, json!({"events": [], "next": null}));
     assert_eq!(api.get("/v1/nothing").await.problem(), (404, "not-found"));
     let wrong_method = api.call(empty("PUT", "/v1/events", None)).await;
     assert_eq!(wrong_method.problem(), (405, "method-not-allowed"));

@@ -128,7 +128,7 @@ pub(crate) fn field_table(headers: &Headers) -> Result<FieldTable, PublishError>
 }
 
 /// The properties as the sender set them: the publish's tag is between publisher and broker.
-fn received(properties: &BasicProperties) -> Properties {
+pub(super) fn received(properties: &BasicProperties) -> Properties {
     let text = |value: &Option<ShortString>| value.as_ref().map(|text| text.as_str().to_owned());
     let mut headers = properties
         .headers()

@@ -1,4 +1,4 @@
-//! `crossdock apply`: the manifests on the disk become the next revision.
+//! `crossdock apply`: the manifests and schemas on the disk become the next revision.
 
 use std::process::ExitCode;
 
@@ -14,7 +14,7 @@ use crate::{
     output::{Output, Tone},
 };
 
-/// Make the adapters of the configuration folder the next revision; topology and credentials follow
+/// Make the adapters and schemas of the configuration folder the next revision; topology and credentials follow
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  crossdock apply --dry-run\n  crossdock apply --note 'ERP takes cancellations'"
@@ -41,7 +41,7 @@ impl Apply {
         let configuration = Configuration::read(context.common.config.as_deref())?;
         configuration.check()?;
         let request = Request {
-            files: &configuration.adapter_files,
+            files: &configuration.shared_files,
             note: self.note,
             dry_run: self.dry_run,
         };

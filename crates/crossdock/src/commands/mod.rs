@@ -4,6 +4,7 @@ pub(crate) mod adapter;
 pub(crate) mod api_key;
 pub(crate) mod apply;
 pub(crate) mod check;
+pub(crate) mod dead_letter;
 pub(crate) mod event;
 pub(crate) mod import;
 pub(crate) mod journey;

@@ -1,18 +1,21 @@
 //! The gate: the one place through which every event goes on its way to adapters.
 //!
 //! One task per partition. Each takes a batch from its queue and goes through the steps in this order:
-//! judge (who, what) → which are recorded already → publish the rest and await every confirm → record
-//! events, targets and refusals in one transaction → ack. A crash at any point repeats and never loses; the one
+//! judge (who, what) → which are recorded already → route (who gets what of it) → publish and await every confirm →
+//! record events, targets and refusals in one transaction → ack. A crash at any point repeats and never loses; the one
 //! window in which a duplicate passes is the one between confirm and record.
 
 mod chains;
 mod judge;
 mod publish;
+mod put_off;
 mod record;
+mod route;
 mod targets;
 
 pub(crate) use chains::ChainsUnderWay;
-pub(crate) use publish::{ATTEMPT_HEADER, message};
+pub(crate) use publish::message;
+pub(crate) use route::for_adapter;
 
 use std::{
     collections::HashSet,
@@ -29,21 +32,24 @@ use crossdock_bus::{
 };
 use crossdock_model::event::Event;
 use crossdock_store::{
-    Accepted, Batch, Duplicate, EventKey, NewQuarantined, Outcome, OutcomeKind, StoreError,
+    Accepted, Batch, DeliveryKey, Duplicate, EventKey, NewQuarantined, Outcome, OutcomeKind, StoreError,
 };
 use tokio_util::sync::CancellationToken;
 
 use self::{
     chains::CHAIN_MAX,
     judge::{Judged, Verdict},
-    publish::{Outlet, Published},
+    publish::{Confirmed, PatientOutlet, Published},
+    route::Routed,
     targets::Targets,
 };
 use crate::{
-    measures,
+    alerts,
+    lanes::{self, Post},
+    measures, quarantine, retry,
     routing::Routing,
     shared::Shared,
-    storing::{PAUSE_MIN, Storing},
+    storing::Storing,
 };
 
 /// Messages RabbitMQ hands over ahead of acks, per partition.
@@ -54,8 +60,6 @@ const BATCH_MAX: usize = 200;
 const BATCH_MAX_BYTES: usize = 8 * 1024 * 1024;
 /// How long a batch waits to fill up.
 const BATCH_LINGER: Duration = Duration::from_millis(5);
-/// A lane that lasted so long was a good one: the next one is opened at once.
-const GOOD_LANE: Duration = Duration::from_secs(10);
 /// How long a publish waits for a missing queue to be made again, each time.
 const ASSERT_PATIENCE: Duration = Duration::from_secs(3);
 /// How long it waits for a queue that refused it, each time.
@@ -65,36 +69,18 @@ const REFUSALS_LOGGED: usize = 5;
 
 /// Takes events of one partition until `stop`. Lanes come and go with the broker; this goes on.
 pub(crate) async fn run(shared: Arc<Shared>, partition: u16, stop: CancellationToken) {
-    let queue = names::ingress_queue(partition);
     let gate = Gate {
         shared: &shared,
         name: format!("gate {partition}"),
         targets: Targets::default(),
         stop: &stop,
     };
-    let mut pause = PAUSE_MIN;
-    while !stop.is_cancelled() {
-        if shared.wait_for_topology(&stop).await.is_err() {
-            return;
-        }
-        let began = Instant::now();
-        let tag = shared.consumer_tag("gate");
-        let lane = tokio::select! {
-            () = stop.cancelled() => return,
-            lane = Lane::open(&shared.broker, &queue, PREFETCH, &tag) => lane,
-        };
-        match lane {
-            Ok(lane) => match gate.serve(lane).await {
-                Ok(()) => return,
-                Err(error) => tracing::warn!(queue, %error, "the gate lost its lane and opens another"),
-            },
-            Err(error) => tracing::debug!(queue, %error, "the gate cannot consume yet"),
-        }
-        if began.elapsed() > GOOD_LANE {
-            pause = PAUSE_MIN;
-        }
-        shared.pause(&mut pause, &stop).await;
-    }
+    let post = Post {
+        queue: &names::ingress_queue(partition),
+        prefetch: PREFETCH,
+        task: "gate",
+    };
+    lanes::keep_serving(&shared, post, &stop, |lane| gate.serve(lane)).await;
 }
 
 /// One partition's gate.
@@ -149,30 +135,59 @@ impl Gate<'_> {
         let Some(lengths) = storing.insist(|| self.chain_lengths(&fresh)).await else {
             return Ok(false);
         };
-        let accepted = accept(&routing, fresh, lengths, &mut batch.quarantined);
+        let mut accepted = accept(fresh, lengths, &mut batch.quarantined);
         let under_way = accepted.iter().map(|accepted| (&accepted.event, accepted.chain));
         let _known_to_other_gates = shared.chains.enter(under_way);
         log_refusals(&batch.quarantined);
 
+        // Once as a rule; again for what transforms made too large to be confirmed together.
+        loop {
+            let part;
+            (part, accepted) = route::route(&routing, accepted).await?;
+            route::log_failures(&part);
+            alerts::tell_parked(shared, &routing);
+            if !self.publish_and_record(lane, &routing, part, batch).await? {
+                return Ok(false);
+            }
+            if accepted.is_empty() {
+                break;
+            }
+            batch = Batch::default();
+        }
+        measures::batch_took(started.elapsed().as_secs_f64());
+        self.tell_recorded().await;
+        lane.ack(&tags).await?;
+        Ok(true)
+    }
+
+    /// Publishes, then records, with what else is in `batch`. `false`: the hub stops before the database took it.
+    async fn publish_and_record(
+        &self,
+        lane: &Lane,
+        routing: &Routing,
+        routed: Vec<Routed>,
+        mut batch: Batch,
+    ) -> Result<bool, BusError> {
         fail::fail_point!("gate-before-publish");
         let outlet = LaneOutlet { lane, gate: self };
-        let published = publish::publish(&outlet, &self.targets, accepted).await;
+        let mut published = publish::publish(&outlet, &self.targets, routed).await;
+        self.tell_refusals(&published);
+        let now = self.shared.clock.now();
+        put_off::put_off(&outlet, &mut published, now).await;
         fail::fail_point!("gate-after-confirm");
 
-        self.tell_refusals(&published);
-        let lane_over = note_published(published, shared.clock.now(), &mut batch);
-        if record::record(&storing, &routing, batch).await.is_none() {
+        let lane_over = note_published(published, now, &mut batch);
+        if record::record(&self.storing(), routing, batch).await.is_none() {
             return Ok(false);
         }
         fail::fail_point!("gate-after-record");
-        measures::batch_took(started.elapsed().as_secs_f64());
-        self.tell_recorded().await;
-
-        if let Some(error) = lane_over {
-            return Err(error);
+        match lane_over {
+            None => Ok(true),
+            Some(error) => {
+                self.tell_recorded().await;
+                Err(error)
+            }
         }
-        lane.ack(&tags).await?;
-        Ok(true)
     }
 
     fn storing(&self) -> Storing<'_> {
@@ -206,7 +221,7 @@ impl Gate<'_> {
             alarms.clear(&self.name, target);
         }
         for (target, reason) in unreachable {
-            let sentence = format!("{target} gets no events, they are parked: {reason}");
+            let sentence = format!("{target} gets no events, they wait and are tried again: {reason}");
             alarms.raise(&self.name, target, sentence);
         }
     }
@@ -229,11 +244,13 @@ struct LaneOutlet<'a> {
     gate: &'a Gate<'a>,
 }
 
-impl Outlet for LaneOutlet<'_> {
+impl retry::Outlet for LaneOutlet<'_> {
     async fn publish_all(&self, messages: Vec<Outgoing>) -> Vec<Result<(), PublishError>> {
         self.lane.publish_all(messages).await
     }
+}
 
+impl PatientOutlet for LaneOutlet<'_> {
     async fn before_another_attempt(&self, queue_is_missing: bool) {
         if queue_is_missing {
             self.gate.shared.have_topology_asserted(ASSERT_PATIENCE).await;
@@ -294,20 +311,15 @@ fn drop_known(
     fresh
 }
 
-/// Gives the events their targets, but for those at the end of a chain that is too long.
-fn accept(
-    routing: &Routing,
-    fresh: Vec<Judged>,
-    lengths: Vec<u32>,
-    quarantined: &mut Vec<NewQuarantined>,
-) -> Vec<Accepted> {
+/// All but those at the end of a chain that is too long. They have no targets yet.
+fn accept(fresh: Vec<Judged>, lengths: Vec<u32>, quarantined: &mut Vec<NewQuarantined>) -> Vec<Accepted> {
     let mut accepted = Vec::with_capacity(fresh.len());
     for (judged, chain) in fresh.into_iter().zip(lengths) {
         if chain > CHAIN_MAX {
             quarantined.push(judged.refuse(vec![chains::circle()]));
         } else {
             accepted.push(Accepted {
-                targets: routing.targets(&judged.event.event_type),
+                targets: Vec::new(),
                 event: judged.event,
                 producer: judged.producer,
                 received: judged.received,
@@ -325,36 +337,40 @@ fn note_published(published: Published, now: DateTime<Utc>, batch: &mut Batch) -
     if published.lane_over.is_some() {
         *batch = Batch::default();
     }
-    for mut confirmed in published.confirmed {
-        confirmed.accepted.published = now;
-        for (adapter, reason) in confirmed.unreachable {
-            batch
-                .outcomes
-                .push(undelivered(&confirmed.accepted.event, adapter, reason, now));
+    for Confirmed {
+        mut routed,
+        unreachable,
+    } in published.confirmed
+    {
+        routed.accepted.published = now;
+        let event = &routed.accepted.event;
+        let undelivered = |adapter: &str, reason| undelivered(event, adapter, reason, now);
+        for (adapter, reason) in unreachable {
+            batch.outcomes.push(Outcome {
+                due: Some(put_off::due(now)),
+                ..undelivered(&adapter, reason)
+            });
         }
-        batch.accepted.push(confirmed.accepted);
+        for (adapter, failure) in &routed.failed {
+            batch.outcomes.push(undelivered(adapter, failure.detail.clone()));
+        }
+        batch.accepted.push(routed.accepted);
     }
     published.lane_over
 }
 
-/// The hub's own word that a delivery never reached its queue.
-fn undelivered(event: &Event, adapter: String, reason: String, at: DateTime<Utc>) -> Outcome {
+/// The hub's own word that a delivery never reached its queue, or that a mapping could not say what to deliver.
+fn undelivered(event: &Event, adapter: &str, reason: String, at: DateTime<Utc>) -> Outcome {
     Outcome {
-        adapter,
-        event_id: event.id.clone(),
-        source: Some(event.source.clone()),
-        kind: OutcomeKind::Undelivered,
         detail: Some(reason),
-        retry_after_s: None,
-        duration_ms: None,
-        attempt: None,
-        at,
+        attempt: Some(1),
+        ..Outcome::about(DeliveryKey::of(adapter, event), OutcomeKind::Undelivered, at)
     }
 }
 
 fn log_refusals(refused: &[NewQuarantined]) {
     for message in refused.iter().take(REFUSALS_LOGGED) {
-        let reasons: Vec<_> = message.reasons.iter().map(ToString::to_string).collect();
+        let reasons = quarantine::for_the_log(&message.reasons);
         tracing::warn!(
             producer = message.producer.as_deref(),
             ?reasons,

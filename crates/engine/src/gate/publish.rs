@@ -8,29 +8,24 @@ use std::collections::{BTreeSet, HashMap};
 
 use crossdock_bus::{
     BusError, PublishError,
-    message::{HeaderValue, Outgoing, encode_event},
+    message::{Outgoing, encode_event},
     names,
 };
 use crossdock_model::event::Event;
-use crossdock_store::Accepted;
 
-use super::targets::Targets;
+use super::{route::Routed, targets::Targets};
+use crate::{
+    retry::{Outlet, Progress},
+    routing::Failure,
+};
 
-/// Counts the attempts of a delivery, from 1.
-pub(crate) const ATTEMPT_HEADER: &str = "crossdock-attempt";
 /// Targets of one message: more would make its header too large for a frame.
 const TARGETS_PER_MESSAGE: usize = 200;
 /// How often a target that cannot take an event is tried by itself.
 const ATTEMPTS_APART: usize = 3;
 
-/// Where messages are published.
-pub(super) trait Outlet: Sync {
-    /// Publishes all, in their order; the results are in the same order.
-    fn publish_all(
-        &self,
-        messages: Vec<Outgoing>,
-    ) -> impl Future<Output = Vec<Result<(), PublishError>>> + Send;
-
+/// Where messages are published, with a way to wait for a queue to come back.
+pub(super) trait PatientOutlet: Outlet {
     /// Gives a target that could not take a message the time to come back. `queue_is_missing`: its queue has to
     /// be made again first.
     fn before_another_attempt(&self, queue_is_missing: bool) -> impl Future<Output = ()> + Send;
@@ -47,13 +42,17 @@ pub(super) struct Published {
 
 /// An event that needs no more publishing.
 pub(super) struct Confirmed {
-    pub(super) accepted: Accepted,
-    /// Adapters whose queue refused it, with the reason.
+    pub(super) routed: Routed,
+    /// Adapters whose queue does not take it now, with the reason.
     pub(super) unreachable: Vec<(String, String)>,
 }
 
 /// Publishes in waves: the first event of each key, then the second of each, and so on.
-pub(super) async fn publish(outlet: &impl Outlet, targets: &Targets, events: Vec<Accepted>) -> Published {
+pub(super) async fn publish(
+    outlet: &impl PatientOutlet,
+    targets: &Targets,
+    events: Vec<Routed>,
+) -> Published {
     let mut published = Published::default();
     for wave in waves(events) {
         publish_wave(outlet, targets, wave, &mut published).await;
@@ -67,9 +66,7 @@ pub(super) async fn publish(outlet: &impl Outlet, targets: &Targets, events: Vec
 /// The message that brings an event to these adapters.
 pub(crate) fn message(event: &Event, targets: &[String]) -> Outgoing {
     let (mut properties, body) = encode_event(event);
-    properties
-        .headers
-        .insert(ATTEMPT_HEADER.to_owned(), HeaderValue::Int(1));
+    Progress::starting_with(1).write(&mut properties.headers);
     Outgoing {
         exchange: names::DELIVER.to_owned(),
         routing_key: String::new(),
@@ -83,23 +80,44 @@ pub(crate) fn message(event: &Event, targets: &[String]) -> Outgoing {
     }
 }
 
-/// A message to be: the event's place in the wave, and the adapters that get it.
+/// A message to be: the event's place in the wave, which of its forms it brings, and the adapters that get it.
 struct Parcel {
     event: usize,
+    form: Form,
     targets: Vec<String>,
+}
+
+#[derive(Clone, Copy)]
+enum Form {
+    AsItIs,
+    /// One of those that transforms made, by its place.
+    Transformed(usize),
+}
+
+impl Parcel {
+    fn message(&self, wave: &[Routed]) -> Outgoing {
+        let routed = &wave[self.event];
+        let event = match self.form {
+            Form::AsItIs => &routed.accepted.event,
+            Form::Transformed(place) => &routed.transformed[place].1,
+        };
+        message(event, &self.targets)
+    }
 }
 
 /// What is known about an event of the wave.
 #[derive(Default)]
 struct Fate {
     unreachable: Vec<(String, String)>,
+    /// Adapters whose queue will never take it.
+    failed: Vec<(String, Failure)>,
     unknown: bool,
 }
 
 async fn publish_wave(
-    outlet: &impl Outlet,
+    outlet: &impl PatientOutlet,
     targets: &Targets,
-    wave: Vec<Accepted>,
+    wave: Vec<Routed>,
     published: &mut Published,
 ) {
     let mut fates: Vec<Fate> = wave.iter().map(|_| Fate::default()).collect();
@@ -107,10 +125,7 @@ async fn publish_wave(
     let mut lane_works = false;
     let mut attempt = 0;
     while !parcels.is_empty() {
-        let messages = parcels
-            .iter()
-            .map(|parcel| message(&wave[parcel.event].event, &parcel.targets))
-            .collect();
+        let messages = parcels.iter().map(|parcel| parcel.message(&wave)).collect();
         let results = outlet.publish_all(messages).await;
         lane_works |= results.iter().any(Result::is_ok);
         let mut again = Vec::new();
@@ -128,7 +143,11 @@ async fn publish_wave(
                 NextStep::GiveUp => {
                     for target in parcel.targets {
                         let reason = targets.give_up(&target, &error);
-                        fates[parcel.event].unreachable.push((target, reason));
+                        let fate = &mut fates[parcel.event];
+                        match error {
+                            PublishError::TooLarge { .. } => fate.failed.push((target, Failure::of(reason))),
+                            _ => fate.unreachable.push((target, reason)),
+                        }
                     }
                 }
                 NextStep::LeaveLane => {
@@ -152,29 +171,51 @@ async fn publish_wave(
     }
     published
         .confirmed
-        .extend(wave.into_iter().zip(fates).filter(|(_, fate)| !fate.unknown).map(
-            |(accepted, Fate { unreachable, .. })| Confirmed {
-                accepted,
-                unreachable,
-            },
-        ));
+        .extend(
+            wave.into_iter()
+                .zip(fates)
+                .filter(|(_, fate)| !fate.unknown)
+                .map(|(mut routed, fate)| {
+                    routed.failed.extend(fate.failed);
+                    Confirmed {
+                        routed,
+                        unreachable: fate.unreachable,
+                    }
+                }),
+        );
 }
 
-/// The messages of a wave: each to as many targets as may be, without those that are given up.
-fn pack(wave: &[Accepted], targets: &Targets, fates: &mut [Fate]) -> Vec<Parcel> {
+/// The messages of a wave: each event to as many targets as may be, what a transform made to its own, and nothing
+/// to those that are given up.
+fn pack(wave: &[Routed], targets: &Targets, fates: &mut [Fate]) -> Vec<Parcel> {
     let mut parcels = Vec::new();
-    for (event, accepted) in wave.iter().enumerate() {
-        let mut wanted = Vec::new();
-        for target in &accepted.targets {
-            match targets.given_up(target) {
-                None => wanted.push(target.clone()),
-                Some(reason) => fates[event].unreachable.push((target.clone(), reason)),
+    for (event, routed) in wave.iter().enumerate() {
+        let mut is_reachable = |target: &String| match targets.given_up(target) {
+            None => true,
+            Some(reason) => {
+                fates[event].unreachable.push((target.clone(), reason));
+                false
             }
-        }
-        parcels.extend(wanted.chunks(TARGETS_PER_MESSAGE).map(|targets| Parcel {
+        };
+        let plain: Vec<String> = routed
+            .plain_targets()
+            .filter(|target| is_reachable(target))
+            .cloned()
+            .collect();
+        parcels.extend(plain.chunks(TARGETS_PER_MESSAGE).map(|targets| Parcel {
             event,
+            form: Form::AsItIs,
             targets: targets.to_vec(),
         }));
+        for (place, (target, _)) in routed.transformed.iter().enumerate() {
+            if is_reachable(target) {
+                parcels.push(Parcel {
+                    event,
+                    form: Form::Transformed(place),
+                    targets: vec![target.clone()],
+                });
+            }
+        }
     }
     parcels
 }
@@ -183,9 +224,10 @@ fn pack(wave: &[Accepted], targets: &Targets, fates: &mut [Fate]) -> Vec<Parcel>
 fn apart(parcels: Vec<Parcel>) -> Vec<Parcel> {
     parcels
         .into_iter()
-        .flat_map(|Parcel { event, targets }| {
+        .flat_map(|Parcel { event, form, targets }| {
             targets.into_iter().map(move |target| Parcel {
                 event,
+                form,
                 targets: vec![target],
             })
         })
@@ -233,11 +275,13 @@ impl Published {
         let mut reached = BTreeSet::new();
         let mut unreachable = HashMap::new();
         for Confirmed {
-            accepted,
+            routed,
             unreachable: lost,
         } in &self.confirmed
         {
-            reached.extend(accepted.targets.iter().map(String::as_str));
+            let published = |target: &&String| !routed.failed.iter().any(|(name, _)| name == *target);
+            let targets = routed.accepted.targets.iter().filter(published);
+            reached.extend(targets.map(String::as_str));
             unreachable.extend(
                 lost.iter()
                     .map(|(target, reason)| (target.as_str(), reason.as_str())),
@@ -249,17 +293,17 @@ impl Published {
 }
 
 /// Splits a batch so that each part holds at most one event of a key, and the parts hold a key's order.
-fn waves(events: Vec<Accepted>) -> Vec<Vec<Accepted>> {
+fn waves(events: Vec<Routed>) -> Vec<Vec<Routed>> {
     let mut next: HashMap<String, usize> = HashMap::new();
-    let mut waves: Vec<Vec<Accepted>> = Vec::new();
-    for accepted in events {
+    let mut waves: Vec<Vec<Routed>> = Vec::new();
+    for routed in events {
         let wave = next
-            .entry(accepted.event.partition_key().into_owned())
+            .entry(routed.accepted.event.partition_key().into_owned())
             .or_default();
         if waves.len() == *wave {
             waves.push(Vec::new());
         }
-        waves[*wave].push(accepted);
+        waves[*wave].push(routed);
         *wave += 1;
     }
     waves

@@ -5,6 +5,7 @@ use crossdock_store::DeliveryState;
 use serde_json::json;
 
 use super::{publish::Confirmed, *};
+use crate::routing::Failure;
 use crate::testing::{self, Moody, accepted, database, event, now, published_by, routing};
 
 fn judged(id: &str, redelivered: bool) -> Judged {
@@ -61,20 +62,25 @@ fn a_repeat_is_told_from_our_own_redelivery() {
 fn a_circle_is_broken_at_its_thirty_third_event() {
     let fresh = vec![judged("a", false), judged("b", false)];
     let mut quarantined = Vec::new();
-    let accepted = accept(&routing(), fresh, vec![32, 33], &mut quarantined);
+    let accepted = accept(fresh, vec![32, 33], &mut quarantined);
     assert_eq!(accepted.len(), 1);
-    assert_eq!(
-        (accepted[0].chain, accepted[0].targets.clone()),
-        (32, vec!["erp".to_owned()])
-    );
+    assert_eq!((accepted[0].event.id.as_str(), accepted[0].chain), ("a", 32));
     assert_eq!(quarantined[0].producer.as_deref(), Some("shop"));
     assert_eq!(quarantined[0].reasons[0].pointer, "/causationid");
+}
+
+fn routed(failed: Vec<(String, Failure)>) -> Routed {
+    Routed {
+        accepted: accepted(event(json!({})), &["erp", "wms"]),
+        transformed: Vec::new(),
+        failed,
+    }
 }
 
 #[test]
 fn when_the_lane_is_over_only_what_was_published_is_recorded() {
     let confirmed = || Confirmed {
-        accepted: accepted(event(json!({})), &["erp", "wms"]),
+        routed: routed(Vec::new()),
         unreachable: vec![("wms".to_owned(), "refused".to_owned())],
     };
     let later = now() + chrono::TimeDelta::seconds(3);
@@ -95,6 +101,7 @@ fn when_the_lane_is_over_only_what_was_published_is_recorded() {
         (batch.outcomes[0].adapter.as_str(), batch.outcomes[0].kind),
         ("wms", OutcomeKind::Undelivered)
     );
+    assert_eq!(batch.outcomes[0].due, Some(put_off::due(later)));
 
     batch.accepted.clear();
     batch.outcomes.clear();
@@ -106,13 +113,119 @@ fn when_the_lane_is_over_only_what_was_published_is_recorded() {
     assert_eq!((batch.accepted.len(), batch.duplicates.len()), (1, 0));
 }
 
+#[test]
+fn a_failed_mapping_parks_its_delivery_with_its_reason() {
+    let published = Published {
+        confirmed: vec![Confirmed {
+            routed: routed(vec![(
+                "wms".to_owned(),
+                Failure {
+                    detail: "it said Ada".to_owned(),
+                    logged: "it said something".to_owned(),
+                },
+            )]),
+            unreachable: Vec::new(),
+        }],
+        ..Published::default()
+    };
+    let (reached, unreachable) = published.targets();
+    assert_eq!(reached.into_iter().collect::<Vec<_>>(), ["erp"]);
+    assert!(unreachable.is_empty(), "its queue is well");
+    let mut batch = Batch::default();
+    assert!(note_published(published, now(), &mut batch).is_none());
+    assert_eq!(batch.accepted[0].targets, ["erp", "wms"]);
+    let [outcome] = &batch.outcomes[..] else {
+        panic!("{:?}", batch.outcomes);
+    };
+    assert_eq!(
+        (outcome.adapter.as_str(), outcome.kind, outcome.detail.as_deref()),
+        ("wms", OutcomeKind::Undelivered, Some("it said Ada"))
+    );
+}
+
+/// Manifests of adapters that get `thing.sent.v1`, each with more of its own.
+fn routing_with(adapters: &[(&str, &str)]) -> Arc<Routing> {
+    let manifests: Vec<_> = adapters
+        .iter()
+        .map(|(name, more)| {
+            let text = format!(
+                "name = \"{name}\"\nsource = \"/{name}\"\n[[subscribe]]\ntypes = [\"thing.sent.v1\"]\n{more}\n"
+            );
+            (*name, text)
+        })
+        .collect();
+    let manifests: Vec<_> = manifests
+        .iter()
+        .map(|(name, text)| (*name, text.as_str()))
+        .collect();
+    Arc::new(testing::routing_of(&manifests))
+}
+
+fn numbered(number: usize) -> Accepted {
+    accepted(
+        event(json!({ "id": number.to_string(), "data": { "n": number } })),
+        &[],
+    )
+}
+
+#[tokio::test]
+async fn events_learn_where_they_go() {
+    let routing = routing_with(&[
+        ("even", "filter = '.data.n % 2 == 0'"),
+        ("label", "transform = '\"no. \\(.data.n)\"'"),
+        ("picky", "filter = 'if .data.n == 3 then error else false end'"),
+        ("whole", ""),
+    ]);
+    let (routed, rest) = route::route(&routing, (2..4).map(numbered).collect())
+        .await
+        .unwrap();
+    assert!(rest.is_empty());
+    let told: Vec<_> = routed
+        .iter()
+        .map(|one| {
+            (
+                one.accepted.targets.join(" "),
+                one.plain_targets().cloned().collect::<Vec<_>>().join(" "),
+                one.transformed[0].1.json().unwrap(),
+                one.failed.len(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("even label whole".into(), "even whole".into(), json!("no. 2"), 0),
+            ("label picky whole".into(), "whole".into(), json!("no. 3"), 1),
+        ]
+    );
+    route::log_failures(&routed);
+}
+
+#[tokio::test]
+async fn what_transforms_make_too_large_goes_out_in_parts() {
+    let routing = routing_with(&[("large", "transform = '\"x\" * 1000000'")]);
+    let mut rest: Vec<_> = (0..20).map(numbered).collect();
+    let mut parts = Vec::new();
+    while !rest.is_empty() {
+        let part;
+        (part, rest) = route::route(&routing, rest).await.unwrap();
+        parts.push(part.len());
+    }
+    assert_eq!(parts, [9, 9, 2]);
+    let plain = routing_with(&[("whole", "")]);
+    let (routed, rest) = route::route(&plain, (0..200).map(numbered).collect())
+        .await
+        .unwrap();
+    assert_eq!((routed.len(), rest.len()), (200, 0));
+}
+
 fn batch(ids: &[&str]) -> Batch {
     let mut batch = Batch::default();
     for id in ids {
         let event = event(json!({ "id": id }));
         batch
             .outcomes
-            .push(undelivered(&event, "wms".into(), "refused".into(), now()));
+            .push(undelivered(&event, "wms", "refused".into(), now()));
         batch.accepted.push(accepted(event, &["erp", "wms"]));
     }
     batch

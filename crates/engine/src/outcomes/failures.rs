@@ -1,30 +1,61 @@
-//! Messages that RabbitMQ took from an adapter's queue: rejected, or given up after the delivery limit.
+//! Messages that RabbitMQ took from an adapter's queue: rejected, or given up after the delivery limit; and what
+//! follows for each.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use crossdock_bus::{
     message::{Delivery, HeaderValue, decode_event},
     names,
 };
-use crossdock_model::fault::Fault;
-use crossdock_store::{Outcome, OutcomeKind};
+use crossdock_model::{event::Event, fault::Fault};
+use crossdock_store::{DeliveryKey, DeliveryState, Outcome, OutcomeKind, Standing, Word};
 
 use super::Read;
-use crate::gate::ATTEMPT_HEADER;
+use crate::{
+    retry::{
+        Progress,
+        ladder::Waiting,
+        policy::{self, Next},
+    },
+    routing::Routing,
+};
+
+/// A delivery that came back.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    pub(super) adapter: String,
+    /// As the adapter got it.
+    pub(super) event: Event,
+    pub(super) kind: OutcomeKind,
+    pub(super) detail: Option<String>,
+    pub(super) progress: Progress,
+}
+
+/// What follows: a word for the record, and the message for the next attempt if there is one.
+#[derive(Debug)]
+pub(super) struct Decided {
+    pub(super) outcome: Outcome,
+    pub(super) again: Option<Waiting>,
+}
 
 /// What became of a delivery: the first entry of `x-death` is the latest death, with the queue it came from and
 /// the reason (<https://www.rabbitmq.com/docs/dlx>). Adapters cannot publish to the exchange this came through.
-pub(super) fn read(delivery: &Delivery, now: DateTime<Utc>) -> Read {
-    match outcome(delivery, now) {
-        Ok(outcome) => Read {
-            producer: Some(outcome.adapter.clone()),
-            outcomes: vec![outcome],
-            faults: Vec::new(),
+pub(super) fn read(delivery: &Delivery) -> Read {
+    match failure(delivery) {
+        Ok(failure) => Read {
+            producer: Some(failure.adapter.clone()),
+            failure: Some(failure),
+            ..Read::default()
         },
         Err(fault) => Read::refused(None, fault),
     }
 }
 
-fn outcome(delivery: &Delivery, now: DateTime<Utc>) -> Result<Outcome, Fault> {
+fn failure(delivery: &Delivery) -> Result<Failure, Fault> {
     let headers = &delivery.properties.headers;
     let Some(HeaderValue::List(deaths)) = headers.get("x-death") else {
         return Err(Fault::new(
@@ -55,18 +86,99 @@ fn outcome(delivery: &Delivery, now: DateTime<Utc>) -> Result<Outcome, Fault> {
             )
         }
     };
-    let attempt = headers.get(ATTEMPT_HEADER).and_then(HeaderValue::as_int);
-    Ok(Outcome {
+    Ok(Failure {
         adapter: adapter.to_owned(),
-        event_id: event.id,
-        source: Some(event.source),
+        event,
         kind,
         detail,
-        retry_after_s: None,
-        duration_ms: None,
-        attempt: attempt.and_then(|attempt| u32::try_from(attempt).ok()),
-        at: now,
+        progress: Progress::read(headers),
     })
+}
+
+/// Decides about each failure, in their order; nothing about what was decided before: the record knows it, or it is
+/// here twice.
+pub(super) fn decide(
+    failures: Vec<Failure>,
+    standings: &HashMap<DeliveryKey, Standing>,
+    routing: &Routing,
+    now: DateTime<Utc>,
+    mut luck: impl FnMut() -> f64,
+) -> Vec<Option<Decided>> {
+    let mut seen = HashSet::new();
+    let decide = |failure: Failure| {
+        let standing = standings.get(&failure.key());
+        let attempt = failure.progress.attempt;
+        let is_known = standing.is_some_and(|standing| {
+            let same = |word: &Word| word.attempt == attempt && word.kind == failure.kind;
+            standing.words.iter().any(same)
+        });
+        if is_known || !seen.insert((failure.key(), attempt, failure.kind)) {
+            return None;
+        }
+        let manifest = routing.adapters.get(&failure.adapter);
+        let schedule = manifest.map(|manifest| manifest.retry.schedule.as_slice());
+        Some(failure.follow_up(standing, schedule, now, luck()))
+    };
+    failures.into_iter().map(decide).collect()
+}
+
+impl Failure {
+    pub(super) fn key(&self) -> DeliveryKey {
+        DeliveryKey::of(&self.adapter, &self.event)
+    }
+
+    fn follow_up(
+        self,
+        standing: Option<&Standing>,
+        schedule: Option<&[Duration]>,
+        now: DateTime<Utc>,
+        luck: f64,
+    ) -> Decided {
+        let next = match (self.is_over(standing), schedule) {
+            (true, _) => Next::Never(None),
+            (false, None) => Next::Never(Some(format!("there is no adapter {} any more", self.adapter))),
+            (false, Some(schedule)) => {
+                let attempt = self.progress.attempt;
+                let all = standing.map_or(&[][..], |standing| standing.words.as_slice());
+                let words: Vec<&Word> = all.iter().filter(|word| word.attempt == attempt).collect();
+                policy::after(self.kind, self.progress, &words, schedule, now, luck)
+            }
+        };
+        let mut outcome = Outcome {
+            detail: self.detail.clone(),
+            attempt: Some(self.progress.attempt),
+            ..Outcome::about(self.key(), self.kind, now)
+        };
+        let again = match next {
+            Next::Never(why) => {
+                outcome.detail = outcome.detail.or(why);
+                None
+            }
+            Next::Again { due, progress } => {
+                outcome.due = Some(due);
+                Some(Waiting {
+                    adapter: self.adapter,
+                    event: self.event,
+                    progress,
+                    due,
+                    redrive: false,
+                })
+            }
+        };
+        Decided { outcome, again }
+    }
+
+    /// Nobody waits for another attempt of it, or one is under way.
+    fn is_over(&self, standing: Option<&Standing>) -> bool {
+        use DeliveryState::{Confirmed, Discarded, Expired};
+        standing.is_some_and(|standing| {
+            matches!(standing.state, Confirmed | Discarded | Expired)
+                || standing
+                    .words
+                    .iter()
+                    .any(|word| word.kind == OutcomeKind::HandedOver && word.attempt > self.progress.attempt)
+        })
+    }
 }
 
 #[cfg(test)]
@@ -74,10 +186,9 @@ fn outcome(delivery: &Delivery, now: DateTime<Utc>) -> Result<Outcome, Fault> {
 mod tests {
     use bytes::Bytes;
     use crossdock_bus::message::{Headers, encode_event};
-    use crossdock_model::event::Event;
 
     use super::*;
-    use crate::gate;
+    use crate::{gate, retry::ATTEMPT_HEADER, testing};
 
     fn now() -> DateTime<Utc> {
         DateTime::from_timestamp(1_700_000_000, 0).unwrap()
@@ -113,15 +224,15 @@ mod tests {
             death("crossdock.adapter.erp", reason),
             death("crossdock.adapter.shop", "rejected"),
         ]);
-        let mut read = read(&dead(Some(deaths)), now());
+        let read = read(&dead(Some(deaths)));
         assert!(read.faults.is_empty(), "{:?}", read.faults);
-        let outcome = read.outcomes.remove(0);
-        assert_eq!((outcome.adapter.as_str(), outcome.attempt), ("erp", Some(1)));
+        let failure = read.failure.unwrap();
+        assert_eq!((failure.adapter.as_str(), failure.progress.attempt), ("erp", 1));
         assert_eq!(
-            (outcome.event_id.as_str(), outcome.source.as_deref()),
-            ("e-1", Some("/shop"))
+            (failure.event.id.as_str(), failure.event.source.as_str()),
+            ("e-1", "/shop")
         );
-        (outcome.kind, outcome.detail)
+        (failure.kind, failure.detail)
     }
 
     #[test]
@@ -146,8 +257,8 @@ mod tests {
             Some(HeaderValue::List(vec![death("crossdock.failed", "rejected")])),
             Some(HeaderValue::List(vec![death("other", "rejected")])),
         ] {
-            let read = read(&dead(deaths.clone()), now());
-            assert!(read.outcomes.is_empty() && read.faults.len() == 1, "{deaths:?}");
+            let read = read(&dead(deaths.clone()));
+            assert!(read.failure.is_none() && read.faults.len() == 1, "{deaths:?}");
         }
     }
 
@@ -163,7 +274,7 @@ mod tests {
         odd.properties
             .headers
             .insert(ATTEMPT_HEADER.into(), HeaderValue::Int(-1));
-        assert_eq!(read(&odd, now()).outcomes[0].attempt, None);
+        assert_eq!(read(&odd).failure.unwrap().progress.attempt, 1);
 
         let mut broken = dead(deaths());
         broken.properties = crossdock_bus::message::Properties {
@@ -171,6 +282,81 @@ mod tests {
             ..Default::default()
         };
         broken.body = Bytes::from_static(b"{");
-        assert_eq!(read(&broken, now()).faults.len(), 1);
+        assert_eq!(read(&broken).faults.len(), 1);
+    }
+
+    fn rejected(attempt: u32) -> Failure {
+        Failure {
+            adapter: "erp".into(),
+            event: testing::event(serde_json::json!({})),
+            kind: OutcomeKind::Rejected,
+            detail: None,
+            progress: Progress::starting_with(attempt),
+        }
+    }
+
+    fn word(attempt: u32, kind: OutcomeKind) -> Word {
+        Word {
+            attempt,
+            kind,
+            detail: None,
+            retry_after_s: None,
+        }
+    }
+
+    /// What is decided about a reject of attempt 2 when this is known: the word's kind and whether it is tried again.
+    fn decided(state: DeliveryState, words: &[Word]) -> Vec<(OutcomeKind, bool)> {
+        let failure = rejected(2);
+        let standing = Standing {
+            state,
+            words: words.to_vec(),
+        };
+        let standings = HashMap::from([(failure.key(), standing)]);
+        decide(vec![failure], &standings, &testing::routing(), now(), || 0.0)
+            .into_iter()
+            .flatten()
+            .map(|decided| {
+                assert_eq!(decided.outcome.due, decided.again.as_ref().map(|again| again.due));
+                (decided.outcome.kind, decided.again.is_some())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn each_failure_is_decided_once() {
+        use DeliveryState::{Confirmed, Pending, Retrying};
+        use OutcomeKind::{Dead, HandedOver, Rejected, Retry};
+        let begun = word(2, HandedOver);
+        assert_eq!(decided(Pending, &[begun.clone()]), [(Rejected, true)]);
+        assert_eq!(
+            decided(Pending, &[begun.clone(), word(2, Retry)]),
+            [(Rejected, true)]
+        );
+        assert_eq!(decided(Retrying, &[begun.clone(), word(2, Rejected)]), []);
+        assert_eq!(
+            decided(Pending, &[begun.clone(), word(3, HandedOver)]),
+            [(Rejected, false)]
+        );
+        assert_eq!(decided(Confirmed, &[begun.clone()]), [(Rejected, false)]);
+        assert_eq!(
+            decided(Pending, &[begun.clone(), word(2, Dead)]),
+            [(Rejected, false)]
+        );
+        assert_eq!(decided(Pending, &[begun, word(1, Dead)]), [(Rejected, true)]);
+
+        let twice = vec![rejected(1), rejected(1), rejected(2)];
+        let decided = decide(twice, &HashMap::new(), &testing::routing(), now(), || 0.0);
+        let decided: Vec<bool> = decided.iter().map(Option::is_some).collect();
+        assert_eq!(decided, [true, false, true], "not recorded yet");
+    }
+
+    #[test]
+    fn an_adapter_that_is_gone_gets_nothing_again() {
+        let mut failure = rejected(1);
+        failure.adapter = "gone".into();
+        let decided = decide(vec![failure], &HashMap::new(), &testing::routing(), now(), || 0.0);
+        let decided = decided[0].as_ref().unwrap();
+        assert!(decided.again.is_none());
+        assert!(decided.outcome.detail.as_deref().unwrap().contains("gone"));
     }
 }

@@ -2,7 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use crossdock_bus::{message::Delivery, names};
-use crossdock_model::{event::IDENTIFIER_MAX_BYTES, fault::Fault};
+use crossdock_model::{
+    event::{IDENTIFIER_MAX_BYTES, REFERENCE_MAX_BYTES, check_json},
+    fault::Fault,
+};
 use crossdock_store::{Outcome, OutcomeKind};
 use serde_json::{Map, Value};
 
@@ -38,6 +41,10 @@ pub(super) fn read(delivery: &Delivery, now: DateTime<Utc>) -> Read {
         return read;
     }
     let receipts = match serde_json::from_slice(&delivery.body) {
+        Ok(_) if let Err(faults) = check_json(&delivery.body, "") => {
+            read.faults = faults;
+            return read;
+        }
         Ok(Value::Array(receipts)) if receipts.len() <= RECEIPTS_MAX => receipts
             .iter()
             .enumerate()
@@ -83,7 +90,7 @@ fn outcome(adapter: &str, receipt: &Value, now: DateTime<Utc>) -> Result<Outcome
         faults: Vec::new(),
     };
     let event_id = members.event_id();
-    let source = members.text("source");
+    let source = members.source();
     let kind = members.kind();
     let detail = members.text("detail");
     let retry_after_s = members.number("retry_after_s", u32::MAX.into());
@@ -98,6 +105,7 @@ fn outcome(adapter: &str, receipt: &Value, now: DateTime<Utc>) -> Result<Outcome
             retry_after_s: retry_after_s.and_then(|seconds| u32::try_from(seconds).ok()),
             duration_ms,
             attempt: None,
+            due: None,
             at: now,
         }),
         (_, _, faults) => Err(faults),
@@ -120,6 +128,15 @@ impl Members {
                 Some(id)
             }
             _ => self.fault("event", "expected the id of an event"),
+        }
+    }
+
+    fn source(&mut self) -> Option<String> {
+        let source = self.text("source")?;
+        if source.len() <= REFERENCE_MAX_BYTES && !source.contains(char::is_control) {
+            Some(source)
+        } else {
+            self.fault("source", "expected the source of an event")
         }
     }
 
@@ -226,6 +243,7 @@ mod tests {
                 retry_after_s: Some(30),
                 duration_ms: Some(12),
                 attempt: None,
+                due: None,
                 at: now(),
             }]
         );
@@ -274,6 +292,8 @@ mod tests {
             (with("outcome", json!("DONE")), "/outcome"),
             (with("outcome", json!(["done"])), "/outcome"),
             (with("source", json!(1)), "/source"),
+            (with("source", json!("x".repeat(1025))), "/source"),
+            (with("source", json!("/a\u{0}")), "/source"),
             (with("detail", json!({})), "/detail"),
             (with("retry_after_s", json!(-1)), "/retry_after_s"),
             (with("retry_after_s", json!(1_u64 << 32)), "/retry_after_s"),
@@ -303,6 +323,16 @@ mod tests {
             .collect();
         assert_eq!(ids, ["e-1", "e-3"]);
         assert_eq!(pointers(&read), ["/1/outcome"]);
+    }
+
+    #[test]
+    fn a_receipt_that_says_two_things_says_nothing() {
+        let read = from(
+            Some("erp.1"),
+            r#"[{"event":"e-1","outcome":"done","outcome":"dead"}]"#,
+        );
+        assert!(read.outcomes.is_empty());
+        assert_eq!(pointers(&read), ["/0/outcome"]);
     }
 
     #[test]

@@ -6,12 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossdock_bus::message::{Delivery, HeaderValue, decode_event};
+use crossdock_bus::message::{Delivery, decode_event};
 use crossdock_model::{event::Event, fault::Faults};
+use crossdock_store::EventKey;
 use futures::{future::BoxFuture, stream::FuturesUnordered};
 
 use super::verdict::Verdict;
-use crate::gate::ATTEMPT_HEADER;
+use crate::retry::Progress;
 
 /// See the module.
 pub(super) struct Hands {
@@ -36,7 +37,7 @@ pub(super) struct Noting {
 pub(super) struct Held {
     tag: u64,
     key: Option<String>,
-    attempt: Option<u32>,
+    attempt: u32,
     bytes: usize,
     /// What the message holds, if it is an event.
     pub(super) event: Result<Event, Faults>,
@@ -47,9 +48,9 @@ pub(super) struct Finished {
     pub(super) tag: u64,
     key: Option<String>,
     bytes: usize,
-    /// Id and source; none of a message that is no event.
-    pub(super) event: Option<(String, String)>,
-    pub(super) attempt: Option<u32>,
+    /// None of a message that is no event.
+    pub(super) event: Option<EventKey>,
+    pub(super) attempt: u32,
     pub(super) began: Instant,
     pub(super) took: Duration,
     /// None of a message that is no event: where rejects are read, that is quarantined.
@@ -75,15 +76,10 @@ impl Hands {
             Ok(event) if self.ordered => Some(event.partition_key().into_owned()),
             _ => None,
         };
-        let attempt = delivery
-            .properties
-            .headers
-            .get(ATTEMPT_HEADER)
-            .and_then(HeaderValue::as_int);
         self.waiting.push_back(Held {
             tag: delivery.tag,
             key,
-            attempt: attempt.and_then(|attempt| u32::try_from(attempt).ok()),
+            attempt: Progress::read(&delivery.properties.headers).attempt,
             bytes: delivery.body.len(),
             event,
         });
@@ -159,7 +155,7 @@ impl Held {
             tag: self.tag,
             key: self.key,
             bytes: self.bytes,
-            event: self.event.ok().map(|event| (event.id, event.source)),
+            event: self.event.ok().map(|event| EventKey::of(&event)),
             attempt: self.attempt,
             began: Instant::now(),
             took: Duration::ZERO,
@@ -174,7 +170,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::testing::{self, event};
+    use crate::{
+        retry::ATTEMPT_HEADER,
+        testing::{self, event},
+    };
 
     fn delivery(tag: u64, key: &str, bytes: usize) -> Delivery {
         let event = event(json!({ "id": tag.to_string(), "subject": key, "data": "x".repeat(bytes) }));
@@ -212,8 +211,8 @@ mod tests {
         assert!(hands.next_to_send(1_000).is_none());
 
         let over = first.unsent(None);
-        assert_eq!(over.event, Some(("1".to_owned(), "/shop".to_owned())));
-        assert_eq!(over.attempt, Some(3));
+        assert_eq!(over.event.as_ref().map(|key| key.id.as_str()), Some("1"));
+        assert_eq!(over.attempt, 3);
         assert!(hands.next_to_send(1_000).is_none(), "it is over, but not let go");
         hands.is_let_go(&over);
         assert_eq!(tags(&mut hands, 1_000), [2]);

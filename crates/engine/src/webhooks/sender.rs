@@ -10,9 +10,9 @@ use std::{
 };
 
 use crossdock_bus::{BusError, lane::Lane, message::Delivery, names};
-use crossdock_store::{DisabledEndpoint, Outcome, OutcomeKind};
+use crossdock_store::{DeliveryKey, DisabledEndpoint, Outcome, OutcomeKind};
 use futures::StreamExt;
-use tokio::time::timeout_at;
+use tokio::{sync::Mutex, time::timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -24,9 +24,10 @@ use super::{
     verdict::{self, Health, Verdict},
 };
 use crate::{
+    lanes::{self, Post},
     measures,
     shared::Shared,
-    storing::{PAUSE_MIN, Storing},
+    storing::Storing,
 };
 
 /// Events held beside those under way, so that the next is at hand when a request ends.
@@ -42,8 +43,6 @@ const RECORD_LATE: Duration = Duration::from_secs(5);
 const DRAIN_MAX: Duration = Duration::from_secs(12);
 /// How often the secret is read again, for it may be another one.
 const SECRET_ROUND: Duration = Duration::from_secs(20);
-/// A lane that lasted so long was a good one: the next one is opened at once.
-const GOOD_LANE: Duration = Duration::from_secs(10);
 /// From so many pauses in a row on it is an alarm.
 const PAUSES_WORTH_AN_ALARM: u32 = 3;
 
@@ -61,7 +60,7 @@ pub(super) async fn run(shared: Arc<Shared>, webhook: Webhook, stop: Cancellatio
     let Some(keys) = secret::wait_for(&shared, &webhook, &stop).await else {
         return Ended::Stopped;
     };
-    let mut sender = Sender {
+    let sender = Mutex::new(Sender {
         part: format!("the webhook sender of {}", webhook.adapter),
         throttle: Throttle::new(webhook.max_in_flight, webhook.rate_per_s),
         secret_read: Instant::now(),
@@ -69,36 +68,18 @@ pub(super) async fn run(shared: Arc<Shared>, webhook: Webhook, stop: Cancellatio
         shared: &shared,
         webhook: &webhook,
         stop: &stop,
-    };
-    let queue = names::adapter_queue(&webhook.adapter);
+    });
     let prefetch = webhook.max_in_flight + webhook.max_in_flight.min(AHEAD_MAX);
-    let tag = shared.consumer_tag(&format!("webhook-{}", webhook.adapter));
-    let mut pause = PAUSE_MIN;
-    while !stop.is_cancelled() {
-        if shared.wait_for_topology(&stop).await.is_err() {
-            break;
-        }
-        let began = Instant::now();
-        let prefetch = u16::try_from(prefetch).unwrap_or(u16::MAX);
-        let lane = tokio::select! {
-            () = stop.cancelled() => break,
-            lane = Lane::open(&shared.broker, &queue, prefetch, &tag) => lane,
-        };
-        match lane {
-            Ok(lane) => match sender.serve(lane).await {
-                Ok(ended) => return ended,
-                Err(error) => {
-                    tracing::warn!(queue, %error, "a webhook sender lost its lane and opens another");
-                }
-            },
-            Err(error) => tracing::debug!(queue, %error, "a webhook sender cannot consume yet"),
-        }
-        if began.elapsed() > GOOD_LANE {
-            pause = PAUSE_MIN;
-        }
-        shared.pause(&mut pause, &stop).await;
-    }
-    Ended::Stopped
+    let post = Post {
+        queue: &names::adapter_queue(&webhook.adapter),
+        prefetch: u16::try_from(prefetch).unwrap_or(u16::MAX),
+        task: &format!("webhook-{}", webhook.adapter),
+    };
+    let sender = &sender;
+    let serve = |lane| async move { sender.lock().await.serve(lane).await };
+    lanes::keep_serving(&shared, post, &stop, serve)
+        .await
+        .unwrap_or(Ended::Stopped)
 }
 
 struct Sender<'a> {
@@ -294,17 +275,16 @@ impl Sender<'_> {
         let at = self.shared.clock.now();
         let outcome = |finished: &Finished| {
             let verdict = finished.verdict.as_ref()?;
-            let (event_id, source) = finished.event.clone()?;
-            Some(Outcome {
+            let delivery = DeliveryKey {
                 adapter: self.webhook.adapter.clone(),
-                event_id,
-                source: Some(source),
-                kind: verdict.kind,
+                event: finished.event.clone()?,
+            };
+            Some(Outcome {
                 detail: Some(verdict.detail.clone()),
                 retry_after_s: verdict.retry_after_s,
                 duration_ms: u64::try_from(finished.took.as_millis()).ok(),
-                attempt: finished.attempt,
-                at,
+                attempt: Some(finished.attempt),
+                ..Outcome::about(delivery, verdict.kind, at)
             })
         };
         finished.iter().filter_map(outcome).collect()

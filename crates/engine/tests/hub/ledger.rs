@@ -181,5 +181,9 @@ async fn operators_see_who_consumes_and_what_waits() {
         .map(|queue| queue.name)
         .collect();
     assert!(queues.contains(&hall.queue("erp")) && queues.is_sorted());
-    assert_eq!(queues.len(), usize::from(names::PARTITIONS) + 3, "{queues:?}");
+    assert_eq!(
+        queues.len(),
+        usize::from(names::PARTITIONS) + 4 + names::DELAYS_S.len(),
+        "{queues:?}"
+    );
 }

@@ -75,7 +75,7 @@ async fn a_binding_that_was_deleted_costs_nothing_either() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_that_is_full_costs_the_others_nothing_and_its_event_is_parked() {
+async fn a_queue_that_is_full_costs_the_others_nothing_and_its_event_is_tried_again() {
     let hall = Hall::new().await;
     let files = vec![
         hall.manifest("erp", &[], &["thing.*.v1"]),
@@ -92,7 +92,7 @@ async fn a_queue_that_is_full_costs_the_others_nothing_and_its_event_is_parked()
     let mut wms = hall.adapter("wms").await;
     let erp = hall.name("erp");
     let mut sent = 0;
-    let parked = eventually("the queue is full and refuses one", async || {
+    let put_off = eventually("the queue is full and refuses one", async || {
         let id = sent.to_string();
         sent += 1;
         insist(
@@ -104,10 +104,11 @@ async fn a_queue_that_is_full_costs_the_others_nothing_and_its_event_is_parked()
         wms.take().await;
         let view = recorded(&hub, &id).await;
         let at_erp = view.deliveries.iter().find(|row| row.adapter == erp)?;
-        (at_erp.state == "parked").then_some((id, at_erp.clone()))
+        (at_erp.state == "retrying").then_some((id, at_erp.clone()))
     })
     .await;
-    let (id, delivery) = parked;
+    let (id, delivery) = put_off;
+    assert!(delivery.due > delivery.settled);
     assert!(delivery.detail.as_deref().unwrap().contains("refused"));
     assert_eq!(delivery.tries[0].outcome, "undelivered");
     becomes(&hub, &id, &hall.name("wms"), "pending").await;

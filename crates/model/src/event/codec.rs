@@ -15,9 +15,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::json::check_envelope;
-use super::validate::too_large;
-use super::{AttributeValue, DATA_MAX_BYTES, Event, SPEC_VERSION, syntax};
+use super::validate::{too_large, too_many_extensions};
+use super::{AttributeValue, CORE_ATTRIBUTES, DATA_MAX_BYTES, EXTENSIONS_MAX, Event, SPEC_VERSION, syntax};
 use crate::fault::{Fault, Faults, push_token};
+
+/// Levels that enclose the data of a structured event.
+const EVENT_LEVELS: usize = 1;
+/// Levels that enclose the data of an event in a batch.
+const BATCH_LEVELS: usize = 2;
 
 impl Event {
     /// Reads one event in structured mode: `application/cloudevents+json`.
@@ -25,7 +30,7 @@ impl Event {
     /// # Errors
     /// Every fault found.
     pub fn from_structured(json: &[u8]) -> Result<Event, Faults> {
-        check_envelope(json, "").map_err(Faults)?;
+        check_envelope(json, EVENT_LEVELS).map_err(Faults)?;
         parse_member(json)
     }
 
@@ -34,7 +39,7 @@ impl Event {
     /// # Errors
     /// Every fault of every member, each pointer beginning with the member's index.
     pub fn batch_from_json(json: &[u8]) -> Result<Vec<Event>, Faults> {
-        check_envelope(json, "").map_err(Faults)?;
+        check_envelope(json, BATCH_LEVELS).map_err(Faults)?;
         let members: Vec<&RawValue> = serde_json::from_slice(json)
             .map_err(|_| Fault::new("", "must be an array of structured CloudEvents"))?;
         let mut events = Vec::with_capacity(members.len());
@@ -52,10 +57,32 @@ impl Event {
     }
 
     /// Writes the event in structured mode. JSON data stands there as it came, text in UTF-8 as a
-    /// JSON string, anything else in base64.
+    /// JSON string, anything else in base64, and so does text of which escapes would make more.
     pub fn to_structured(&self) -> Vec<u8> {
         serde_json::to_vec(self)
             .expect("strings and JSON that was checked when the event was made can be written")
+    }
+
+    /// What a filter or a transform is given: the structured form, in which any data that is not JSON
+    /// but UTF-8 is a string, such as XML and CSV.
+    pub fn to_mapping_input(&self) -> String {
+        serde_json::to_string(&ForMappings(self))
+            .expect("strings and JSON that was checked when the event was made can be written")
+    }
+
+    /// The same event with other data, which is JSON. What said of the old data what it was is gone:
+    /// `dataschema`, and any other content type.
+    ///
+    /// # Errors
+    /// When that makes the event larger than one may be.
+    pub fn with_json_data(&self, json: String) -> Result<Event, Faults> {
+        let event = Event {
+            data: Some(Bytes::from(json)),
+            data_content_type: Some("application/json".to_owned()),
+            data_schema: None,
+            ..self.clone()
+        };
+        Faults::none_in(event.validate()).map(|()| event)
     }
 
     /// Reads an event in binary mode: its attributes by their bare names (`id`, `source`, …,
@@ -115,33 +142,69 @@ impl Event {
 /// The structured form.
 impl Serialize for Event {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        for (name, value) in self.attributes() {
-            map.serialize_entry(&name, &value)?;
-        }
-        if let Some(content_type) = &self.data_content_type {
-            map.serialize_entry("datacontenttype", content_type)?;
-        }
-        if let Some(data) = &self.data {
-            if self.is_json() {
-                let raw: &RawValue = serde_json::from_slice(data).map_err(S::Error::custom)?;
-                map.serialize_entry("data", raw)?;
-            } else if let Some(text) = self.text_data() {
-                map.serialize_entry("data", text)?;
-            } else {
-                map.serialize_entry("data_base64", &BASE64_STANDARD.encode(data))?;
-            }
-        }
-        map.end()
+        structured(self, self.is_best_as_text(), serializer)
     }
 }
 
-impl Event {
-    fn text_data(&self) -> Option<&str> {
-        let content_type = self.data_content_type.as_deref()?;
-        let text = std::str::from_utf8(self.data.as_deref()?).ok()?;
-        syntax::is_utf8_text_media_type(content_type).then_some(text)
+/// An event as mappings are given it.
+struct ForMappings<'a>(&'a Event);
+
+impl Serialize for ForMappings<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        structured(self.0, true, serializer)
     }
+}
+
+/// Writes the structured form. Data that is not JSON is a string if it may be `text` and is UTF-8.
+fn structured<S: Serializer>(event: &Event, text: bool, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(None)?;
+    for (name, value) in event.attributes() {
+        map.serialize_entry(&name, &value)?;
+    }
+    if let Some(content_type) = &event.data_content_type {
+        map.serialize_entry("datacontenttype", content_type)?;
+    }
+    match &event.data {
+        None => {}
+        Some(data) if event.is_json() => {
+            let raw: &RawValue = serde_json::from_slice(data).map_err(S::Error::custom)?;
+            map.serialize_entry("data", raw)?;
+        }
+        Some(data) => match std::str::from_utf8(data) {
+            Ok(data) if text => map.serialize_entry("data", data)?,
+            _ => map.serialize_entry("data_base64", &BASE64_STANDARD.encode(data))?,
+        },
+    }
+    map.end()
+}
+
+impl Event {
+    /// Whether the data is text that a string takes no more room for than base64 does.
+    fn is_best_as_text(&self) -> bool {
+        let content_type = self.data_content_type.as_deref();
+        let text = self.data.as_deref().map(std::str::from_utf8);
+        match text {
+            Some(Ok(text)) => {
+                content_type.is_some_and(syntax::is_utf8_text_media_type)
+                    && escaped_bytes(text) <= base64_bytes(text)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The length of `text` inside a JSON string.
+fn escaped_bytes(text: &str) -> usize {
+    let escaped = text.bytes().map(|byte| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => r"\n".len(),
+        0..=0x1f => r"\u0000".len(),
+        _ => 1,
+    });
+    escaped.sum()
+}
+
+fn base64_bytes(text: &str) -> usize {
+    text.len().div_ceil(3) * 4
 }
 
 /// Reads the structured form out of a JSON document, with all its checks.
@@ -152,10 +215,21 @@ impl<'de> Deserialize<'de> for Event {
     }
 }
 
+fn is_core(name: &str) -> bool {
+    CORE_ATTRIBUTES.contains(&name)
+}
+
 /// Reads a structured event whose JSON has been checked already.
 fn parse_member(json: &[u8]) -> Result<Event, Faults> {
     let members: BTreeMap<String, &RawValue> =
         serde_json::from_slice(json).map_err(|_| Fault::new("", "must be a CloudEvent as a JSON object"))?;
+    let is_extension = |(name, raw): &(&String, &&RawValue)| {
+        raw.get() != "null" && !is_core(name) && !matches!(name.as_str(), "data" | "data_base64")
+    };
+    let extensions = members.iter().filter(is_extension).count();
+    if extensions > EXTENSIONS_MAX {
+        return Err(too_many_extensions(extensions).into());
+    }
     let mut draft = Draft::default();
     let mut data = None;
     let mut data_base64 = None;
@@ -203,7 +277,7 @@ impl Draft {
     fn set(&mut self, name: String, value: AttributeValue) {
         if !self.named.insert(name.clone()) {
             self.fault(&name, "is given twice");
-        } else if super::CORE_ATTRIBUTES.contains(&name.as_str()) {
+        } else if is_core(&name) {
             match value {
                 AttributeValue::String(text) => {
                     self.texts.insert(name, text);

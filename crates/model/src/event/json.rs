@@ -11,12 +11,17 @@ use crate::fault::{Fault, push_token};
 /// How deep arrays and objects may nest in the data of an event. A batch of structured events, and
 /// an answer that embeds it, still stay within the 128 levels that common parsers accept.
 pub const JSON_MAX_DEPTH: usize = 120;
+/// Repeated keys that are named one by one; the search ends there.
+pub const REPEATED_KEYS_MAX: usize = 100;
+/// The longest pointer into JSON that a fault carries, in bytes before its escapes. What lies
+/// deeper, or under a longer key, is a fault of the nearest value around it that can be named.
+pub const POINTER_MAX_BYTES: usize = 1024;
 
-/// Levels that enclose the data: the event, the batch.
-const ENVELOPE_DEPTH: usize = 2;
+/// How a text begins that a careless editor has marked as UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Checks that `text` is one strict JSON value. Every repeated key is a fault of its own; the first
-/// breach of the grammar ends the search.
+/// Checks that `text` is one strict JSON value. Every repeated key is a fault of its own, up to
+/// [`REPEATED_KEYS_MAX`]; the first breach of the grammar ends the search.
 ///
 /// # Errors
 /// The faults, with pointers that begin with `pointer`.
@@ -24,17 +29,16 @@ pub fn check_json(text: &[u8], pointer: &str) -> Result<(), Vec<Fault>> {
     scan(text, pointer, JSON_MAX_DEPTH)
 }
 
-/// Like [`check_json`], for a document that has events in it.
-pub(super) fn check_envelope(text: &[u8], pointer: &str) -> Result<(), Vec<Fault>> {
-    scan(text, pointer, JSON_MAX_DEPTH + ENVELOPE_DEPTH)
+/// Like [`check_json`], for a document in which so many levels enclose the data of an event.
+pub(super) fn check_envelope(text: &[u8], levels: usize) -> Result<(), Vec<Fault>> {
+    scan(text, "", JSON_MAX_DEPTH + levels)
 }
 
 fn scan(text: &[u8], pointer: &str, max_depth: usize) -> Result<(), Vec<Fault>> {
     let mut scan = Scan {
-        pointer: pointer.to_owned(),
+        pointer: Place::at(pointer),
         depth_left: max_depth,
-        max_depth,
-        too_deep: false,
+        ended_by: None,
         faults: Vec::new(),
     };
     let mut deserializer = serde_json::Deserializer::from_slice(text);
@@ -42,14 +46,26 @@ fn scan(text: &[u8], pointer: &str, max_depth: usize) -> Result<(), Vec<Fault>> 
         .deserialize(&mut deserializer)
         .and_then(|()| deserializer.end());
     if let Err(error) = outcome {
-        let message = if scan.too_deep {
-            format!("nests deeper than {max_depth} levels")
-        } else if std::str::from_utf8(text).is_err() {
-            "is not UTF-8".to_owned()
-        } else {
-            format!("is not well-formed JSON: {error}")
+        let (pointer, message) = match scan.ended_by {
+            Some(Bound::Depth) => (
+                scan.pointer.named(),
+                format!("nests deeper than {max_depth} levels"),
+            ),
+            Some(Bound::RepeatedKeys) => (
+                pointer.to_owned(),
+                format!("has more than {REPEATED_KEYS_MAX} keys that stand twice; the rest was not read"),
+            ),
+            None if text.starts_with(BYTE_ORDER_MARK) => (
+                pointer.to_owned(),
+                "begins with a byte order mark: leave it out, JSON is UTF-8".to_owned(),
+            ),
+            None if std::str::from_utf8(text).is_err() => (scan.pointer.named(), "is not UTF-8".to_owned()),
+            None => (
+                scan.pointer.named(),
+                format!("is not well-formed JSON: {}", in_words(&error)),
+            ),
         };
-        scan.faults.push(Fault::new(scan.pointer, message));
+        scan.faults.push(Fault::new(pointer, message));
     }
     if scan.faults.is_empty() {
         Ok(())
@@ -58,22 +74,97 @@ fn scan(text: &[u8], pointer: &str, max_depth: usize) -> Result<(), Vec<Fault>> 
     }
 }
 
+/// What is wrong with the grammar, where the parser says it in a way that nobody understands.
+fn in_words(error: &serde_json::Error) -> String {
+    let half = "half of a surrogate pair";
+    let said = error.to_string();
+    said.replace("unexpected end of hex escape", half)
+        .replace("lone leading surrogate in hex escape", half)
+}
+
 /// Where the scan is. After a breach of the grammar `pointer` still names the place.
 struct Scan {
-    pointer: String,
+    pointer: Place,
     depth_left: usize,
-    max_depth: usize,
-    too_deep: bool,
+    ended_by: Option<Bound>,
     faults: Vec<Fault>,
+}
+
+/// A limit of ours that a document went over.
+#[derive(Clone, Copy)]
+enum Bound {
+    Depth,
+    RepeatedKeys,
 }
 
 impl Scan {
     fn enter<E: serde::de::Error>(&mut self) -> Result<(), E> {
-        self.depth_left = self.depth_left.checked_sub(1).ok_or_else(|| {
-            self.too_deep = true;
-            E::custom(format_args!("deeper than {} levels", self.max_depth))
-        })?;
+        match self.depth_left.checked_sub(1) {
+            Some(left) => {
+                self.depth_left = left;
+                Ok(())
+            }
+            None => Err(self.end(Bound::Depth)),
+        }
+    }
+
+    fn repeated_key<E: serde::de::Error>(&mut self) -> Result<(), E> {
+        if self.faults.len() == REPEATED_KEYS_MAX {
+            return Err(self.end(Bound::RepeatedKeys));
+        }
+        let pointer = self.pointer.named();
+        self.faults
+            .push(Fault::new(pointer, "stands twice in the same object"));
         Ok(())
+    }
+
+    fn end<E: serde::de::Error>(&mut self, bound: Bound) -> E {
+        self.ended_by = Some(bound);
+        E::custom("over a limit")
+    }
+}
+
+/// A pointer that grows and shrinks with the scan, of which no more is kept than a fault may name.
+struct Place {
+    text: String,
+    /// Steps below `text` that are not written down.
+    unnamed: usize,
+}
+
+/// What undoes a step.
+struct Step {
+    length: usize,
+    unnamed: usize,
+}
+
+impl Place {
+    fn at(pointer: &str) -> Self {
+        Self {
+            text: pointer.to_owned(),
+            unnamed: 0,
+        }
+    }
+
+    fn step_to(&mut self, token: &str) -> Step {
+        let step = Step {
+            length: self.text.len(),
+            unnamed: self.unnamed,
+        };
+        if self.unnamed == 0 && self.text.len() + token.len() < POINTER_MAX_BYTES {
+            push_token(&mut self.text, token);
+        } else {
+            self.unnamed += 1;
+        }
+        step
+    }
+
+    fn step_back(&mut self, step: &Step) {
+        self.text.truncate(step.length);
+        self.unnamed = step.unnamed;
+    }
+
+    fn named(&self) -> String {
+        self.text.clone()
     }
 }
 
@@ -121,11 +212,10 @@ impl<'de> Visitor<'de> for Node<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
         let Node(scan) = self;
         scan.enter()?;
-        let length = scan.pointer.len();
         for index in 0_usize.. {
-            push_token(&mut scan.pointer, &index.to_string());
+            let step = scan.pointer.step_to(&index.to_string());
             let item = items.next_element_seed(Node(scan))?;
-            scan.pointer.truncate(length);
+            scan.pointer.step_back(&step);
             if item.is_none() {
                 break;
             }
@@ -137,16 +227,14 @@ impl<'de> Visitor<'de> for Node<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
         let Node(scan) = self;
         scan.enter()?;
-        let length = scan.pointer.len();
         let mut seen = HashSet::new();
         while let Some(key) = members.next_key::<String>()? {
-            push_token(&mut scan.pointer, &key);
+            let step = scan.pointer.step_to(&key);
             if !seen.insert(key) {
-                let twice = Fault::new(scan.pointer.clone(), "stands twice in the same object");
-                scan.faults.push(twice);
+                scan.repeated_key()?;
             }
             members.next_value_seed(Node(scan))?;
-            scan.pointer.truncate(length);
+            scan.pointer.step_back(&step);
         }
         scan.depth_left += 1;
         Ok(())
@@ -205,6 +293,37 @@ mod tests {
                 String::from_utf8_lossy(text)
             );
         }
+    }
+
+    #[test]
+    fn faults_and_their_pointers_are_bounded() {
+        let many = format!("{{{}\"a\":0}}", "\"a\":0,".repeat(100_000));
+        let found = faults(many.as_bytes());
+        assert_eq!(found.len(), REPEATED_KEYS_MAX + 1);
+        assert!(found[REPEATED_KEYS_MAX].message.contains("more than 100"));
+        assert_eq!(found[REPEATED_KEYS_MAX].pointer, "/data");
+
+        let key = "k".repeat(POINTER_MAX_BYTES);
+        let long = format!(r#"{{"a":{{"{key}":[{{"b":1,"b":2}}]}},"c":[1,}}"#);
+        let pointers: Vec<_> = faults(long.as_bytes())
+            .into_iter()
+            .map(|fault| fault.pointer)
+            .collect();
+        assert_eq!(pointers, ["/data/a", "/data/c/1"]);
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_named() {
+        for text in [r#""\ud800""#, r#""\udc00""#, r#""\ud800\u0041""#, r#""\ud800\n""#] {
+            let found = faults(text.as_bytes());
+            assert!(found[0].message.contains("half of a surrogate pair"), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_named() {
+        let found = faults(b"\xef\xbb\xbf{}");
+        assert!(found[0].message.contains("byte order mark"), "{found:?}");
     }
 
     #[test]

@@ -18,17 +18,27 @@ use serde_json::Value;
 use crate::fault::Fault;
 
 pub use attribute::AttributeValue;
-pub use json::{JSON_MAX_DEPTH, check_json};
+pub use json::{JSON_MAX_DEPTH, POINTER_MAX_BYTES, REPEATED_KEYS_MAX, check_json};
 
 /// All context attributes of an event together, names and values in their string form.
 pub const ATTRIBUTES_MAX_BYTES: usize = 32 * 1024;
 /// The data of one event, as bytes after base64 is undone.
 pub const DATA_MAX_BYTES: usize = 1024 * 1024;
-/// `id`, `type`, `partitionkey`, `correlationid`, `causationid` and each alias: what AMQP 0-9-1
-/// can carry as a short string.
+/// `id`, `type`, `datacontenttype`, `partitionkey`, `correlationid`, `causationid` and each alias:
+/// what AMQP 0-9-1 can carry as a short string.
 pub const IDENTIFIER_MAX_BYTES: usize = 255;
 /// `source` and `subject`: what a database index can hold.
 pub const REFERENCE_MAX_BYTES: usize = 1024;
+/// Extension attributes of one event, by number: an event goes into the header table of AMQP and
+/// into the header section of HTTP whatever encoding it came in.
+pub const EXTENSIONS_MAX: usize = 100;
+/// The name of an extension attribute. CloudEvents advises 20.
+pub const EXTENSION_NAME_MAX_BYTES: usize = 64;
+/// Aliases of one event, by number: each can be searched for.
+pub const ALIASES_MAX: usize = 100;
+
+/// The source of the events that the hub itself sends. No adapter and no key may use it.
+pub const HUB_SOURCE: &str = "/crossdock";
 
 /// The only CloudEvents version there is a mapping for.
 const SPEC_VERSION: &str = "1.0";
@@ -57,7 +67,7 @@ pub struct Event {
     pub event_type: String,
     /// What it happened to.
     pub subject: Option<String>,
-    /// When it happened. Sub-second digits beyond the ninth are cut.
+    /// When it happened, within the years 0 to 9999 of UTC. Sub-second digits beyond the ninth are cut.
     pub time: Option<DateTime<Utc>>,
     /// The media type of the data. Absent means JSON.
     pub data_content_type: Option<String>,

@@ -1,10 +1,16 @@
 //! The small grammars inside context attributes: URIs, media types, timestamps, names.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 
 /// An RFC 3339 timestamp, in UTC.
 pub(super) fn timestamp(text: &str) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc())
+    let time = DateTime::parse_from_rfc3339(text).ok()?.to_utc();
+    is_writable(&time).then_some(time)
+}
+
+/// Whether RFC 3339 can say it in UTC. An offset moves times at either end out of its four-digit years.
+pub(super) fn is_writable(time: &DateTime<Utc>) -> bool {
+    (0..=9999).contains(&time.year())
 }
 
 /// An attribute name: lower-case ASCII letters and digits.
@@ -52,12 +58,13 @@ fn scheme(text: &str) -> Option<&str> {
     valid.then_some(scheme)
 }
 
-/// `type/subtype`, with or without parameters (RFC 2045, section 5.1).
+/// `type/subtype`, with or without parameters (RFC 2045, section 5.1), as an HTTP header can carry it.
 pub(super) fn is_media_type(text: &str) -> bool {
     essence(text)
         .split_once('/')
         .is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype))
-        && is_clean_text(text)
+        && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+        && text.trim_ascii() == text
 }
 
 fn is_token(text: &str) -> bool {
@@ -146,7 +153,17 @@ mod tests {
     fn media_types() {
         assert!(is_media_type("application/json; charset=utf-8"));
         assert!(is_media_type("image/png"));
-        for invalid in ["", "json", "a/", "/b", "a/b/c", "a b/c", "text/plain; x=\u{7}"] {
+        for invalid in [
+            "",
+            "json",
+            "a/",
+            "/b",
+            "a/b/c",
+            "a b/c",
+            "text/plain; x=\u{7}",
+            "text/plain; x=é",
+            " text/plain",
+        ] {
             assert!(!is_media_type(invalid), "{invalid:?}");
         }
         assert!(is_json_media_type("Application/JSON; charset=UTF-8"));
@@ -176,6 +193,25 @@ mod tests {
             "00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         ] {
             assert!(!is_traceparent(invalid), "{invalid:?}");
+        }
+    }
+
+    #[test]
+    fn timestamps_stay_within_the_years_that_can_be_written() {
+        for valid in [
+            "0000-01-01T00:00:00Z",
+            "9999-12-31T23:59:59.9+00:00",
+            "2016-12-31T23:59:60Z",
+        ] {
+            assert!(timestamp(valid).is_some(), "{valid}");
+        }
+        for invalid in [
+            "0000-01-01T00:00:00+00:01",
+            "9999-12-31T23:59:00-00:01",
+            "2026-02-30T00:00:00Z",
+            "2026-01-01",
+        ] {
+            assert!(timestamp(invalid).is_none(), "{invalid}");
         }
     }
 

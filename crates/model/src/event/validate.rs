@@ -2,8 +2,9 @@
 //! and the formats of the extensions that Crossdock gives a meaning.
 
 use super::{
-    ATTRIBUTES_MAX_BYTES, AttributeValue, CORE_ATTRIBUTES, DATA_MAX_BYTES, Event, IDENTIFIER_MAX_BYTES,
-    REFERENCE_MAX_BYTES, check_json, syntax,
+    ALIASES_MAX, ATTRIBUTES_MAX_BYTES, AttributeValue, CORE_ATTRIBUTES, DATA_MAX_BYTES,
+    EXTENSION_NAME_MAX_BYTES, EXTENSIONS_MAX, Event, IDENTIFIER_MAX_BYTES, REFERENCE_MAX_BYTES, check_json,
+    syntax,
 };
 use crate::fault::{Fault, push_token};
 
@@ -29,6 +30,9 @@ impl Event {
         if let Some(subject) = &self.subject {
             faults.required("subject", subject, REFERENCE_MAX_BYTES);
         }
+        if self.time.is_some_and(|time| !syntax::is_writable(&time)) {
+            faults.add("time", "must lie within the years 0 to 9999 of UTC");
+        }
         if let Some(media_type) = &self.data_content_type {
             let valid = syntax::is_media_type(media_type);
             faults.must(
@@ -36,6 +40,8 @@ impl Event {
                 valid,
                 "must be a media type, such as application/json",
             );
+            let short = media_type.len() <= IDENTIFIER_MAX_BYTES;
+            faults.must("datacontenttype", short, "is longer than 255 bytes");
         }
         if let Some(schema) = &self.data_schema {
             faults.must(
@@ -44,7 +50,10 @@ impl Event {
                 "must be an absolute URI",
             );
         }
-        for (name, value) in &self.extensions {
+        if self.extensions.len() > EXTENSIONS_MAX {
+            faults.0.push(too_many_extensions(self.extensions.len()));
+        }
+        for (name, value) in self.extensions.iter().take(EXTENSIONS_MAX) {
             faults.extension(name, value);
         }
         if self.attribute_bytes() > ATTRIBUTES_MAX_BYTES {
@@ -54,7 +63,7 @@ impl Event {
         faults.0
     }
 
-    fn attribute_bytes(&self) -> usize {
+    pub(super) fn attribute_bytes(&self) -> usize {
         const TIME_BYTES: usize = "2026-01-31T12:00:00.123456789Z".len();
         let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         let core = [
@@ -87,6 +96,13 @@ impl Event {
 
 pub(super) fn too_large() -> Fault {
     Fault::new("/data", format!("is larger than {DATA_MAX_BYTES} bytes"))
+}
+
+pub(super) fn too_many_extensions(number: usize) -> Fault {
+    Fault::new(
+        "",
+        format!("has {number} extension attributes, expected at most {EXTENSIONS_MAX}"),
+    )
 }
 
 #[derive(Default)]
@@ -132,10 +148,10 @@ impl Checks {
                 name,
                 "is a name that CloudEvents keeps for itself: it cannot be an extension",
             );
-        } else if !syntax::is_attribute_name(name) {
+        } else if !syntax::is_attribute_name(name) || name.len() > EXTENSION_NAME_MAX_BYTES {
             self.add(
                 name,
-                "is not an attribute name: expected lower-case letters and digits",
+                "is not an attribute name: expected 1 to 64 lower-case letters and digits",
             );
         }
         let formatted = matches!(
@@ -168,7 +184,8 @@ impl Checks {
         let valid = text
             .split(' ')
             .all(|alias| syntax::is_alias(alias) && alias.len() <= IDENTIFIER_MAX_BYTES);
-        let expected = "must be one or more system:id, each of at most 255 bytes, with single spaces between";
-        self.must("aliases", valid, expected);
+        let few = text.split(' ').count() <= ALIASES_MAX;
+        let expected = "must be 1 to 100 system:id, each of at most 255 bytes, with single spaces between";
+        self.must("aliases", valid && few, expected);
     }
 }

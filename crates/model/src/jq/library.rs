@@ -49,7 +49,7 @@ const CALLABLE: &str = "
     test/1 test/2 match/1 match/2 capture/1 capture/2 scan/1 scan/2 sub/2 sub/3 gsub/2 gsub/3
     todate/0 fromdate/0 todateiso8601/0 fromdateiso8601/0 strftime/1 strptime/1 mktime/0 gmtime/0
     @text/0 @json/0 @html/0 @uri/0 @urid/0 @sh/0 @base64/0 @base64d/0
-    utc/1 minor_units/1
+    utc/1 minor_units/1 fromxml/0 fromcsv/0
 ";
 
 pub(super) fn is_callable(name: &str, arguments: usize) -> bool {
@@ -100,7 +100,7 @@ where
     own::<D>().into_iter().chain(jaq)
 }
 
-fn own<D>() -> [Fun<D>; 11]
+fn own<D>() -> [Fun<D>; 13]
 where
     D: for<'a> DataT<V<'a> = Value>,
 {
@@ -108,6 +108,8 @@ where
         run(("length", v(0), |cv| bome(cv.1.length()))),
         run(("tojson", v(0), |cv| bome(Ok(Value::text(cv.1.to_json()))))),
         run(("fromjson", v(0), |cv| bome(cv.1.parse_json()))),
+        run(("fromxml", v(0), |cv| bome(cv.1.parse_xml()))),
+        run(("fromcsv", v(0), |cv| bome(cv.1.parse_csv()))),
         run(("tonumber", v(0), |cv| bome(cv.1.parse_number()))),
         run(("has", v(1), |cv| {
             unary(cv, |value, key| Ok(value.lookup(&key)?.is_some().into()))

@@ -20,13 +20,14 @@
 //! A run that goes over is over: `try` does not catch it.
 //!
 //! Differences from jq: objects are kept in the order of their keys; numbers in JSON keep their
-//! digits until they are reckoned with; a whole quotient is a whole number; `utc("Europe/London")`
-//! and `minor_units(2)` are added.
+//! digits until they are reckoned with; a whole quotient is a whole number; `utc("Europe/London")`,
+//! `minor_units(2)`, `fromxml` and `fromcsv` are added.
 
 mod access;
 mod arithmetic;
 mod check;
 mod commerce;
+mod formats;
 mod json;
 mod library;
 mod meter;
@@ -34,12 +35,14 @@ mod value;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jaq_core::data::{DataT, HasLut};
 use jaq_core::load::{Arena, File, Loader};
 use jaq_core::{Ctx, Filter, Lut, Vars};
 
 use crate::event::{DATA_MAX_BYTES, JSON_MAX_DEPTH};
+use crate::thread::on_own_thread;
 use meter::{Exhausted, Stop};
 use value::Value;
 
@@ -64,6 +67,8 @@ const ROOMY_STACK_BYTES: usize = 24 * 1024 * 1024;
 const THREAD_STACK_BYTES: usize = 32 * 1024 * 1024;
 /// What reading a program may take, at the limits on its size.
 const COMPILE_STACK_BYTES: usize = 256 * 1024 * 1024;
+
+const TOO_DEEP: &str = "it is nested too deeply";
 
 /// A mapping that has been checked and compiled. Clones share the program; any number of threads
 /// may run it at the same time.
@@ -97,6 +102,9 @@ pub enum JqError {
     /// The run went over its bounds: the same input will fail again.
     #[error("the mapping went over its bounds: {0}")]
     Bounds(&'static str),
+    /// A transform takes the place of the data, so it yields one value.
+    #[error("the mapping yields {0} where one output is expected")]
+    Outputs(&'static str),
     /// A fault of the hub.
     #[error("the mapping could not be run: {0}")]
     Internal(&'static str),
@@ -149,15 +157,102 @@ impl<'a> HasLut<'a, Program> for Counted<'a> {
     }
 }
 
+/// An input as any thread can read it.
 #[derive(Clone, Copy)]
-enum Input<'a> {
+enum Raw<'a> {
     Parsed(&'a serde_json::Value),
     Json(&'a str),
+}
+
+impl Raw<'_> {
+    /// Pays for the reading from a grant of its own: it is not the mapping's work.
+    fn read(self) -> Result<Value, JqError> {
+        match self {
+            Raw::Parsed(value) => Ok(Value::from_parsed(value)),
+            Raw::Json(text) => {
+                meter::grant(text.len() as u64);
+                Value::from_json(text).map_err(|error| JqError::Input { offset: error.offset })
+            }
+        }
+    }
+}
+
+/// JSON that is read once and given to any number of mappings, all on the thread that read it.
+pub struct Input {
+    text: String,
+    value: Value,
+}
+
+impl Input {
+    /// Reads the input. Numbers keep every digit.
+    ///
+    /// # Errors
+    /// See [`JqError`].
+    pub fn read(json: impl Into<String>) -> Result<Input, JqError> {
+        let text = json.into();
+        let raw = Raw::Json(&text);
+        let value = meter::within(WORK_MAX, INLINE_STACK_BYTES, || raw.read())
+            .map_err(|stop| match Failure::from(stop) {
+                Failure::Error(error) => error,
+                Failure::Stack => JqError::Bounds(TOO_DEEP),
+            })
+            .flatten()?;
+        Ok(Input { text, value })
+    }
+}
+
+/// Hides the input, which may be personal.
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Input(…)")
+    }
+}
+
+/// Adds up what runs take of a clock that its maker chooses: how long they take, or how much of a
+/// processor the thread they run on uses. The clock is asked on that thread, which need not be the
+/// caller's.
+pub struct Stopwatch<'a> {
+    clock: &'a (dyn Fn() -> Duration + Sync),
+    taken: Duration,
+}
+
+impl<'a> Stopwatch<'a> {
+    /// A stopwatch that stands at zero.
+    pub fn new(clock: &'a (dyn Fn() -> Duration + Sync)) -> Self {
+        let taken = Duration::ZERO;
+        Self { clock, taken }
+    }
+
+    /// What the runs took so far.
+    pub fn taken(&self) -> Duration {
+        self.taken
+    }
+}
+
+/// Takes what it wants of a run's outputs.
+trait Taker<T>: Fn(&mut dyn Iterator<Item = Result<Value, JqError>>) -> Result<T, JqError> + Sync {}
+
+impl<T, F> Taker<T> for F where
+    F: Fn(&mut dyn Iterator<Item = Result<Value, JqError>>) -> Result<T, JqError> + Sync
+{
 }
 
 enum Failure {
     Error(JqError),
     Stack,
+}
+
+impl From<Stop> for Failure {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Exhausted(Exhausted::Stack) => Failure::Stack,
+            Stop::Exhausted(Exhausted::Work) => {
+                Failure::Error(JqError::Bounds("it does too much work or makes too much data"))
+            }
+            Stop::Exhausted(Exhausted::Depth) => Failure::Error(JqError::Bounds("a value nests too deeply")),
+            Stop::Panicked => Failure::Error(JqError::Internal("the interpreter failed")),
+        }
+    }
 }
 
 impl Mapping {
@@ -186,7 +281,7 @@ impl Mapping {
     /// # Errors
     /// See [`JqError`]. Outputs that came before the error are dropped.
     pub fn run(&self, input: &serde_json::Value) -> Result<Vec<serde_json::Value>, JqError> {
-        let outputs = self.outputs(Input::Parsed(input))?;
+        let outputs = self.take(None, Raw::Parsed(input), None, &all)?;
         outputs
             .iter()
             .map(|json| serde_json::from_str(json))
@@ -203,63 +298,124 @@ impl Mapping {
         let text = std::str::from_utf8(input).map_err(|error| JqError::Input {
             offset: error.valid_up_to(),
         })?;
-        self.outputs(Input::Json(text))
+        self.take(None, Raw::Json(text), None, &all)
     }
 
-    fn outputs(&self, input: Input<'_>) -> Result<Vec<String>, JqError> {
-        let outcome = match self.attempt(input, INLINE_STACK_BYTES) {
-            Err(Failure::Stack) => {
-                on_own_thread(THREAD_STACK_BYTES, || self.attempt(input, ROOMY_STACK_BYTES))
-                    .ok_or(JqError::Internal("there is no memory for a thread"))?
-            }
-            outcome => outcome,
-        };
+    /// Whether the input passes this mapping as a filter: its first output is anything but `false`
+    /// and `null`. One that yields nothing lets nothing pass. What would come after the first output
+    /// is not run.
+    ///
+    /// # Errors
+    /// See [`JqError`].
+    pub fn passes(&self, input: &Input, watch: &mut Stopwatch<'_>) -> Result<bool, JqError> {
+        self.take(
+            Some(&input.value),
+            Raw::Json(&input.text),
+            Some(watch),
+            &first_is_true,
+        )
+    }
+
+    /// What this mapping makes of the input as a transform, which yields one output: as JSON text.
+    ///
+    /// # Errors
+    /// See [`JqError`].
+    pub fn transforms(&self, input: &Input, watch: &mut Stopwatch<'_>) -> Result<String, JqError> {
+        self.take(Some(&input.value), Raw::Json(&input.text), Some(watch), &the_only)
+    }
+
+    /// Runs on the caller's stack, and again on a roomier one where that is too small. There the
+    /// input is read again: a value does not leave its thread.
+    fn take<T: Send>(
+        &self,
+        read: Option<&Value>,
+        raw: Raw<'_>,
+        watch: Option<&mut Stopwatch<'_>>,
+        taker: &impl Taker<T>,
+    ) -> Result<T, JqError> {
+        let clock = watch.as_ref().map(|watch| watch.clock);
+        let input = || read.map_or_else(|| raw.read(), |value| Ok(value.clone()));
+        let (mut outcome, mut taken) = timed(clock, || self.attempt(INLINE_STACK_BYTES, input, taker));
+        if let Err(Failure::Stack) = outcome {
+            let again = || timed(clock, || self.attempt(ROOMY_STACK_BYTES, || raw.read(), taker));
+            let (roomy, took) = on_own_thread(THREAD_STACK_BYTES, again)
+                .ok_or(JqError::Internal("there is no memory for a thread"))?;
+            outcome = roomy;
+            taken += took;
+        }
+        if let Some(watch) = watch {
+            watch.taken += taken;
+        }
         outcome.map_err(|failure| match failure {
             Failure::Error(error) => error,
-            Failure::Stack => JqError::Bounds("it is nested too deeply"),
+            Failure::Stack => JqError::Bounds(TOO_DEEP),
         })
     }
 
-    fn attempt(&self, input: Input<'_>, stack_bytes: usize) -> Result<Vec<String>, Failure> {
-        match meter::within(WORK_MAX, stack_bytes, || self.evaluate(input)) {
-            Ok(outcome) => outcome.map_err(Failure::Error),
-            Err(Stop::Exhausted(Exhausted::Stack)) => Err(Failure::Stack),
-            Err(Stop::Exhausted(Exhausted::Work)) => Err(Failure::Error(JqError::Bounds(
-                "it does too much work or makes too much data",
-            ))),
-            Err(Stop::Exhausted(Exhausted::Depth)) => {
-                Err(Failure::Error(JqError::Bounds("a value nests too deeply")))
-            }
-            Err(Stop::Panicked) => Err(Failure::Error(JqError::Internal("the interpreter failed"))),
-        }
-    }
-
-    fn evaluate(&self, input: Input<'_>) -> Result<Vec<String>, JqError> {
-        let input = match input {
-            Input::Parsed(value) => Value::from_parsed(value),
-            Input::Json(text) => {
-                meter::grant(text.len() as u64);
-                Value::from_json(text).map_err(|error| JqError::Input { offset: error.offset })?
-            }
+    fn attempt<T>(
+        &self,
+        stack_bytes: usize,
+        input: impl FnOnce() -> Result<Value, JqError>,
+        taker: &impl Taker<T>,
+    ) -> Result<T, Failure> {
+        let evaluate = || {
+            let input = input()?;
+            meter::grant(input.weight().saturating_mul(WORK_PER_NODE));
+            let context = Ctx::<Program>::new(Counted(&self.0.lut), Vars::new([]));
+            let mut outputs = self
+                .0
+                .id
+                .run((context, input))
+                .map(|output| output.map_err(raised));
+            taker(&mut outputs)
         };
-        meter::grant(input.weight().saturating_mul(WORK_PER_NODE));
-        let context = Ctx::<Program>::new(Counted(&self.0.lut), Vars::new([]));
-        let mut outputs = Vec::new();
-        let mut bytes = 0;
-        for output in self.0.id.run((context, input)) {
-            let output = output.map_err(raised)?;
-            if output.depth() as usize > OUTPUT_MAX_DEPTH {
-                return Err(JqError::Bounds("an output nests too deeply"));
-            }
-            let json = output.to_json();
-            bytes += json.len();
-            if bytes > OUTPUT_MAX_BYTES || outputs.len() == OUTPUT_MAX_VALUES {
-                return Err(JqError::Bounds("it yields too much"));
-            }
-            outputs.push(json);
-        }
-        Ok(outputs)
+        meter::within(WORK_MAX, stack_bytes, evaluate)?.map_err(Failure::Error)
     }
+}
+
+/// How long a job takes by `clock`; no time without one.
+fn timed<T>(clock: Option<&(dyn Fn() -> Duration + Sync)>, job: impl FnOnce() -> T) -> (T, Duration) {
+    let now = || clock.map_or(Duration::ZERO, |clock| clock());
+    let began = now();
+    let done = job();
+    (done, now().saturating_sub(began))
+}
+
+fn all(outputs: &mut dyn Iterator<Item = Result<Value, JqError>>) -> Result<Vec<String>, JqError> {
+    let mut written = Vec::new();
+    let mut bytes = 0;
+    for output in outputs {
+        let json = write(&output?)?;
+        bytes += json.len();
+        if bytes > OUTPUT_MAX_BYTES || written.len() == OUTPUT_MAX_VALUES {
+            return Err(JqError::Bounds("it yields too much"));
+        }
+        written.push(json);
+    }
+    Ok(written)
+}
+
+fn first_is_true(outputs: &mut dyn Iterator<Item = Result<Value, JqError>>) -> Result<bool, JqError> {
+    let first = outputs.next().transpose()?;
+    Ok(first.is_some_and(|first| !matches!(first, Value::Null | Value::Bool(false))))
+}
+
+fn the_only(outputs: &mut dyn Iterator<Item = Result<Value, JqError>>) -> Result<String, JqError> {
+    let only = outputs.next().ok_or(JqError::Outputs("none"))??;
+    let json = write(&only)?;
+    match outputs.next() {
+        None if json.len() > OUTPUT_MAX_BYTES => Err(JqError::Bounds("it yields too much")),
+        None => Ok(json),
+        Some(Ok(_)) => Err(JqError::Outputs("more than one")),
+        Some(Err(error)) => Err(error),
+    }
+}
+
+fn write(output: &Value) -> Result<String, JqError> {
+    if output.depth() as usize > OUTPUT_MAX_DEPTH {
+        return Err(JqError::Bounds("an output nests too deeply"));
+    }
+    Ok(output.to_json())
 }
 
 fn raised(exception: jaq_core::Exn<'_, Value>) -> JqError {
@@ -300,18 +456,6 @@ fn compile(source: &str) -> Result<Mapping, JqFault> {
             )
         })?;
     Ok(Mapping(Arc::new(filter)))
-}
-
-/// Runs `job` on a thread with a stack of so many bytes; `None` if there can be no such thread.
-fn on_own_thread<T: Send>(stack_bytes: usize, job: impl FnOnce() -> T + Send) -> Option<T> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new()
-            .name("mapping".to_owned())
-            .stack_size(stack_bytes)
-            .spawn_scoped(scope, job)
-            .ok()?;
-        thread.join().ok()
-    })
 }
 
 #[cfg(test)]

@@ -237,3 +237,34 @@ fn data_of_a_known_type_must_be_there_and_be_json() {
     event.event_type = "parcel.scanned.v1".to_owned();
     assert_eq!(set.validate(&event), Ok(()));
 }
+
+fn order_with_lines(lines: &str) -> Event {
+    let text = format!(
+        r#"{{"specversion":"1.0","id":"1","source":"/a","type":"order.placed.v1",
+            "data":{{"order":"1","lines":[{lines}0],"total":{{"amount":1,"currency":"GBP"}}}}}}"#
+    );
+    Event::from_structured(text.as_bytes()).unwrap()
+}
+
+#[test]
+fn faults_are_bounded_in_number_and_length() {
+    let set = SchemaSet::builtin();
+    let faults = set.validate(&order_with_lines(&"0,".repeat(1_000))).unwrap_err();
+    assert_eq!(faults.len(), FAULTS_MAX + 1);
+    assert_eq!(faults[FAULTS_MAX].to_string(), "/data: has 901 more faults");
+
+    let large = order_with_lines(&"0,".repeat(EVERY_FAULT_MAX_BYTES));
+    let faults = set.validate(&large).unwrap_err();
+    assert_eq!(faults.len(), 2, "{faults:?}");
+    assert_eq!(faults[0].pointer, "/data/lines/0");
+    assert!(faults[1].message.contains("more faults"));
+
+    let (event_type, example) = &examples()[13];
+    assert_eq!(event_type, "order.placed.v1");
+    let wordy = with_data(example, |data| data["total"]["x".repeat(5_000)] = json!(1));
+    let faults = set.validate(&wordy).unwrap_err();
+    assert!(
+        faults[0].message.len() <= MESSAGE_MAX_BYTES + "…".len(),
+        "{faults:?}"
+    );
+}

@@ -7,15 +7,15 @@ use super::{failed, rows};
 use crate::Result;
 use crate::outcomes::Outcome;
 use crate::settlement::{EARLY_MAX_PER_ADAPTER, Settlement, must_wait};
-use crate::stored::{from_word, number, time, to_word};
+use crate::stored::{from_word, number, time, time_if_any, to_word};
 
 /// Keeps outcomes, and of each adapter only the latest.
 pub(super) async fn keep(connection: &mut SqliteConnection, outcomes: &[Outcome]) -> Result<()> {
     for outcome in outcomes {
         sqlx::query(
             "INSERT INTO early_outcomes
-                (adapter, event_id, source, outcome, detail, retry_after_s, duration_ms, attempt, at)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (adapter, event_id, source, outcome, detail, retry_after_s, duration_ms, attempt, due, at)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(&outcome.adapter)
         .bind(&outcome.event_id)
@@ -25,6 +25,7 @@ pub(super) async fn keep(connection: &mut SqliteConnection, outcomes: &[Outcome]
         .bind(outcome.retry_after_s)
         .bind(outcome.duration_ms.map(duration))
         .bind(outcome.attempt)
+        .bind(outcome.due.map(|due| due.timestamp_micros()))
         .bind(outcome.at.timestamp_micros())
         .execute(&mut *connection)
         .await
@@ -100,6 +101,7 @@ struct EarlyRow {
     retry_after_s: Option<i64>,
     duration_ms: Option<i64>,
     attempt: Option<i64>,
+    due: Option<i64>,
     at: i64,
 }
 
@@ -123,6 +125,7 @@ impl EarlyRow {
                 .attempt
                 .map(|n| number("early_outcomes.attempt", n))
                 .transpose()?,
+            due: time_if_any(self.due)?,
             at: time(self.at)?,
         })
     }

@@ -4,6 +4,7 @@
 
 mod adapters;
 mod api_keys;
+mod dead_letters;
 mod early;
 mod endpoints;
 mod events;

@@ -8,7 +8,8 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::{Sqlite, early, failed, rows};
 use crate::Result;
-use crate::outcomes::{Outcome, Outcomes, SettleSummary};
+use crate::events::{DeliveryState, EventKey};
+use crate::outcomes::{DeliveryKey, Outcome, Outcomes, SettleSummary, Standing, Word};
 use crate::settlement::{Known, Settlement, Verdict, must_wait, storable};
 use crate::stored::{from_word, number, time, time_if_any};
 
@@ -22,6 +23,106 @@ impl Outcomes for Sqlite {
         let summary = settle(&mut transaction, outcomes).await?;
         transaction.commit().await.map_err(failed)?;
         Ok(summary)
+    }
+
+    async fn standings(&self, keys: &[DeliveryKey]) -> Result<HashMap<DeliveryKey, Standing>> {
+        let wanted: Vec<_> = keys
+            .iter()
+            .map(|key| (&key.adapter, &key.event.source, &key.event.id))
+            .collect();
+        let wanted = rows(&wanted);
+        let mut snapshot = self.lookups.begin().await.map_err(failed)?;
+        let mut standings = recorded_standings(&mut snapshot, &wanted).await?;
+        for (key, word) in words(&mut snapshot, &wanted).await? {
+            let standing = standings.entry(key).or_insert_with(|| Standing {
+                state: DeliveryState::Pending,
+                words: Vec::new(),
+            });
+            standing.words.push(word);
+        }
+        Ok(standings)
+    }
+}
+
+async fn recorded_standings(
+    connection: &mut SqliteConnection,
+    wanted: &str,
+) -> Result<HashMap<DeliveryKey, Standing>> {
+    let found: Vec<(String, String, String, String)> = sqlx::query_as(
+        "SELECT delivery.adapter, events.source, events.id, delivery.state
+         FROM json_each(?) AS wanted
+         CROSS JOIN events ON events.id = wanted.value ->> 2 AND events.source = wanted.value ->> 1
+         CROSS JOIN deliveries AS delivery
+            ON delivery.event_offset = events.event_offset AND delivery.adapter = wanted.value ->> 0",
+    )
+    .bind(wanted)
+    .fetch_all(connection)
+    .await
+    .map_err(failed)?;
+    found
+        .into_iter()
+        .map(|(adapter, source, id, state)| {
+            let event = EventKey { source, id };
+            let state = from_word("deliveries.state", &state)?;
+            let words = Vec::new();
+            Ok((DeliveryKey { adapter, event }, Standing { state, words }))
+        })
+        .collect()
+}
+
+/// The words that were applied, and those that wait for their event.
+async fn words(connection: &mut SqliteConnection, wanted: &str) -> Result<Vec<(DeliveryKey, Word)>> {
+    let found: Vec<WordRow> = sqlx::query_as(
+        "SELECT attempts.adapter, events.source, events.id, attempts.number, attempts.outcome, attempts.detail,
+                attempts.retry_after_s
+         FROM json_each(?1) AS wanted
+         CROSS JOIN events ON events.id = wanted.value ->> 2 AND events.source = wanted.value ->> 1
+         CROSS JOIN attempts
+            ON attempts.event_offset = events.event_offset AND attempts.adapter = wanted.value ->> 0
+         UNION ALL
+         SELECT early.adapter, wanted.value ->> 1, early.event_id, coalesce(early.attempt, 1), early.outcome,
+                early.detail, early.retry_after_s
+         FROM json_each(?1) AS wanted
+         CROSS JOIN early_outcomes AS early
+            ON early.event_id = wanted.value ->> 2 AND early.adapter = wanted.value ->> 0
+                AND coalesce(early.source, wanted.value ->> 1) = wanted.value ->> 1",
+    )
+    .bind(wanted)
+    .fetch_all(connection)
+    .await
+    .map_err(failed)?;
+    found.into_iter().map(WordRow::word).collect()
+}
+
+#[derive(sqlx::FromRow)]
+struct WordRow {
+    adapter: String,
+    source: String,
+    id: String,
+    number: i64,
+    outcome: String,
+    detail: Option<String>,
+    retry_after_s: Option<i64>,
+}
+
+impl WordRow {
+    fn word(self) -> Result<(DeliveryKey, Word)> {
+        let retry_after_s = self
+            .retry_after_s
+            .map(|seconds| number("attempts.retry_after_s", seconds))
+            .transpose()?;
+        let word = Word {
+            attempt: number("attempts.number", self.number)?,
+            kind: from_word("attempts.outcome", &self.outcome)?,
+            detail: self.detail,
+            retry_after_s,
+        };
+        let event = EventKey {
+            source: self.source,
+            id: self.id,
+        };
+        let adapter = self.adapter;
+        Ok((DeliveryKey { adapter, event }, word))
     }
 }
 
@@ -63,7 +164,7 @@ pub(super) async fn known_deliveries(
     let tries = known_tries(connection, &wanted, first_offset).await?;
     let found: Vec<DeliveryOfEvent> = sqlx::query_as(
         "SELECT delivery.event_offset, delivery.adapter, events.id AS event_id, events.source, delivery.state,
-                delivery.attempts, delivery.published, delivery.settled, delivery.detail
+                delivery.attempts, delivery.published, delivery.settled, delivery.due, delivery.detail
          FROM json_each(?) AS wanted
          CROSS JOIN events ON events.id = wanted.value ->> 1
          CROSS JOIN deliveries AS delivery
@@ -115,6 +216,7 @@ struct DeliveryOfEvent {
     attempts: i64,
     published: i64,
     settled: Option<i64>,
+    due: Option<i64>,
     detail: Option<String>,
 }
 
@@ -141,6 +243,7 @@ impl DeliveryOfEvent {
             attempts: number("deliveries.attempts", self.attempts)?,
             published: time(self.published)?,
             settled: time_if_any(self.settled)?,
+            due: time_if_any(self.due)?,
             detail: self.detail,
             tries,
         })
@@ -152,14 +255,14 @@ pub(super) async fn write(connection: &mut SqliteConnection, settlement: &Settle
     let changed: Vec<_> = settlement
         .changed()
         .map(|known| {
-            let settled = known.settled.map(|at| at.timestamp_micros());
             (
-                known.event_offset,
-                &known.adapter,
-                known.state,
-                known.attempts,
-                settled,
-                &known.detail,
+                (known.event_offset, &known.adapter),
+                (known.state, known.attempts, &known.detail),
+                (
+                    known.published.timestamp_micros(),
+                    known.settled.map(|at| at.timestamp_micros()),
+                    known.due.map(|at| at.timestamp_micros()),
+                ),
             )
         })
         .collect();
@@ -168,10 +271,12 @@ pub(super) async fn write(connection: &mut SqliteConnection, settlement: &Settle
     }
     sqlx::query(
         "UPDATE deliveries
-         SET state = changed.value ->> 2, attempts = changed.value ->> 3,
-             settled = changed.value ->> 4, detail = changed.value ->> 5
+         SET state = changed.value ->> '$[1][0]', attempts = changed.value ->> '$[1][1]',
+             detail = changed.value ->> '$[1][2]', published = changed.value ->> '$[2][0]',
+             settled = changed.value ->> '$[2][1]', due = changed.value ->> '$[2][2]'
          FROM json_each(?) AS changed
-         WHERE deliveries.event_offset = changed.value ->> 0 AND deliveries.adapter = changed.value ->> 1",
+         WHERE deliveries.event_offset = changed.value ->> '$[0][0]'
+            AND deliveries.adapter = changed.value ->> '$[0][1]'",
     )
     .bind(rows(&changed))
     .execute(&mut *connection)

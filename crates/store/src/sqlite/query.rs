@@ -248,6 +248,7 @@ struct StoredDelivery {
     attempts: i64,
     published: i64,
     settled: Option<i64>,
+    due: Option<i64>,
     detail: Option<String>,
 }
 
@@ -257,7 +258,7 @@ async fn load_deliveries(
 ) -> Result<HashMap<i64, Vec<DeliveryRow>>> {
     let mut tries = load_tries(connection, wanted).await?;
     let found: Vec<StoredDelivery> = sqlx::query_as(
-        "SELECT event_offset, adapter, state, attempts, published, settled, detail
+        "SELECT event_offset, adapter, state, attempts, published, settled, due, detail
          FROM json_each(?) AS wanted CROSS JOIN deliveries ON deliveries.event_offset = wanted.value
          ORDER BY event_offset, adapter",
     )
@@ -275,6 +276,7 @@ async fn load_deliveries(
             attempts: number("deliveries.attempts", row.attempts)?,
             published: time(row.published)?,
             settled: time_if_any(row.settled)?,
+            due: time_if_any(row.due)?,
             detail: row.detail,
             tries,
         });

@@ -2,6 +2,7 @@
 //! runs on a fresh database of that type.
 
 pub mod crash;
+pub mod dead_letters;
 pub mod finding;
 pub mod ledger;
 pub mod outcomes;
@@ -45,8 +46,9 @@ macro_rules! conformance {
                 done_stands_whatever_else_is_said, failures_are_parked_with_their_attempts,
                 a_word_before_its_event_waits_for_it, words_for_one_id_of_two_sources_find_both,
                 the_order_of_words_and_record_does_not_matter, invented_ids_push_out_only_their_own,
-                impossible_ids_are_refused,
+                impossible_ids_are_refused, a_failure_is_tried_again_and_handed_over, standings_tell_what_is_known,
             }
+            dead_letters { they_come_latest_first_page_by_page, one_that_is_handed_over_is_none, }
             ledger { each_delivery_counts_in_one_state, pending_deliveries_come_oldest_first, activity_is_remembered, }
             quarantine { a_message_is_kept_whole_and_once, a_message_that_comes_back_waits_again, pages_go_back, }
             set_up {
@@ -127,6 +129,7 @@ pub fn word(adapter: &str, event_id: &str, kind: OutcomeKind) -> Outcome {
         retry_after_s: None,
         duration_ms: None,
         attempt: None,
+        due: None,
         at: at(2),
     }
 }

@@ -1,10 +1,10 @@
 //! What words make of deliveries.
 
 use crossdock_store::{
-    Accepted, DeliveryState,
-    DeliveryState::{Confirmed, Parked, Pending},
-    Outcome, OutcomeKind,
-    OutcomeKind::{Dead, DeliveryLimit, Done, Rejected, Retry},
+    Accepted, DeliveryKey, DeliveryState,
+    DeliveryState::{Confirmed, Parked, Pending, Retrying},
+    EventKey, Outcome, OutcomeKind,
+    OutcomeKind::{Dead, DeliveryLimit, Done, HandedOver, Rejected, Retry, Undelivered},
     SettleSummary, Store,
 };
 
@@ -92,7 +92,8 @@ pub async fn saying_it_again_changes_nothing(database: &impl Database) {
     assert_eq!(store.settle(&again).await.unwrap(), repeated);
     for id in all {
         let row = delivery(&store, id, "erp").await;
-        assert_eq!((row.settled, row.tries.len()), (Some(at(2)), 1));
+        let settled = (row.state != Pending).then_some(at(2));
+        assert_eq!((row.settled, row.tries.len()), (settled, 1), "{id}");
     }
     let after = store.per_adapter().await.unwrap();
     assert_eq!(
@@ -103,7 +104,10 @@ pub async fn saying_it_again_changes_nothing(database: &impl Database) {
 
 pub async fn done_stands_whatever_else_is_said(database: &impl Database) {
     let store = database.open().await;
-    for (n, failure) in [Retry, Dead, Rejected, DeliveryLimit].into_iter().enumerate() {
+    for (n, failure) in [Retry, Dead, Rejected, DeliveryLimit, Undelivered]
+        .into_iter()
+        .enumerate()
+    {
         for (order_of_words, name) in [
             ([failure, Done], "failure first"),
             ([Done, failure], "done first"),
@@ -319,4 +323,98 @@ pub async fn impossible_ids_are_refused(database: &impl Database) {
         .unwrap();
     let kept = delivery(&store, "a", "erp").await.detail.unwrap();
     assert!(kept.len() <= crossdock_store::DETAIL_MAX_BYTES && !kept.contains('\0'));
+}
+
+pub async fn a_failure_is_tried_again_and_handed_over(database: &impl Database) {
+    let store = database.open().await;
+    store
+        .record(batch([accepted(order("a"), &["erp"])]))
+        .await
+        .unwrap();
+    let attempt = |number, kind| Outcome {
+        attempt: Some(number),
+        at: at(number.into()),
+        ..word("erp", "a", kind)
+    };
+    let failed = Outcome {
+        due: Some(at(30)),
+        detail: Some("busy".into()),
+        ..attempt(1, Rejected)
+    };
+    store.settle(&[word("erp", "a", Retry), failed]).await.unwrap();
+    let row = delivery(&store, "a", "erp").await;
+    assert_eq!((row.state, row.attempts, row.due), (Retrying, 1, Some(at(30))));
+    assert_eq!((row.settled, row.detail.as_deref()), (Some(at(1)), Some("busy")));
+    let totals = store.per_adapter().await.unwrap().remove(0);
+    assert_eq!((totals.retrying, totals.pending, totals.parked), (1, 0, 0));
+
+    store.settle(&[attempt(2, HandedOver)]).await.unwrap();
+    let row = delivery(&store, "a", "erp").await;
+    assert_eq!((row.state, row.attempts, row.due), (Pending, 2, None));
+    assert_eq!((row.published, row.settled, row.detail), (at(2), None, None));
+
+    store.settle(&[word("erp", "a", Done)]).await.unwrap();
+    let row = delivery(&store, "a", "erp").await;
+    assert_eq!(
+        (row.state, row.tries.last().map(|tried| tried.number)),
+        (Confirmed, Some(2))
+    );
+}
+
+pub async fn standings_tell_what_is_known(database: &impl Database) {
+    let store = database.open().await;
+    let key = |source: &str, id: &str, adapter: &str| DeliveryKey {
+        adapter: adapter.into(),
+        event: EventKey {
+            source: source.into(),
+            id: id.into(),
+        },
+    };
+    store
+        .record(batch([accepted(order("a"), &["erp", "warehouse"])]))
+        .await
+        .unwrap();
+    let busy = Outcome {
+        detail: Some("busy".into()),
+        retry_after_s: Some(7),
+        ..word("erp", "a", Retry)
+    };
+    let early = Outcome {
+        source: Some("/shop".into()),
+        attempt: Some(3),
+        ..word("erp", "early", Dead)
+    };
+    store
+        .settle(&[busy, early, word("erp", "early", Retry)])
+        .await
+        .unwrap();
+    let keys = [
+        key("/shop", "a", "erp"),
+        key("/shop", "a", "warehouse"),
+        key("/shop", "early", "erp"),
+        key("/other", "early", "erp"),
+        key("/shop", "unheard of", "erp"),
+    ];
+    let standings = store.standings(&keys).await.unwrap();
+    let said = |key: &DeliveryKey| {
+        let standing = &standings[key];
+        let mut words: Vec<_> = standing
+            .words
+            .iter()
+            .map(|word| (word.attempt, word.kind))
+            .collect();
+        words.sort_unstable();
+        (standing.state, words)
+    };
+    assert_eq!(said(&keys[0]), (Pending, vec![(1, Retry)]));
+    let word = &standings[&keys[0]].words[0];
+    assert_eq!(
+        (word.detail.as_deref(), word.retry_after_s),
+        (Some("busy"), Some(7))
+    );
+    assert_eq!(said(&keys[1]), (Pending, vec![]));
+    assert_eq!(said(&keys[2]), (Pending, vec![(1, Retry), (3, Dead)]));
+    assert_eq!(said(&keys[3]), (Pending, vec![(1, Retry)]));
+    assert!(!standings.contains_key(&keys[4]));
+    assert!(store.standings(&[]).await.unwrap().is_empty());
 }

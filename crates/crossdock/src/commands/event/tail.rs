@@ -9,13 +9,17 @@ use std::{
 use anyhow::Context as _;
 use clap::Args;
 use crossdock_engine::{EventPage, EventView};
-use crossdock_model::{TypePattern, jq::Mapping};
+use crossdock_model::{
+    Event, TypePattern,
+    jq::{Input, Mapping, Stopwatch},
+};
 use reqwest::StatusCode;
-use serde_json::Value;
+use serde::Deserialize;
 
 use crate::{
     Context,
     client::{Client, ClientError, Message, Parser},
+    human::printable,
     story,
 };
 
@@ -30,7 +34,7 @@ pub(crate) struct Tail {
     /// A type, or a pattern such as order.*.v1
     #[arg(long = "type", value_name = "TYPE")]
     event_type: Option<TypePattern>,
-    /// A jq expression on the event; it passes where this yields anything but false and null
+    /// A jq expression on the event, as in a manifest: it passes where the first output is anything but false and null
     #[arg(long, value_name = "JQ", value_parser = compile)]
     filter: Option<Mapping>,
     /// Begin after this offset of the record instead of now
@@ -59,13 +63,18 @@ impl Tail {
         };
         query.push(("after", after.to_string()));
         let mut follower = Follower::new(client, query);
-        let mut shown = 0;
+        let (mut shown, mut failures) = (0, 0);
         while self.count.is_none_or(|count| shown < count) {
             let message = follower.next().await?;
             let view: EventView = serde_json::from_str(&message.data)
                 .context("the hub's stream holds no event of this version")?;
-            if !self.passes(&view.event) {
-                continue;
+            match self.passes(&message.data) {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(reason) => {
+                    told_of_failure(&view, &reason, &mut failures);
+                    continue;
+                }
             }
             shown += 1;
             if context.output.is_json() {
@@ -77,15 +86,37 @@ impl Tail {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// An event on which the filter fails does not pass.
-    fn passes(&self, event: &Value) -> bool {
-        self.filter.as_ref().is_none_or(|filter| {
-            filter.run(event).is_ok_and(|outputs| {
-                outputs
-                    .iter()
-                    .any(|output| !matches!(output, Value::Null | Value::Bool(false)))
-            })
-        })
+    /// Whether the event in a message of the stream passes, by the rule of the gate: the same filter lets the same
+    /// events through in both places. An error says why the filter failed.
+    fn passes(&self, message: &str) -> Result<bool, String> {
+        #[derive(Deserialize)]
+        struct Streamed {
+            event: Event,
+        }
+        let Some(filter) = &self.filter else {
+            return Ok(true);
+        };
+        let streamed: Streamed = serde_json::from_str(message).map_err(|error| error.to_string())?;
+        let input = Input::read(streamed.event.to_mapping_input()).map_err(|error| error.detail())?;
+        let no_clock = || Duration::ZERO;
+        filter
+            .passes(&input, &mut Stopwatch::new(&no_clock))
+            .map_err(|error| error.detail())
+    }
+}
+
+/// Says the first time that a filter fails, so that nobody waits in vain for what it hides.
+fn told_of_failure(view: &EventView, reason: &str, failures: &mut u64) {
+    *failures += 1;
+    if *failures == 1 {
+        let id = view.event["id"].as_str().unwrap_or_default();
+        // A notice that cannot be written must not end the tail.
+        let _ = writeln!(
+            io::stderr(),
+            "the filter fails on event {}: {}; it and others like it are not shown",
+            printable(id),
+            printable(reason)
+        );
     }
 }
 
@@ -178,5 +209,44 @@ fn may_pass(error: &ClientError) -> bool {
             problem.status.is_server_error() || problem.status == StatusCode::TOO_MANY_REQUESTS
         }
         ClientError::Unauthorized { .. } | ClientError::Unexpected { .. } => false,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn passes(filter: &str, event: &str) -> Result<bool, String> {
+        let tail = Tail {
+            event_type: None,
+            filter: Some(compile(filter).unwrap()),
+            after: None,
+            count: None,
+        };
+        tail.passes(&format!("{{\"offset\":1,\"event\":{event},\"deliveries\":[]}}"))
+    }
+
+    #[test]
+    fn a_filter_is_a_manifests_filter() {
+        let event = r#"{"specversion":"1.0","id":"1","source":"/s","type":"a.b.v1","data":{"n":3,"price":90071992547409.93}}"#;
+        for (filter, expected) in [
+            (".data.n > 2", Ok(true)),
+            (".data.n > 3", Ok(false)),
+            ("false, true", Ok(false)),
+            ("empty", Ok(false)),
+            (".data.price | minor_units(2) == 9007199254740993", Ok(true)),
+        ] {
+            assert_eq!(passes(filter, event), expected, "{filter}");
+        }
+        let failed = passes(".data.n.x", event).unwrap_err();
+        assert!(failed.contains("raised an error"), "{failed}");
+        let xml = json!({
+            "specversion": "1.0", "id": "1", "source": "/s", "type": "a.b.v1",
+            "datacontenttype": "application/xml", "data_base64": "PGEvPg==",
+        });
+        assert_eq!(passes(".data == \"<a/>\"", &xml.to_string()), Ok(true));
     }
 }

@@ -77,7 +77,7 @@ pub(super) fn run(mapping: &Mapping, input: Input) -> Vec<Outcome> {
     let outputs = match mapping.run(&input.value) {
         Ok(outputs) => outputs,
         Err(error) => {
-            let reason = format!("the mapping failed: {error}");
+            let reason = error.detail();
             return vec![Outcome::Reject(Reject {
                 origin: input.origin,
                 reason,

@@ -378,7 +378,7 @@ mod tests {
             rejects[0]["reject"]
                 .as_str()
                 .unwrap()
-                .starts_with("the mapping failed")
+                .starts_with("the mapping raised an error: tonumber expects")
         );
     }
 

@@ -152,7 +152,7 @@ async fn note_files(hub: Option<Hub>, config: Option<PathBuf>) -> Infallible {
         let config = config.clone();
         let read = tokio::task::spawn_blocking(move || Configuration::read(config.as_deref())).await;
         if let (Some(hub), Ok(Ok(configuration))) = (&hub, read) {
-            hub.note_files(&configuration.adapter_files);
+            hub.note_files(&configuration.shared_files);
         }
     }
 }
@@ -233,7 +233,7 @@ impl Hall {
             store,
             clock: Arc::new(SystemClock),
             data_dir: data_dir.path().to_owned(),
-            config_files: configuration.adapter_files.clone(),
+            config_files: configuration.shared_files.clone(),
             host: host_name(),
             outbound: Outbound::new(settings.outbound.allow.clone()).context("cannot call other servers")?,
             variable: |name| std::env::var(name).ok(),

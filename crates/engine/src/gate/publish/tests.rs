@@ -5,7 +5,11 @@ use std::{collections::BTreeSet, sync::Mutex, time::Duration};
 use serde_json::json;
 
 use super::*;
-use crate::testing::{accepted, event};
+use crate::{
+    retry::ATTEMPT_HEADER,
+    testing::{accepted, event},
+};
+use crossdock_bus::message::HeaderValue;
 
 /// An event's id and its targets.
 type Sent = (String, Vec<String>);
@@ -61,18 +65,31 @@ where
         self.published.lock().unwrap().push(call);
         results
     }
+}
 
+impl<F> PatientOutlet for Paper<F>
+where
+    F: Fn(&str, &[String]) -> Result<(), PublishError> + Sync,
+{
     async fn before_another_attempt(&self, queue_is_missing: bool) {
         self.pauses.lock().unwrap().push(queue_is_missing);
     }
 }
 
-async fn sent(outlet: &impl Outlet, events: Vec<Accepted>) -> Published {
+async fn sent(outlet: &impl PatientOutlet, events: Vec<Routed>) -> Published {
     publish(outlet, &Targets::default(), events).await
 }
 
-fn to(id: &str, key: &str, targets: &[&str]) -> Accepted {
-    accepted(event(json!({ "id": id, "subject": key })), targets)
+fn to(id: &str, key: &str, targets: &[&str]) -> Routed {
+    routed(event(json!({ "id": id, "subject": key })), targets)
+}
+
+fn routed(event: Event, targets: &[&str]) -> Routed {
+    Routed {
+        accepted: accepted(event, targets),
+        transformed: Vec::new(),
+        failed: Vec::new(),
+    }
 }
 
 fn returned() -> PublishError {
@@ -92,7 +109,7 @@ fn confirmed(published: &Published) -> Vec<(&str, Vec<&str>)> {
         .iter()
         .map(|confirmed| {
             let lost = confirmed.unreachable.iter().map(|(name, _)| name.as_str());
-            (confirmed.accepted.event.id.as_str(), lost.collect())
+            (confirmed.routed.accepted.event.id.as_str(), lost.collect())
         })
         .collect()
 }
@@ -125,9 +142,68 @@ async fn the_partition_key_is_what_counts() {
     let one = event(json!({ "id": "1", "subject": "x", "partitionkey": "k" }));
     let two = event(json!({ "id": "2", "subject": "y", "partitionkey": "k" }));
     let none = event(json!({ "id": "3", "subject": null }));
-    let events = [one, two, none].map(|event| accepted(event, &["erp"])).into();
+    let events = [one, two, none].map(|event| routed(event, &["erp"])).into();
     sent(&paper, events).await;
     assert_eq!(paper.ids(), [vec!["1", "3"], vec!["2"]]);
+}
+
+#[tokio::test]
+async fn what_a_transform_made_is_a_message_of_its_own() {
+    let paper = Paper::new(|_, targets| {
+        if has(targets, "full") {
+            Err(PublishError::Nacked)
+        } else {
+            Ok(())
+        }
+    });
+    let mut first = to("1", "a", &["erp", "mail", "shop", "full", "wms"]);
+    for target in ["mail", "full"] {
+        first
+            .transformed
+            .push((target.into(), first.accepted.event.clone()));
+    }
+    let failure = Failure {
+        detail: "it failed".into(),
+        logged: "it failed".into(),
+    };
+    first.failed.push(("shop".into(), failure));
+    let published = sent(&paper, vec![first, to("2", "a", &["mail"])]).await;
+    let calls = paper.published();
+    let targets =
+        |call: usize| -> Vec<_> { calls[call].iter().map(|(_, targets)| targets.join(" ")).collect() };
+    assert_eq!(targets(0), ["erp wms", "mail", "full"]);
+    assert_eq!(targets(1), ["full"], "only what was refused is tried again");
+    assert_eq!(
+        calls.last().unwrap()[0].0,
+        "2",
+        "the next of the key waits for all of it"
+    );
+    assert_eq!(confirmed(&published), [("1", vec!["full"]), ("2", vec![])]);
+    assert_eq!(published.confirmed[0].routed.failed[0].0, "shop");
+    let (reached, unreachable) = published.targets();
+    assert_eq!(reached, BTreeSet::from(["erp", "mail", "wms"]));
+    assert_eq!(unreachable.len(), 1);
+}
+
+#[test]
+fn each_message_brings_its_own_form_of_the_event() {
+    let mut routed = to("1", "a", &["erp", "mail"]);
+    let made = routed.accepted.event.with_json_data("7".into()).unwrap();
+    routed.transformed.push(("mail".into(), made));
+    let wave = [routed];
+    let mut fates = [Fate::default()];
+    let bodies: Vec<_> = pack(&wave, &Targets::default(), &mut fates)
+        .iter()
+        .map(|parcel| parcel.message(&wave))
+        .map(|message| (message.bcc.join(" "), message.body))
+        .collect();
+    assert_eq!(
+        bodies,
+        [
+            ("crossdock.adapter.erp".to_owned(), "".into()),
+            ("crossdock.adapter.mail".to_owned(), "7".into()),
+        ]
+    );
 }
 
 #[tokio::test]
@@ -194,6 +270,8 @@ async fn a_missing_queue_is_made_again_and_then_has_the_event() {
         async fn publish_all(&self, messages: Vec<Outgoing>) -> Vec<Result<(), PublishError>> {
             self.0.publish_all(messages).await
         }
+    }
+    impl<F: Fn(&str, &[String]) -> Result<(), PublishError> + Sync> PatientOutlet for Upkeep<'_, F> {
         async fn before_another_attempt(&self, queue_is_missing: bool) {
             assert!(queue_is_missing);
             *self.1.lock().unwrap() = true;
@@ -242,7 +320,8 @@ async fn an_event_that_is_too_large_says_nothing_about_the_next() {
         vec![to("large", "a", &["erp"]), to("small", "a", &["erp"])],
     )
     .await;
-    assert_eq!(confirmed(&published), [("large", vec!["erp"]), ("small", vec![])]);
+    assert_eq!(confirmed(&published), [("large", vec![]), ("small", vec![])]);
+    assert_eq!(published.confirmed[0].routed.failed[0].0, "erp");
     assert!(paper.pauses.lock().unwrap().is_empty());
 }
 

@@ -1,0 +1,252 @@
+//! Hands failed deliveries over again when their time has come: reads `crossdock.due`, and publishes to the adapter's
+//! queue, or to the next delay queue while there is time left.
+//!
+//! That an attempt begins is recorded before it is published. A crash in between repeats the publish; a receipt, which
+//! names no attempt, is never read for an earlier one.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use crossdock_bus::{
+    BusError, PublishError,
+    lane::Lane,
+    message::{Delivery, Outgoing},
+    names,
+};
+use crossdock_model::fault::Fault;
+use crossdock_store::{Batch, DeliveryKey, DeliveryState, NewQuarantined, Outcome, OutcomeKind, Standing};
+use tokio_util::sync::CancellationToken;
+
+use super::{Outlet, ladder::Waiting, policy::UNDELIVERED_PAUSE};
+use crate::{
+    gate,
+    lanes::{self, Post},
+    measures, quarantine,
+    shared::Shared,
+    storing::Storing,
+};
+
+const PREFETCH: u16 = 100;
+const BATCH_MAX: usize = 100;
+const BATCH_LINGER: Duration = Duration::from_millis(10);
+const PART: &str = "the retry of deliveries";
+
+/// Hands over what is due until `stop`.
+pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
+    let post = Post {
+        queue: names::DUE,
+        prefetch: PREFETCH,
+        task: "due",
+    };
+    lanes::keep_serving(&shared, post, &stop, |lane| serve(&shared, lane, &stop)).await;
+}
+
+async fn serve(shared: &Shared, mut lane: Lane, stop: &CancellationToken) -> Result<(), BusError> {
+    let storing = Storing {
+        shared,
+        part: PART,
+        stop,
+    };
+    loop {
+        let deliveries = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            deliveries = lane.next_batch(BATCH_MAX, BATCH_LINGER) => deliveries?,
+        };
+        let tags: Vec<u64> = deliveries.iter().map(|delivery| delivery.tag).collect();
+        match process(&storing, &lane, deliveries).await? {
+            Some(()) => lane.ack(&tags).await?,
+            None => break,
+        }
+    }
+    lane.step_down().await;
+    Ok(())
+}
+
+/// What is to be done with a message.
+enum Step {
+    /// It waits on, in another queue.
+    Wait(Waiting),
+    HandOver(Waiting),
+    /// There is nobody to hand it over to.
+    GiveUp(Waiting, String),
+    /// It was handed over already, or is no longer wanted.
+    Drop,
+}
+
+/// One batch; `None` if the hub stops before the database has taken what must be noted first.
+async fn process(
+    storing: &Storing<'_>,
+    outlet: &impl Outlet,
+    deliveries: Vec<Delivery>,
+) -> Result<Option<()>, BusError> {
+    let shared = storing.shared;
+    let now = shared.clock.now();
+    let mut batch = Batch::default();
+    let mut read = Vec::new();
+    for delivery in deliveries {
+        match Waiting::read(&delivery) {
+            Ok(waiting) => read.push((waiting, delivery.redelivered)),
+            Err(fault) => batch.quarantined.push(refuse(delivery, fault, now)),
+        }
+    }
+    let keys: Vec<DeliveryKey> = read.iter().map(|(waiting, _)| key(waiting)).collect();
+    let Some(standings) = storing.insist(|| shared.store.standings(&keys)).await else {
+        return Ok(None);
+    };
+
+    let (mut wait, mut hand_over) = (Vec::new(), Vec::new());
+    let routing = shared.routing.load_full();
+    for (waiting, redelivered) in read {
+        let exists = routing.adapters.contains_key(&waiting.adapter);
+        match step(waiting, redelivered, exists, &standings, now) {
+            Step::Wait(waiting) => wait.push(waiting),
+            Step::HandOver(waiting) => hand_over.push(waiting),
+            Step::GiveUp(waiting, why) => {
+                batch
+                    .outcomes
+                    .push(word(&waiting, OutcomeKind::Undelivered, Some(why), now))
+            }
+            Step::Drop => {}
+        }
+    }
+    let begin = |waiting| word(waiting, OutcomeKind::HandedOver, None, now);
+    batch.outcomes.extend(hand_over.iter().map(begin));
+    if note(storing, batch).await.is_none() {
+        return Ok(None);
+    }
+    fail::fail_point!("due-before-publish");
+    let not_taken = Batch {
+        outcomes: publish(outlet, wait, hand_over, now).await?,
+        ..Batch::default()
+    };
+    Ok(note(storing, not_taken).await)
+}
+
+fn step(
+    waiting: Waiting,
+    redelivered: bool,
+    adapter_exists: bool,
+    standings: &HashMap<DeliveryKey, Standing>,
+    now: DateTime<Utc>,
+) -> Step {
+    if let Some(standing) = standings.get(&key(&waiting)) {
+        let is_over = match standing.state {
+            DeliveryState::Confirmed | DeliveryState::Discarded | DeliveryState::Expired => true,
+            DeliveryState::Parked => !waiting.redrive,
+            DeliveryState::Pending | DeliveryState::Retrying => false,
+        };
+        let attempt = waiting.progress.attempt;
+        let has_begun = standing
+            .words
+            .iter()
+            .any(|word| word.kind == OutcomeKind::HandedOver && word.attempt >= attempt);
+        // Of two copies the second is dropped; one that RabbitMQ gives out again may not have been published.
+        if is_over || (has_begun && !redelivered) {
+            return Step::Drop;
+        }
+    }
+    if !adapter_exists {
+        let why = format!("there is no adapter {} any more", waiting.adapter);
+        return Step::GiveUp(waiting, why);
+    }
+    if waiting.is_due(now) {
+        Step::HandOver(waiting)
+    } else {
+        Step::Wait(waiting)
+    }
+}
+
+/// Publishes all of them. What its adapter's queue did not take goes into a delay queue once more; the answer says
+/// so of each.
+async fn publish(
+    outlet: &impl Outlet,
+    wait: Vec<Waiting>,
+    hand_over: Vec<Waiting>,
+    now: DateTime<Utc>,
+) -> Result<Vec<Outcome>, BusError> {
+    let to_delays = wait.iter().map(|waiting| waiting.message(now));
+    let to_adapters = hand_over.iter().map(handed_over);
+    let results = outlet.publish_all(to_delays.chain(to_adapters).collect()).await;
+    let (delayed, taken) = results.split_at(wait.len());
+    confirmed(delayed)?;
+
+    let (mut back, mut refusals) = (Vec::new(), Vec::new());
+    for (mut waiting, result) in hand_over.into_iter().zip(taken) {
+        match result {
+            Ok(()) => {}
+            Err(error @ (PublishError::Unavailable(_) | PublishError::Blocked(_))) => {
+                return Err(BusError::Unavailable(error.to_string()));
+            }
+            Err(error) => {
+                tracing::warn!(adapter = waiting.adapter, %error, "a queue did not take a delivery; it waits");
+                let why = format!("its queue did not take it: {error}");
+                waiting.due = now + UNDELIVERED_PAUSE;
+                refusals.push(Outcome {
+                    due: Some(waiting.due),
+                    ..word(&waiting, OutcomeKind::Undelivered, Some(why), now)
+                });
+                waiting.progress.attempt += 1;
+                back.push(waiting.message(now));
+            }
+        }
+    }
+    confirmed(&outlet.publish_all(back).await)?;
+    Ok(refusals)
+}
+
+/// The message for the adapter's queue.
+fn handed_over(waiting: &Waiting) -> Outgoing {
+    let mut message = gate::message(&waiting.event, std::slice::from_ref(&waiting.adapter));
+    waiting.progress.write(&mut message.properties.headers);
+    message
+}
+
+/// Delay queues are the hub's own: if one of them does not confirm, the lane is over and everything comes again.
+pub(crate) fn confirmed(results: &[Result<(), PublishError>]) -> Result<(), BusError> {
+    match results.iter().find_map(|result| result.as_ref().err()) {
+        None => Ok(()),
+        Some(error) => Err(BusError::Unavailable(format!(
+            "a delay queue did not take a message: {error}"
+        ))),
+    }
+}
+
+/// Notes what was decided, and puts aside what the database refuses for good.
+async fn note(storing: &Storing<'_>, batch: Batch) -> Option<()> {
+    let store = &storing.shared.store;
+    let routing = storing.shared.routing.load();
+    for outcome in &batch.outcomes {
+        measures::outcome(&routing, &outcome.adapter, outcome.kind);
+    }
+    storing.insist(|| store.settle(&batch.outcomes)).await?;
+    if !batch.quarantined.is_empty() {
+        let refused = Batch {
+            quarantined: batch.quarantined,
+            ..Batch::default()
+        };
+        storing.insist(|| store.record(refused.clone())).await?;
+    }
+    Some(())
+}
+
+fn refuse(delivery: Delivery, fault: Fault, now: DateTime<Utc>) -> NewQuarantined {
+    tracing::warn!(
+        reason = fault.message,
+        "a message in crossdock.due went to quarantine"
+    );
+    quarantine::keep_outcome(delivery, None, vec![fault], now)
+}
+
+fn key(waiting: &Waiting) -> DeliveryKey {
+    DeliveryKey::of(&waiting.adapter, &waiting.event)
+}
+
+/// A word of the hub about the attempt to come.
+fn word(waiting: &Waiting, kind: OutcomeKind, detail: Option<String>, at: DateTime<Utc>) -> Outcome {
+    Outcome {
+        detail,
+        attempt: Some(waiting.progress.attempt),
+        ..Outcome::about(key(waiting), kind, at)
+    }
+}

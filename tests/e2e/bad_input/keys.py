@@ -1,0 +1,255 @@
+"""Bad keys and bad questions: who asks, and what for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import requests as http
+
+from e2e.bad_input import Case
+from e2e.bad_input.hall import Hall, raw
+from e2e.bad_input.requests import as_response
+
+MIB = 1 << 20
+
+
+def refused(
+    title: str,
+    ask: Callable[[Hall], http.Response],
+    status: int,
+    problem: str,
+    says: str,
+    kept: str = "nothing",
+) -> Case:
+    def run(hall: Hall) -> None:
+        got = ask(hall)
+        assert got.status_code == status, f"{got.status_code} {got.text[:300]}"
+        assert got.headers["content-type"] == "application/problem+json"
+        assert got.json()["type"] == f"/problems/{problem}", got.text
+        assert says in got.json()["detail"], got.text
+
+    words = f": “{says}”" if says else ""
+    return Case(title, f"`{status}` `{problem}`{words}", run, kept)
+
+
+def answered(title: str, ask: Callable[[Hall], http.Response], empty: dict, answer: str) -> Case:
+    def run(hall: Hall) -> None:
+        got = ask(hall)
+        assert got.status_code == 200, f"{got.status_code} {got.text[:300]}"
+        assert got.json() == empty
+
+    return Case(title, f"`200`: {answer}", run)
+
+
+def asked(path: str, method: str = "GET", **options):
+    return lambda hall: hall.hub.request(method, path, **options)
+
+
+def with_header(*lines: str):
+    """A question with these header lines, to the letter."""
+    head = "".join(
+        f"{line}\r\n" for line in ("GET /v1/events HTTP/1.1", "Host: hub", "Connection: close", *lines)
+    )
+    return lambda hall: as_response(raw(hall.hub, head.encode("latin1") + b"\r\n"))
+
+
+def scoped(path: str, *scopes: str):
+    def ask(hall: Hall) -> http.Response:
+        made = hall.hub.request("POST", "/v1/api-keys", json={"name": "bad", "scopes": list(scopes)})
+        return hall.hub.request("GET", path, key=made.json()["key"])
+
+    return ask
+
+
+def revoked(hall: Hall) -> http.Response:
+    made = hall.hub.request("POST", "/v1/api-keys", json={"name": "bad", "scopes": ["events:read"]}).json()
+    assert hall.hub.request("DELETE", f"/v1/api-keys/{made['id']}").status_code == 204
+    return hall.hub.request("GET", "/v1/events", key=made["key"])
+
+
+def key_with(**body):
+    return asked("/v1/api-keys", "POST", json=body)
+
+
+NONE = {"events": [], "next": None}
+
+CASES = [
+    refused(
+        "no key",
+        asked("/v1/events", key=""),
+        401,
+        "api-key-missing",
+        "the request has no Authorization header",
+    ),
+    refused(
+        "a name and a password",
+        with_header("Authorization: Basic YTpi"),
+        401,
+        "api-key-missing",
+        "the Authorization header is not `Bearer <api key>`",
+    ),
+    refused(
+        "two keys",
+        with_header("Authorization: Bearer a", "Authorization: Bearer b"),
+        401,
+        "api-key-missing",
+        "more than one Authorization header",
+    ),
+    refused(
+        "a key of 64 KiB",
+        with_header("Authorization: Bearer " + "x" * 65536),
+        401,
+        "api-key-missing",
+        "the Authorization header is not `Bearer <api key>`",
+    ),
+    refused(
+        "a key in other than ASCII",
+        with_header("Authorization: Bearer \xfc\xff"),
+        401,
+        "api-key-missing",
+        "the Authorization header is not `Bearer <api key>`",
+    ),
+    refused(
+        "a key that nobody has", asked("/v1/events", key="cdk_0000_0000"), 401, "api-key-unknown", "unknown"
+    ),
+    refused("a key that was revoked", revoked, 401, "api-key-revoked", "this API key was revoked"),
+    refused(
+        "a key without the scope",
+        scoped("/v1/adapters", "events:read"),
+        403,
+        "scope-missing",
+        "this needs the scope adapters:read",
+    ),
+    refused(
+        "a scope that is none",
+        key_with(name="x", scopes=["everything"]),
+        400,
+        "malformed-request",
+        "the body is not what this route takes",
+    ),
+    refused(
+        "a key that has ended before it begins",
+        key_with(name="x", scopes=["admin"], expires="2001-01-01T00:00:00Z"),
+        422,
+        "invalid-request",
+        "expires lies in the past",
+    ),
+    refused(
+        "a name of a key with a line break",
+        key_with(name="a\nb", scopes=["events:read"]),
+        422,
+        "invalid-request",
+        "a key's name has 1 to 100 printable characters",
+    ),
+    refused(
+        "a name of a key of 1 MiB",
+        key_with(name="x" * MIB, scopes=["events:read"]),
+        422,
+        "invalid-request",
+        "a key's name has 1 to 100 printable characters",
+    ),
+    refused(
+        "JSON that is cut off",
+        asked("/v1/api-keys", "POST", data=b'{"name":', headers={"Content-Type": "application/json"}),
+        400,
+        "malformed-request",
+        "EOF while parsing",
+    ),
+    refused(
+        "10,000 levels of nesting",
+        asked(
+            "/v1/revisions",
+            "POST",
+            data=b'{"files":' + b"[" * 10_000,
+            headers={"Content-Type": "application/json"},
+        ),
+        400,
+        "malformed-request",
+        "the body is not what this route takes",
+    ),
+    refused(
+        "a form where JSON belongs",
+        asked("/v1/api-keys", "POST", data={"name": "x"}),
+        415,
+        "unsupported-media-type",
+        "the body must be application/json in UTF-8",
+    ),
+    refused(
+        "a body of 5 MiB",
+        asked("/v1/revisions", "POST", data=b" " * 5 * MIB, headers={"Content-Type": "application/json"}),
+        413,
+        "too-large",
+        "over the limit body_bytes",
+    ),
+    refused("a path that leads nowhere", asked("/v1/../etc/passwd"), 404, "not-found", "there is no route"),
+    refused(
+        "a method that the route does not take",
+        asked("/v1/events", "PUT"),
+        405,
+        "method-not-allowed",
+        "the route does not take PUT",
+    ),
+    refused(
+        "a parameter that is unknown",
+        asked("/v1/events?typ=order.placed.v1"),
+        400,
+        "malformed-request",
+        "typ",
+    ),
+    refused(
+        "a page of no events",
+        asked("/v1/events?limit=0"),
+        400,
+        "malformed-request",
+        "limit is 0; expected 1 to 200",
+    ),
+    refused(
+        "a page of a billion events",
+        asked("/v1/events?limit=1000000000"),
+        400,
+        "malformed-request",
+        "limit is 1000000000; expected 1 to 200",
+    ),
+    refused(
+        "a time that is none",
+        asked("/v1/events?since=yesterday"),
+        400,
+        "malformed-request",
+        "since: expected an RFC 3339 time, such as 2026-01-31T12:00:00Z",
+    ),
+    refused(
+        "a pattern that no type matches",
+        asked("/v1/events?type=order.*"),
+        422,
+        "invalid-request",
+        'type: "order.*" can match no event type',
+    ),
+    refused(
+        "a cursor of one's own making",
+        asked("/v1/events?cursor=abc"),
+        422,
+        "invalid-request",
+        "cursor: expected the value of `next` of the page before",
+    ),
+    refused(
+        "an id that is not UTF-8", asked("/v1/events/%FF"), 400, "malformed-request", "Invalid UTF-8 in `id`"
+    ),
+    refused("an id with a NUL", asked("/v1/events/a%00b"), 404, "not-found", "no event can have this id"),
+    refused(
+        "an id of 32 KiB", asked("/v1/events/" + "x" * 32768), 404, "not-found", "no event can have this id"
+    ),
+    answered(
+        "SQL where a source belongs",
+        asked("/v1/events", params={"source": "' OR 1=1 --"}),
+        NONE,
+        "no events: it is a source like any other",
+    ),
+    answered("a NUL where a source belongs", asked("/v1/events?source=a%00b"), NONE, "no events"),
+    refused(
+        "a stream from a place that is none",
+        asked("/v1/stream", headers={"Last-Event-ID": "abc"}),
+        400,
+        "malformed-request",
+        "Last-Event-ID is not the id of a message of this stream",
+    ),
+]
