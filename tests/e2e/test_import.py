@@ -110,9 +110,7 @@ class ByWebhook:
 def mapping_runs(hub: Hub) -> dict[str, int]:
     """What the hub's metrics count, by mapping and outcome."""
     text = requests.get(f"{hub.url}/metrics", timeout=10).text
-    line = re.compile(
-        r'crossdock_mapping_runs_total{adapter="brief",mapping="(\w+)",outcome="(\w+)"} (\d+)'
-    )
+    line = re.compile(r'crossdock_mapping_runs_total{adapter="brief",mapping="(\w+)",outcome="(\w+)"} (\d+)')
     return {f"{mapping} {outcome}": int(count) for mapping, outcome, count in line.findall(text)}
 
 

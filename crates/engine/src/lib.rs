@@ -43,4 +43,5 @@ pub use error::{AcceptError, AuthError, EngineError};
 pub use events::EventSearch;
 pub use hub::{BrokerAddress, Hub, HubOptions};
 pub use keys::{NewKey, Principal, Scope};
+pub use outcomes::read_receipts;
 pub use views::*;

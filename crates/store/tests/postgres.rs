@@ -249,7 +249,7 @@ async fn who_is_not_let_in_is_told_why_and_no_password_is_shown() {
             "password authentication failed",
         ),
         (changed(&|url| url.set_path("nowhere")), "does not exist"),
-        (changed(&|url| url.set_query(Some("sslmode=always"))), "sslmode"),
+        (changed(&|url| url.set_query(Some("sslmode=always"))), "ssl_mode"),
         (
             changed(&|url| url.set_query(Some("passwrod=hunter2"))),
             "unknown parameter",

@@ -38,6 +38,7 @@ CREATE TABLE deliveries (
     attempts     BIGINT NOT NULL DEFAULT 0,
     published    BIGINT NOT NULL,
     settled      BIGINT,
+    due          BIGINT,
     detail       TEXT,
     PRIMARY KEY (event_offset, adapter)
 );
@@ -45,12 +46,15 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_by_adapter ON deliveries (adapter, event_offset);
 CREATE INDEX deliveries_by_state ON deliveries (adapter, state, published);
 
+-- Dead letters, from the newest to the oldest.
+CREATE INDEX deliveries_parked ON deliveries (settled, event_offset, adapter) WHERE state = 'parked';
+
 CREATE TABLE attempts (
     event_offset  BIGINT NOT NULL,
     adapter       TEXT COLLATE "C" NOT NULL,
     number        BIGINT NOT NULL,
     outcome       TEXT COLLATE "C" NOT NULL
-        CHECK (outcome IN ('done', 'retry', 'dead', 'rejected', 'delivery_limit', 'undelivered')),
+        CHECK (outcome IN ('done', 'retry', 'dead', 'rejected', 'delivery_limit', 'undelivered', 'handed_over')),
     detail        TEXT,
     retry_after_s BIGINT,
     duration_ms   BIGINT,
@@ -70,6 +74,7 @@ CREATE TABLE early_outcomes (
     retry_after_s BIGINT,
     duration_ms   BIGINT,
     attempt       BIGINT,
+    due           BIGINT,
     at            BIGINT NOT NULL
 );
 

@@ -1,4 +1,5 @@
--- What operators set up: revisions of the configuration, API keys, adapters' credentials; and which hubs live.
+-- What operators set up: revisions of the configuration, API keys, adapters' credentials; which webhook endpoints
+-- answered 410 Gone; and which hubs live.
 
 CREATE TABLE revisions (
     number  BIGINT PRIMARY KEY,
@@ -34,6 +35,14 @@ CREATE TABLE adapter_credentials (
     created    BIGINT NOT NULL,
     retired    BIGINT,
     PRIMARY KEY (adapter, generation)
+);
+
+CREATE TABLE disabled_endpoints (
+    adapter  TEXT COLLATE "C" PRIMARY KEY,
+    url      TEXT NOT NULL,
+    revision BIGINT NOT NULL,
+    reason   TEXT NOT NULL,
+    at       BIGINT NOT NULL
 );
 
 CREATE TABLE hubs (

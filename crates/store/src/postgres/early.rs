@@ -27,12 +27,12 @@ pub(super) async fn keep(connection: &mut PgConnection, outcomes: &[Outcome]) ->
     let details: Vec<_> = outcomes.iter().map(|outcome| outcome.detail.as_deref()).collect();
     sqlx::query(
         "INSERT INTO early_outcomes
-            (adapter, event_id, source, outcome, detail, retry_after_s, duration_ms, attempt, at)
-         SELECT adapter, event_id, source, outcome, detail, retry_after_s, duration_ms, attempt, at
+            (adapter, event_id, source, outcome, detail, retry_after_s, duration_ms, attempt, due, at)
+         SELECT adapter, event_id, source, outcome, detail, retry_after_s, duration_ms, attempt, due, at
          FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[],
-                     $8::bigint[], $9::bigint[])
+                     $8::bigint[], $9::bigint[], $10::bigint[])
             WITH ORDINALITY
-            AS given (adapter, event_id, source, outcome, detail, retry_after_s, duration_ms, attempt, at, place)
+            AS given (adapter, event_id, source, outcome, detail, retry_after_s, duration_ms, attempt, due, at, place)
          ORDER BY place",
     )
     .bind(&adapters)
@@ -43,6 +43,7 @@ pub(super) async fn keep(connection: &mut PgConnection, outcomes: &[Outcome]) ->
     .bind(column(|outcome| outcome.retry_after_s.map(i64::from)))
     .bind(column(|outcome| outcome.duration_ms.map(duration)))
     .bind(column(|outcome| outcome.attempt.map(i64::from)))
+    .bind(column(|outcome| outcome.due.map(|due| due.timestamp_micros())))
     .bind(column(|outcome| Some(outcome.at.timestamp_micros())))
     .execute(&mut *connection)
     .await

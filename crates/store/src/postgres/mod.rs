@@ -9,7 +9,9 @@
 mod adapters;
 mod api_keys;
 mod connection;
+mod dead_letters;
 mod early;
+mod endpoints;
 mod error;
 mod events;
 mod hubs;

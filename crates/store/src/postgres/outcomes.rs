@@ -1,17 +1,19 @@
 //! `Outcomes` in PostgreSQL: the deliveries that a batch may mean are loaded at once, and what changed is written at
 //! once.
 
-use std::collections::HashSet;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
 
 use super::connection::{ANSWER_MAX, in_time};
 use super::error::failed;
-use super::{AS_WRITER, Postgres, early};
+use super::text::bound;
+use super::{AS_WRITER, Postgres, SNAPSHOT, early};
 use crate::Result;
-use crate::outcomes::{Outcome, Outcomes, SettleSummary};
-use crate::rows::outcomes::{KnownRow, KnownTry, duration, known};
+use crate::outcomes::{DeliveryKey, Outcome, Outcomes, SettleSummary, Standing};
+use crate::rows::outcomes::{KnownRow, KnownTry, WordRow, duration, known, standings};
 use crate::settlement::{Known, Settlement, activity, judge, storable};
 use crate::stored::to_word;
 
@@ -29,6 +31,72 @@ impl Outcomes for Postgres {
         })
         .await
     }
+
+    async fn standings(&self, keys: &[DeliveryKey]) -> Result<HashMap<DeliveryKey, Standing>> {
+        let wanted = Wanted::of(keys);
+        in_time(ANSWER_MAX, async {
+            let mut snapshot = self.lookups.begin(SNAPSHOT).await?;
+            let recorded = sqlx::query_as(
+                "SELECT delivery.adapter, events.source, events.id, delivery.state
+                 FROM unnest($1::text[], $2::text[], $3::text[]) AS wanted (adapter, source, id)
+                 JOIN events ON events.id = wanted.id AND events.source = wanted.source
+                 JOIN deliveries AS delivery
+                    ON delivery.event_offset = events.event_offset AND delivery.adapter = wanted.adapter",
+            )
+            .bind(&wanted.adapters)
+            .bind(&wanted.sources)
+            .bind(&wanted.ids)
+            .fetch_all(&mut *snapshot)
+            .await
+            .map_err(failed)?;
+            let words = words(&mut snapshot, &wanted).await?;
+            snapshot.commit().await?;
+            standings(recorded, words)
+        })
+        .await
+    }
+}
+
+/// The columns of keys of deliveries.
+struct Wanted<'a> {
+    adapters: Vec<Cow<'a, str>>,
+    sources: Vec<Cow<'a, str>>,
+    ids: Vec<Cow<'a, str>>,
+}
+
+impl<'a> Wanted<'a> {
+    fn of(keys: &'a [DeliveryKey]) -> Self {
+        Self {
+            adapters: keys.iter().map(|key| bound(&key.adapter)).collect(),
+            sources: keys.iter().map(|key| bound(&key.event.source)).collect(),
+            ids: keys.iter().map(|key| bound(&key.event.id)).collect(),
+        }
+    }
+}
+
+/// The words that were applied, and those that wait for their event.
+async fn words(connection: &mut PgConnection, wanted: &Wanted<'_>) -> Result<Vec<WordRow>> {
+    sqlx::query_as(
+        "WITH wanted AS (SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) AS wanted (adapter, source, id))
+         SELECT attempts.adapter, events.source, events.id, attempts.number, attempts.outcome, attempts.detail,
+                attempts.retry_after_s
+         FROM wanted
+         JOIN events ON events.id = wanted.id AND events.source = wanted.source
+         JOIN attempts ON attempts.event_offset = events.event_offset AND attempts.adapter = wanted.adapter
+         UNION ALL
+         SELECT early.adapter, wanted.source, early.event_id, coalesce(early.attempt, 1), early.outcome,
+                early.detail, early.retry_after_s
+         FROM wanted
+         JOIN early_outcomes AS early
+            ON early.event_id = wanted.id AND early.adapter = wanted.adapter
+                AND coalesce(early.source, wanted.source) = wanted.source",
+    )
+    .bind(&wanted.adapters)
+    .bind(&wanted.sources)
+    .bind(&wanted.ids)
+    .fetch_all(connection)
+    .await
+    .map_err(failed)
 }
 
 pub(super) async fn settle(connection: &mut PgConnection, outcomes: &[Outcome]) -> Result<SettleSummary> {
@@ -64,7 +132,7 @@ pub(super) async fn known_deliveries(
     let (adapters, ids): (Vec<&str>, Vec<&str>) = wanted.into_iter().unzip();
     let found: Vec<KnownWithTries> = sqlx::query_as(
         "SELECT delivery.event_offset, delivery.adapter, events.id AS event_id, events.source, delivery.state,
-                delivery.attempts, delivery.published, delivery.settled, delivery.detail,
+                delivery.attempts, delivery.published, delivery.settled, delivery.due, delivery.detail,
                 tried.numbers, tried.outcomes
          FROM unnest($1::text[], $2::text[]) AS wanted (adapter, id)
          JOIN events ON events.id = wanted.id AND events.event_offset >= $3
@@ -99,16 +167,7 @@ pub(super) async fn write(
     settlement: &Settlement,
     words: &[Outcome],
 ) -> Result<()> {
-    let (mut offsets, mut adapters, mut states, mut attempts, mut settled, mut details) =
-        (vec![], vec![], vec![], vec![], vec![], vec![]);
-    for known in settlement.changed() {
-        offsets.push(known.event_offset);
-        adapters.push(known.adapter.as_str());
-        states.push(to_word(&known.state));
-        attempts.push(i64::from(known.attempts));
-        settled.push(known.settled.map(|at| at.timestamp_micros()));
-        details.push(known.detail.as_deref());
-    }
+    let changed = Changed::of(settlement);
     let tries = Tries::of(settlement);
     let (mut speakers, mut receipts_since, mut last_settled) = (vec![], vec![], vec![]);
     for (adapter, activity) in activity(words) {
@@ -119,27 +178,31 @@ pub(super) async fn write(
     sqlx::query(
         "WITH changed AS (
             UPDATE deliveries
-            SET state = given.state, attempts = given.attempts, settled = given.settled, detail = given.detail
-            FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[])
-                AS given (event_offset, adapter, state, attempts, settled, detail)
+            SET state = given.state, attempts = given.attempts, published = given.published,
+                settled = given.settled, due = given.due, detail = given.detail
+            FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
+                        $8::text[])
+                AS given (event_offset, adapter, state, attempts, published, settled, due, detail)
             WHERE deliveries.event_offset = given.event_offset AND deliveries.adapter = given.adapter
          ), tried AS (
             INSERT INTO attempts (event_offset, adapter, number, outcome, detail, retry_after_s, duration_ms, at)
-            SELECT * FROM unnest($7::bigint[], $8::text[], $9::bigint[], $10::text[], $11::text[], $12::bigint[],
-                                 $13::bigint[], $14::bigint[])
+            SELECT * FROM unnest($9::bigint[], $10::text[], $11::bigint[], $12::text[], $13::text[], $14::bigint[],
+                                 $15::bigint[], $16::bigint[])
          )
          INSERT INTO adapter_activity AS known (adapter, receipts_since, last_settled)
-         SELECT * FROM unnest($15::text[], $16::bigint[], $17::bigint[])
+         SELECT * FROM unnest($17::text[], $18::bigint[], $19::bigint[])
          ON CONFLICT (adapter) DO UPDATE SET
             receipts_since = coalesce(known.receipts_since, excluded.receipts_since),
             last_settled = greatest(known.last_settled, excluded.last_settled)",
     )
-    .bind(offsets)
-    .bind(adapters)
-    .bind(states)
-    .bind(attempts)
-    .bind(settled)
-    .bind(details)
+    .bind(&changed.offsets)
+    .bind(&changed.adapters)
+    .bind(&changed.states)
+    .bind(&changed.attempts)
+    .bind(&changed.published)
+    .bind(&changed.settled)
+    .bind(&changed.due)
+    .bind(&changed.details)
     .bind(&tries.offsets)
     .bind(&tries.adapters)
     .bind(&tries.numbers)
@@ -155,6 +218,38 @@ pub(super) async fn write(
     .await
     .map_err(failed)?;
     Ok(())
+}
+
+/// The columns of deliveries that changed.
+#[derive(Default)]
+struct Changed<'a> {
+    offsets: Vec<i64>,
+    adapters: Vec<&'a str>,
+    states: Vec<String>,
+    attempts: Vec<i64>,
+    published: Vec<i64>,
+    settled: Vec<Option<i64>>,
+    due: Vec<Option<i64>>,
+    details: Vec<Option<&'a str>>,
+}
+
+impl<'a> Changed<'a> {
+    fn of(settlement: &'a Settlement) -> Self {
+        let mut changed = Self::default();
+        for known in settlement.changed() {
+            changed.offsets.push(known.event_offset);
+            changed.adapters.push(&known.adapter);
+            changed.states.push(to_word(&known.state));
+            changed.attempts.push(known.attempts.into());
+            changed.published.push(known.published.timestamp_micros());
+            changed
+                .settled
+                .push(known.settled.map(|at| at.timestamp_micros()));
+            changed.due.push(known.due.map(|at| at.timestamp_micros()));
+            changed.details.push(known.detail.as_deref());
+        }
+        changed
+    }
 }
 
 /// The columns of new attempts.

@@ -176,7 +176,7 @@ pub(super) async fn load(connection: &mut PgConnection, offsets: &[i64]) -> Resu
     .await
     .map_err(failed)?;
     let deliveries: Vec<DeliveryOfOffset> = sqlx::query_as(
-        "SELECT event_offset, adapter, state, attempts, published, settled, detail
+        "SELECT event_offset, adapter, state, attempts, published, settled, due, detail
          FROM deliveries WHERE event_offset = ANY ($1) ORDER BY event_offset, adapter",
     )
     .bind(offsets)

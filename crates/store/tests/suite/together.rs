@@ -88,7 +88,7 @@ pub async fn hubs_that_settle_the_same_do_not_block_each_other(database: &impl D
         let of = |id: &String, adapter| Outcome {
             attempt: Some(attempt),
             at: at(attempt.into()),
-            ..word(adapter, id, OutcomeKind::Retry)
+            ..word(adapter, id, OutcomeKind::Rejected)
         };
         ids.iter()
             .flat_map(|id| ["erp", "warehouse"].map(|adapter| of(id, adapter)))
