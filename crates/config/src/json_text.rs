@@ -24,10 +24,14 @@ impl<'a> JsonText<'a> {
             // The place has a line of its own in the fault.
             let told = error.to_string();
             let message = told.split(" at line ").next().unwrap_or_default();
+            let line = error.line().max(1);
+            // The parser counts bytes.
+            let text = file.text.split('\n').nth(line - 1).unwrap_or_default();
+            let before = text.floor_char_boundary(error.column().saturating_sub(1));
             vec![ConfigFault {
                 file: file.path.clone(),
-                line: error.line().max(1),
-                column: error.column().max(1),
+                line,
+                column: text[..before].chars().count() + 1,
                 message: format!("not valid JSON: {message}"),
             }]
         })?;
