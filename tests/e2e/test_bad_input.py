@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from e2e.bad_input import DOCUMENT, Case, tables, with_tables
-from e2e.bad_input.hall import MANIFESTS, NEIGHBOUR_S, Hall
-from e2e.bad_input.requests import begin_slow
+from e2e.bad_input.hall import MANIFESTS, NEIGHBOUR_S, SCHEMAS, Hall
+from e2e.bad_input.over_http import begin_slow
 from harness.events import parcel
 from harness.wait import eventually
 
@@ -25,7 +25,10 @@ ALL = [(door, case) for door, cases in tables().items() for case in cases]
 
 @pytest.fixture(scope="module")
 def hall(shared_halls, broker) -> Iterator[Hall]:
-    hub = shared_halls.hub(MANIFESTS, broker=broker).start()
+    hub = shared_halls.hub(MANIFESTS, broker=broker)
+    for name, text in SCHEMAS.items():
+        hub.write_schema(name, text)
+    hub.start()
     with ThreadPoolExecutor(WORKERS) as pool:
         hall = Hall(hub, shared_halls.collector(hub, "depot"), pool)
         begin_slow(hall)

@@ -75,6 +75,11 @@ class Hub:
     def write_manifest(self, name: str, text: str) -> None:
         (self.config.parent / "adapters" / f"{name}.toml").write_text(text)
 
+    def write_schema(self, event_type: str, text: str) -> None:
+        folder = self.config.parent / "schemas"
+        folder.mkdir(exist_ok=True)
+        (folder / f"{event_type}.json").write_text(text)
+
     # ── the process ──────────────────────────────────────────────────────────────────────────────────────────
 
     def start(self, *arguments: str, ready: bool = True, environment: dict[str, str] | None = None) -> Hub:

@@ -37,9 +37,11 @@ mod testing;
 mod upkeep;
 mod views;
 mod webhooks;
+mod words;
 
 pub use error::{AcceptError, AuthError, EngineError};
 pub use events::EventSearch;
 pub use hub::{BrokerAddress, Hub, HubOptions};
 pub use keys::{NewKey, Principal, Scope};
+pub use outcomes::read_receipts;
 pub use views::*;

@@ -39,15 +39,16 @@ class Case:
 
 def tables() -> dict[str, list[Case]]:
     """The cases by the door that they come through, in the document's order."""
-    from e2e.bad_input import files, imports, keys, messages, receipts, requests
+    from e2e.bad_input import files, imports, keys, mappings, messages, receipts, requests, schemas
 
     return {
         "events over HTTP": requests.CASES,
         "events over AMQP": messages.CASES,
         "receipts": receipts.CASES,
-        "manifests": files.MANIFESTS,
-        "mappings": files.MAPPINGS,
-        "settings": files.SETTINGS,
+        "manifests": files.MANIFEST_CASES,
+        "mappings": mappings.CASES,
+        "schemas": schemas.CASES,
+        "settings": files.SETTING_CASES,
         "keys and questions": keys.CASES,
         "files to import": imports.CASES,
     }

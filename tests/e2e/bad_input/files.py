@@ -9,11 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from e2e.bad_input import Case
-from e2e.bad_input.hall import MANIFESTS as GOOD
-from e2e.bad_input.hall import Hall
+from e2e.bad_input.hall import MANIFESTS, SCHEMAS, Hall
 
 KIB = 1 << 10
 APPLIED = "the revision in force"
+GOOD = {
+    **{f"adapters/{name}.toml": text for name, text in MANIFESTS.items()},
+    **{f"schemas/{name}.json": text for name, text in SCHEMAS.items()},
+}
 HEAD = 'name = "erp"\nsource = "/erp"\n'
 SUBSCRIBE = f'{HEAD}[[subscribe]]\ntypes = ["order.placed.v1"]\n'
 
@@ -23,6 +26,7 @@ def checked(hall: Hall, files: dict[str, str | bytes]) -> tuple[int, list[dict],
     folder = Path(tempfile.mkdtemp(prefix="crossdock-bad-"))
     try:
         (folder / "adapters").mkdir()
+        (folder / "schemas").mkdir()
         (folder / "crossdock.toml").touch()
         for name, text in files.items():
             (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -58,14 +62,13 @@ def refused(
 
     def run(hall: Hall) -> None:
         made = files() if callable(files) else files
-        good = {f"adapters/{name}.toml": text for name, text in GOOD.items()}
-        code, faults, _ = checked(hall, {**good, **made})
+        code, faults, _ = checked(hall, {**GOOD, **made})
         assert code == 1
         found = [fault for fault in faults if "{file}:{line}:{column}".format(**fault) == at]
         assert any(says in fault["message"] for fault in found), faults[:5]
         if apply:
             same = [{key: fault[key] for key in ("file", "line", "column", "message")} for fault in faults]
-            assert applied(hall, {**good, **made}) == same[:1000]
+            assert applied(hall, {**GOOD, **made}) == same[:1000]
 
     return Case(title, f"`{at}: {says}`" if "`" not in says else f"{at}: {says}", run, APPLIED)
 
@@ -98,14 +101,14 @@ def unreadable(title: str, files: dict[str, bytes], says: str) -> Case:
 def misplaced(hall: Hall) -> None:
     [fault] = applied(hall, {"crossdock.toml": "[rabbitmq]\n"})
     assert (fault["file"], fault["line"]) == ("crossdock.toml", 1)
-    assert "expected adapters/<name>.toml" in fault["message"]
+    assert "expected adapters/<name>.toml or schemas/<type>.json" in fault["message"]
 
 
 def settings(title: str, text: str, place: str, says: str) -> Case:
     return refused(title, {"crossdock.toml": text}, f"crossdock.toml:{place}", says, apply=False)
 
 
-MANIFESTS = [
+MANIFEST_CASES = [
     manifest(
         "a typo in a key",
         f'{HEAD}publish = ["order.numbered.v1"]\n',
@@ -235,15 +238,27 @@ MANIFESTS = [
         {"adapters/erp.toml": b'name = "\xff"\n'},
         "adapters/erp.toml is not UTF-8 text",
     ),
+    manifest(
+        "a webhook with a password in its address",
+        f'{HEAD}[delivery]\nkind = "webhook"\nurl = "https://hub:hunter2@erp.example.com/"\nsecret = {{ env = "S" }}\n',
+        "5:7",
+        "this address holds a user, a password or a fragment, expected none of these",
+    ),
+    manifest(
+        "a webhook without a secret",
+        f'{HEAD}[delivery]\nkind = "webhook"\nurl = "https://erp.example.com/"\n',
+        "3:1",
+        "missing key `secret` in [delivery]",
+    ),
     Case(
         "the hub's own settings among the adapters",
-        "`crossdock.toml:1:1: this file has no place here, expected adapters/<name>.toml`",
+        "`crossdock.toml:1:1: this file has no place here, expected adapters/<name>.toml or schemas/<type>.json`",
         misplaced,
         APPLIED,
     ),
 ]
 
-MAPPINGS = [
+MAPPING_CASES = [
     jq("a filter that breaks off", ".data.total >=", 25, "expected term"),
     jq("a function that is not there", ".data | total", 19, "`total` is not a function that is known here"),
     jq(
@@ -297,7 +312,7 @@ MAPPINGS = [
     ),
 ]
 
-SETTINGS = [
+SETTING_CASES = [
     settings(
         "a typo in a section", "[rabbit]\n", "1:2", "unknown section [rabbit], did you mean [rabbitmq]?"
     ),

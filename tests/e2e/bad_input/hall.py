@@ -24,11 +24,58 @@ MANIFESTS = {
     "rogue": manifest("rogue", publishes=(SCANNED, "order.placed.v1")),
     # Would get it if anything got through.
     "depot": manifest("depot", subscribes=("*.*.v1",)),
+    # Publishes what the shop has schemas for.
+    "press": manifest("press", publishes=("label.printed.v1", "tree.grown.v1", "thicket.grown.v1")),
     # Sends good events meanwhile.
     "corner": manifest("corner", publishes=(COUNTED,)),
     # Answer each other for ever.
     "ping": manifest("ping", publishes=("ball.pinged.v1",), subscribes=("ball.ponged.v1",)),
     "pong": manifest("pong", publishes=("ball.ponged.v1",), subscribes=("ball.pinged.v1",)),
+}
+"""Schemas of the shop's own; a tree refers to itself, level by level."""
+SCHEMAS = {
+    "label.printed.v1": """{
+  "type": "object",
+  "required": ["code"],
+  "properties": {
+    "code": { "type": "string", "pattern": "^(([a-z])+.)+[A-Z]([a-z])+$" }
+  }
+}
+""",
+    "tree.grown.v1": """{
+  "$ref": "#/$defs/node",
+  "$defs": {
+    "node": {
+      "type": "object",
+      "properties": { "left": { "$ref": "#/$defs/node" }, "right": { "$ref": "#/$defs/node" } },
+      "anyOf": [{ "required": ["left"] }, { "required": ["right"] }, { "required": ["leaf"] }]
+    }
+  }
+}
+""",
+}
+SCHEMAS["thicket.grown.v1"] = """{
+  "type": "object",
+  "anyOf": [
+    { "additionalProperties": { "$ref": "#" } },
+    { "additionalProperties": { "$ref": "#" }, "minProperties": 1 }
+  ]
+}
+"""
+"""Mappings that compile and fail at work: an adapter for each, which wants `odd.<name>.v1`."""
+MAPPINGS = {
+    "raises": "filter = 'error(\"no such shop\")'",
+    "swells": "transform = 'reduce range(100) as $n (\"x\"; . + .)'",
+    "sinks": "transform = 'reduce range(100000) as $n (.; [.])'",
+    "doubles": "transform = '1, 2'",
+    "mutes": "transform = 'empty'",
+    "spills": "transform = '[range(300000)]'",
+    "toils": "filter = '[range(1000)] | map(. as $a | [range(1000)] | map(. + $a)) | length > 0'",
+    "crawls": "filter = 'reduce range(1000000) as $n (0; . + $n) | . >= 0'",
+}
+MANIFESTS |= {
+    f"jq-{name}": manifest(f"jq-{name}", subscribes=(f"odd.{name}.v1",)) + mapping + "\n"
+    for name, mapping in MAPPINGS.items()
 }
 """How long a neighbour's event may take until it is accepted, whatever is sent beside it. Said in the document."""
 NEIGHBOUR_S = 5
@@ -104,6 +151,14 @@ def raw(hub: Hub, *pieces: bytes, finish: bool = False, within_s: float = 60) ->
             if finish:
                 connection.shutdown(socket.SHUT_WR)
         return read_answer(connection)
+
+
+def everything(hub: Hub, request: bytes, within_s: float = 60) -> bytes:
+    """All that comes back on a connection until the hub closes it."""
+    address = urlsplit(hub.url)
+    with socket.create_connection((address.hostname, address.port), timeout=within_s) as connection:
+        connection.sendall(request)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
 def read_answer(connection: socket.socket) -> RawAnswer:

@@ -8,7 +8,7 @@ import requests as http
 
 from e2e.bad_input import Case
 from e2e.bad_input.hall import Hall, raw
-from e2e.bad_input.requests import as_response
+from e2e.bad_input.over_http import as_response
 
 MIB = 1 << 20
 

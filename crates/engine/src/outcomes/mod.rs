@@ -89,6 +89,13 @@ impl Read {
     }
 }
 
+/// What a message of receipts says in the name of its sender, and what is wrong with it. Whether it is about
+/// deliveries that there are is not known here.
+pub fn read_receipts(delivery: &Delivery, now: DateTime<Utc>) -> (Vec<Outcome>, Vec<Fault>) {
+    let read = receipts::read(delivery, now);
+    (read.outcomes, read.faults)
+}
+
 type Message = (Delivery, Read);
 
 /// Settles what a batch of messages says, has failures tried again, and quarantines what makes no sense; `None` if
