@@ -151,7 +151,8 @@ fn printable(body: &[u8]) -> String {
     line.chars().take(BODY_KEPT_MAX_CHARS).collect()
 }
 
-/// `Retry-After` (RFC 9110, section 10.2.3): seconds or a date. What is neither counts as not said.
+/// `Retry-After` (RFC 9110, section 10.2.3): seconds or a date. What is neither counts as not said, and so does no time
+/// at all: a schedule that is run through at once is none.
 fn retry_after_s(headers: &HeaderMap, now: DateTime<Utc>) -> Option<u32> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let seconds = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -160,7 +161,9 @@ fn retry_after_s(headers: &HeaderMap, now: DateTime<Utc>) -> Option<u32> {
         let date: DateTime<Utc> = httpdate::parse_http_date(text).ok()?.into();
         u64::try_from((date - now).num_seconds()).unwrap_or(0)
     };
-    u32::try_from(seconds.min(RETRY_AFTER_MAX_S)).ok()
+    u32::try_from(seconds.min(RETRY_AFTER_MAX_S))
+        .ok()
+        .filter(|seconds| *seconds > 0)
 }
 
 #[cfg(test)]
@@ -223,7 +226,8 @@ mod tests {
     #[test]
     fn retry_after_is_seconds_or_a_date_and_has_an_end() {
         for (text, expected) in [
-            ("0", Some(0)),
+            ("0", None),
+            ("1", Some(1)),
             ("120", Some(120)),
             (" 5 ", Some(5)),
             ("86401", Some(86_400)),
@@ -231,7 +235,7 @@ mod tests {
             ("Tue, 14 Nov 2023 22:14:20 GMT", Some(60)),
             ("Tuesday, 14-Nov-23 22:14:20 GMT", Some(60)),
             ("Tue Nov 14 22:14:20 2023", Some(60)),
-            ("Tue, 14 Nov 2023 22:00:00 GMT", Some(0)),
+            ("Tue, 14 Nov 2023 22:00:00 GMT", None),
             ("Mon, 14 Nov 2033 22:14:20 GMT", Some(86_400)),
             ("", None),
             ("-5", None),
