@@ -19,6 +19,7 @@ have() {
         rabbitmq) compgen -G "/usr/lib/rabbitmq/lib/*/sbin/rabbitmq-server" >/dev/null || command -v rabbitmq-server >/dev/null ;;
         certificates) [ -n "${SSL_CERT_FILE:-}" ] || [ -d /etc/pki ] || [ -s /etc/ssl/certs/ca-certificates.crt ] || [ -s /etc/ssl/cert.pem ] ;;
         venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
+        node) command -v npm >/dev/null && [ "$(node --print 'parseInt(process.versions.node) >= 18' 2>/dev/null)" = true ] ;;
         curl | git) command -v "$1" >/dev/null ;;
         *) die "deploy/lib.sh does not know the need '$1'" ;;
     esac
@@ -31,6 +32,7 @@ packages_for() {
         rabbitmq) echo rabbitmq-server ;;
         certificates) echo ca-certificates ;;
         venv) echo python3 python3-venv ;;
+        node) echo nodejs npm ;;
         curl | git) echo "$1" ;;
     esac
 }
@@ -41,6 +43,7 @@ describe() {
         rabbitmq) echo "RabbitMQ 3.10 or newer, with its rabbitmq-server on PATH (it need not run: the hub starts a private node), or a running one: set CROSSDOCK_RABBITMQ__URL and CROSSDOCK_RABBITMQ__MANAGEMENT_URL" ;;
         certificates) echo "the CA certificates (ca-certificates)" ;;
         venv) echo "Python 3.10 or newer with the modules venv and ensurepip" ;;
+        node) echo "Node 18 or newer with npm" ;;
         curl | git) echo "$1" ;;
     esac
 }

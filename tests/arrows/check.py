@@ -37,6 +37,8 @@ KEEPERS: dict[str, set[str]] = {
     "lapin": {"bus", "testkit"},
     "sqlx": {"store", "sdk", "testkit"},
     "rumqttd": {"realtime", "testkit"},
+    # RabbitMQ's management API, the one client for servers that others name, and the operator's commands.
+    "reqwest": {"bus", "engine", "crossdock", "testkit"},
     "axum": {"api", "web", "realtime", "crossdock", "sdk", "testkit"},
 }
 

@@ -12,7 +12,9 @@ import pytest
 
 from harness.broker import Broker
 from harness.collector import Collector
+from harness.endpoint import ENVIRONMENT, Places
 from harness.hub import REPOSITORY, Hub, binaries
+from harness.receiver import Authority
 
 HAS_FAILED = pytest.StashKey[bool]()
 KEPT_LOGS = REPOSITORY / "target" / "test-logs"
@@ -107,6 +109,26 @@ def halls(request: pytest.FixtureRequest) -> Iterator[Halls]:
 def shared_halls(request: pytest.FixtureRequest) -> Iterator[Halls]:
     """Hubs for the tests of one module, which leave each other alone by using ids of their own."""
     yield from halls_for(request)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def webhook_hub(shared_halls, broker, authority) -> Hub:
+    """A hub that trusts the authority and may call the receivers of the tests."""
+    environment = ENVIRONMENT | {"SSL_CERT_FILE": str(authority.pem)}
+    return shared_halls.hub({}, broker=broker, environment=environment).start()
+
+
+@pytest.fixture
+def places(webhook_hub) -> Iterator[Places]:
+    """Webhook adapters for one test."""
+    made = Places(webhook_hub)
+    yield made
+    made.end()
 
 
 @pytest.fixture(scope="session")

@@ -330,6 +330,7 @@ SCOPED_REQUESTS = {
     ("GET", "/v1/queues"): "adapters:read",
     ("GET", "/v1/ledger"): "adapters:read",
     ("POST", "/v1/adapters/till/rotate"): "adapters:write",
+    ("POST", "/v1/adapters/till/resume"): "adapters:write",
     ("GET", "/v1/api-keys"): "admin",
     ("POST", "/v1/api-keys"): "admin",
     ("POST", "/v1/revisions"): "admin",

@@ -61,7 +61,9 @@ impl Server {
 
 async fn answer_with(mut stream: TcpStream, answer: &str, after: After) -> io::Result<()> {
     let mut head = vec![0; 16 * 1024];
-    stream.read(&mut head).await?;
+    if stream.read(&mut head).await? == 0 {
+        return Ok(());
+    }
     stream.write_all(answer.as_bytes()).await?;
     match after {
         After::Close => {}

@@ -268,6 +268,7 @@ impl Sender<'_> {
                 part: &part,
                 stop: &stop,
             };
+            fail::fail_point!("webhook-before-record");
             storing.insist(|| shared.store.settle(&outcomes)).await?;
             Some(finished)
         }));
@@ -294,6 +295,7 @@ impl Sender<'_> {
 
     /// The record knows: acks what was delivered and rejects the rest.
     async fn let_go(&self, lane: &Lane, hands: &mut Hands, noted: Vec<Finished>) -> Result<(), BusError> {
+        fail::fail_point!("webhook-after-record");
         let (mut done, mut failed) = (Vec::new(), Vec::new());
         let routing = self.shared.routing.load();
         for finished in noted {
@@ -317,7 +319,9 @@ impl Sender<'_> {
     async fn drain(&mut self, lane: &Lane, mut hands: Hands) -> Result<(), BusError> {
         let end = tokio::time::Instant::now() + DRAIN_MAX;
         while let Ok(Some(finished)) = timeout_at(end, hands.under_way.next()).await {
-            self.learn(&finished);
+            if let Some(reason) = self.learn(&finished) {
+                self.disable(reason).await;
+            }
             hands.finished.push(finished);
         }
         loop {
