@@ -6,10 +6,15 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use crossdock_store::{DeliveryRow, DeliveryState, StoredEvent};
 
-use crate::{EngineError, EventView, Hub, JourneyView, events::can_name, events::event_view, ledger};
+use crate::{
+    EngineError, EventView, Hub, JourneyView,
+    events::{can_name, event_view},
+    ledger::{self, Line},
+    words::duration,
+};
 
-/// What [`DeliveryRow::state`] cannot say.
 const TAKEN: &str = "taken";
+const UNACCOUNTED: &str = "unaccounted";
 
 impl Hub {
     /// Everything that hangs together with a correlation id, alias or event id, oldest first.
@@ -34,41 +39,72 @@ impl Hub {
             .iter()
             .flat_map(|stored| stored.event.aliases().map(str::to_owned).collect::<Vec<_>>())
             .collect();
-        let takers = self.takers(&found).await?;
+        let ledger = self.what_the_ledger_knows(&found).await?;
         Ok(JourneyView {
             key: key.to_owned(),
-            verdict: verdict(&found, &takers, self.shared.clock.now()),
+            verdict: verdict(&found, &ledger, self.shared.clock.now()),
             correlation_ids: correlation_ids.into_iter().collect(),
             aliases: aliases.into_iter().collect(),
-            events: found.into_iter().map(|stored| told(stored, &takers)).collect(),
+            events: found.into_iter().map(|stored| told(stored, &ledger)).collect(),
         })
     }
 
-    /// The adapters that have said nothing about some of these events, never send receipts, and have nothing in
-    /// flight.
-    async fn takers(&self, events: &[StoredEvent]) -> Result<BTreeSet<String>, EngineError> {
+    /// What no word tells about these events' deliveries: the adapters that never send receipts and have nothing in
+    /// flight have taken theirs; what has left the queue of others is lost.
+    async fn what_the_ledger_knows(&self, events: &[StoredEvent]) -> Result<Known, EngineError> {
         let silent: BTreeSet<&str> = deliveries(events)
             .filter(|(_, row)| row.state == DeliveryState::Pending)
             .map(|(_, row)| row.adapter.as_str())
             .collect();
-        if silent.is_empty() {
-            return Ok(BTreeSet::new());
-        }
         let shared = &self.shared;
-        let Some(queues) = shared.queues().await else {
-            return Ok(BTreeSet::new());
+        let queues = if silent.is_empty() {
+            None
+        } else {
+            shared.queues().await
+        };
+        let Some(queues) = queues else {
+            return Ok(Known::default());
         };
         let lines = ledger::lines(shared, &shared.routing.load(), Some(&queues)).await?;
-        let has_taken_all = |adapter: &&str| {
-            lines
-                .get(*adapter)
-                .is_some_and(|line| line.figures.receipts_since.is_none() && line.figures.in_flight == 0)
-        };
-        Ok(silent
-            .into_iter()
-            .filter(has_taken_all)
-            .map(str::to_owned)
-            .collect())
+        let of_silent = lines
+            .iter()
+            .filter(|(adapter, _)| silent.contains(adapter.as_str()));
+        let mut known = Known::default();
+        for (adapter, Line { figures, .. }) in of_silent {
+            if figures.receipts_since.is_none() && figures.in_flight == 0 {
+                known.takers.insert(adapter.clone());
+            }
+            let missing = figures.missing.iter();
+            known
+                .lost
+                .extend(missing.map(|lost| (adapter.clone(), lost.source.clone(), lost.id.clone())));
+        }
+        Ok(known)
+    }
+}
+
+/// What the ledger knows of deliveries without a word.
+#[derive(Default)]
+struct Known {
+    /// Adapters that have taken all they got.
+    takers: BTreeSet<String>,
+    /// Adapter, source and id of what left its queue without a receipt that it owes.
+    lost: BTreeSet<(String, String, String)>,
+}
+
+impl Known {
+    /// What [`DeliveryRow::state`] cannot say.
+    fn state(&self, stored: &StoredEvent, row: &DeliveryRow) -> Option<&'static str> {
+        if row.state != DeliveryState::Pending {
+            return None;
+        }
+        let event = &stored.event;
+        let key = (row.adapter.clone(), event.source.clone(), event.id.clone());
+        if self.lost.contains(&key) {
+            Some(UNACCOUNTED)
+        } else {
+            self.takers.contains(&row.adapter).then_some(TAKEN)
+        }
     }
 }
 
@@ -78,28 +114,24 @@ fn deliveries(events: &[StoredEvent]) -> impl Iterator<Item = (&StoredEvent, &De
         .flat_map(|stored| stored.deliveries.iter().map(move |row| (stored, row)))
 }
 
-fn is_taken(row: &DeliveryRow, takers: &BTreeSet<String>) -> bool {
-    row.state == DeliveryState::Pending && takers.contains(&row.adapter)
-}
-
-fn told(stored: StoredEvent, takers: &BTreeSet<String>) -> EventView {
-    let taken: Vec<bool> = stored
+fn told(stored: StoredEvent, known: &Known) -> EventView {
+    let states: Vec<_> = stored
         .deliveries
         .iter()
-        .map(|row| is_taken(row, takers))
+        .map(|row| known.state(&stored, row))
         .collect();
     let mut view = event_view(stored);
-    for (delivery, taken) in view.deliveries.iter_mut().zip(taken) {
-        if taken {
-            TAKEN.clone_into(&mut delivery.state);
+    for (delivery, state) in view.deliveries.iter_mut().zip(states) {
+        if let Some(state) = state {
+            state.clone_into(&mut delivery.state);
         }
     }
     view
 }
 
-/// One sentence on where a journey stands: the worst thing first, else what is tried again next, else the oldest
+/// One sentence on where a journey stands: the worst thing first, else what is lost, else what is tried again next, else the oldest
 /// wait, else that all is done.
-fn verdict(events: &[StoredEvent], takers: &BTreeSet<String>, now: DateTime<Utc>) -> String {
+fn verdict(events: &[StoredEvent], known: &Known, now: DateTime<Utc>) -> String {
     if let Some((stored, row)) = deliveries(events).find(|(_, row)| row.state == DeliveryState::Parked) {
         let why = row
             .detail
@@ -108,6 +140,14 @@ fn verdict(events: &[StoredEvent], takers: &BTreeSet<String>, now: DateTime<Utc>
             .unwrap_or_default();
         return format!(
             "{} failed at {} and is parked{why}",
+            stored.event.event_type, row.adapter
+        );
+    }
+    let is_lost =
+        |(stored, row): &(&StoredEvent, &DeliveryRow)| known.state(stored, row) == Some(UNACCOUNTED);
+    if let Some((stored, row)) = deliveries(events).find(is_lost) {
+        return format!(
+            "{} left the queue of {} without a receipt; `crossdock prove` names it",
             stored.event.event_type, row.adapter
         );
     }
@@ -129,9 +169,11 @@ fn verdict(events: &[StoredEvent], takers: &BTreeSet<String>, now: DateTime<Utc>
             duration(soon)
         );
     }
-    let waits = |row: &DeliveryRow| row.state == DeliveryState::Pending && !is_taken(row, takers);
+    let waits = |(stored, row): &(&StoredEvent, &DeliveryRow)| {
+        row.state == DeliveryState::Pending && known.state(stored, row).is_none()
+    };
     if let Some((stored, row)) = deliveries(events)
-        .filter(|(_, row)| waits(row))
+        .filter(waits)
         .min_by_key(|(stored, _)| stored.received)
     {
         let since = duration((now - stored.received).num_seconds());
@@ -141,7 +183,7 @@ fn verdict(events: &[StoredEvent], takers: &BTreeSet<String>, now: DateTime<Utc>
         .last()
         .map(|stored| stored.event.event_type.as_str())
         .unwrap_or_default();
-    let takers: Vec<&str> = takers.iter().map(String::as_str).collect();
+    let takers: Vec<&str> = known.takers.iter().map(String::as_str).collect();
     let done = if takers.is_empty() {
         "all is done".to_owned()
     } else {
@@ -151,16 +193,6 @@ fn verdict(events: &[StoredEvent], takers: &BTreeSet<String>, now: DateTime<Utc>
         )
     };
     format!("{done}; the last event was {last}")
-}
-
-/// Seconds as people say them: `4 m 12 s`.
-pub(crate) fn duration(seconds: i64) -> String {
-    match seconds.max(0) {
-        s @ 0..60 => format!("{s} s"),
-        s @ 60..3600 => format!("{} m {} s", s / 60, s % 60),
-        s @ 3600..86_400 => format!("{} h {} m", s / 3600, s % 3600 / 60),
-        s => format!("{} d {} h", s / 86_400, s % 86_400 / 3600),
-    }
 }
 
 #[cfg(test)]
@@ -201,9 +233,15 @@ mod tests {
         }
     }
 
+    fn known(takers: &[&str]) -> Known {
+        Known {
+            takers: takers.iter().map(|name| (*name).to_owned()).collect(),
+            lost: BTreeSet::new(),
+        }
+    }
+
     fn judged(events: &[StoredEvent], takers: &[&str]) -> String {
-        let takers = takers.iter().map(|name| (*name).to_owned()).collect();
-        verdict(events, &takers, start() + TimeDelta::seconds(252))
+        verdict(events, &known(takers), start() + TimeDelta::seconds(252))
     }
 
     #[test]
@@ -263,7 +301,7 @@ mod tests {
         );
         let views: Vec<_> = events
             .into_iter()
-            .map(|stored| told(stored, &BTreeSet::from(["erp".to_owned()])))
+            .map(|stored| told(stored, &known(&["erp"])))
             .collect();
         let states: Vec<_> = views
             .iter()
@@ -271,6 +309,22 @@ mod tests {
             .map(|delivery| delivery.state.as_str())
             .collect();
         assert_eq!(states, ["taken", "confirmed", "pending"]);
+    }
+
+    #[test]
+    fn what_is_lost_does_not_wait() {
+        let events = [stored(
+            "order.placed.v1",
+            vec![at("erp", DeliveryState::Pending, 0)],
+        )];
+        let mut ledger = known(&[]);
+        ledger.lost.insert(("erp".into(), "/shop".into(), "1".into()));
+        assert_eq!(
+            verdict(&events, &ledger, start()),
+            "order.placed.v1 left the queue of erp without a receipt; `crossdock prove` names it"
+        );
+        let [event] = events;
+        assert_eq!(told(event, &ledger).deliveries[0].state, "unaccounted");
     }
 
     #[test]
@@ -284,20 +338,5 @@ mod tests {
             judged(&events, &[]),
             "all is done; the last event was order.shipped.v1"
         );
-    }
-
-    #[test]
-    fn durations_are_said_as_people_say_them() {
-        for (seconds, said) in [
-            (-5, "0 s"),
-            (59, "59 s"),
-            (60, "1 m 0 s"),
-            (252, "4 m 12 s"),
-            (3_600, "1 h 0 m"),
-            (86_399, "23 h 59 m"),
-            (90_000, "1 d 1 h"),
-        ] {
-            assert_eq!(duration(seconds), said);
-        }
     }
 }

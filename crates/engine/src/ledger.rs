@@ -9,7 +9,10 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use crossdock_bus::{management::QueueInfo, names};
 
-use crate::{AdapterLedger, EngineError, Hub, LedgerView, MissingDelivery, routing::Routing, shared::Shared};
+use crate::{
+    AdapterLedger, EngineError, Hub, LedgerView, MissingDelivery, routing::Routing, shared::Shared,
+    words::counted,
+};
 
 /// How old a delivery must be before its absence from the queue says anything: RabbitMQ counts its queues every 5
 /// seconds, and a receipt takes a moment to be read.
@@ -151,13 +154,12 @@ impl Hub {
             notes.push("RabbitMQ does not answer: what is without a receipt counts as in flight".to_owned());
         }
         if unread > 0 {
-            notes.push(format!("{unread} receipts and rejects are not read yet"));
+            let words = counted(unread, "receipt or reject is", "receipts and rejects are");
+            notes.push(format!("{words} not read yet"));
         }
         if let Some(undeliverable @ 1..) = depth(names::UNDELIVERABLE) {
-            notes.push(format!(
-                "{undeliverable} messages are in {}",
-                names::UNDELIVERABLE
-            ));
+            let messages = counted(undeliverable, "message is", "messages are");
+            notes.push(format!("{messages} in {}", names::UNDELIVERABLE));
         }
         let left_side = totals.balanced();
         if !left_side {

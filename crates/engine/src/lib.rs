@@ -37,6 +37,7 @@ mod testing;
 mod upkeep;
 mod views;
 mod webhooks;
+mod words;
 
 pub use error::{AcceptError, AuthError, EngineError};
 pub use events::EventSearch;

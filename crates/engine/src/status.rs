@@ -5,8 +5,9 @@ use crossdock_bus::publisher::LinkState;
 use crossdock_store::EventQuery;
 
 use crate::{
-    AdapterView, BrokerView, Hub, HubView, ReadyCheck, StatusView, adapters, journey::duration, ledger,
+    AdapterLedger, AdapterView, BrokerView, Hub, HubView, ReadyCheck, StatusView, adapters, ledger,
     shared::READING_PATIENCE,
+    words::{counted, duration},
 };
 
 /// How long after its last report a hub counts as gone.
@@ -57,10 +58,8 @@ impl Hub {
         let (checks, broker, queues) = tokio::join!(self.readiness(), self.broker(), shared.queues());
         let routing = shared.routing.load_full();
         let lines = ledger::lines(shared, &routing, queues.as_ref()).await;
-        let adapters = match lines {
-            Ok(lines) => self.adapter_views(queues.as_ref(), &lines).await,
-            Err(error) => Err(error),
-        };
+        let lines = lines.unwrap_or_default();
+        let adapters = self.adapter_views(queues.as_ref(), &lines).await;
         let adapters = adapters.unwrap_or_default();
         let totals = shared.store.totals().await.unwrap_or_default();
         let quarantined = self.waiting_in_quarantine().await;
@@ -78,11 +77,14 @@ impl Hub {
             None => attention.push("RabbitMQ's management API does not answer".to_owned()),
         }
         attention.extend(adapters.iter().flat_map(|adapter| worries(adapter, now)));
+        let gone = lines
+            .values()
+            .filter(|line| !routing.adapters.contains_key(&line.figures.adapter));
+        attention.extend(gone.filter_map(|line| losses(&line.figures)));
         attention.extend(shared.alarms.sentences());
         if quarantined > 0 {
-            attention.push(format!(
-                "{quarantined} messages are in quarantine: GET /v1/quarantine says why"
-            ));
+            let messages = counted(quarantined, "message is", "messages are");
+            attention.push(format!("{messages} in quarantine: GET /v1/quarantine says why"));
         }
         attention.extend(hubs.iter().filter(|hub| !hub.files_match_revision).map(|hub| {
             format!(
@@ -162,21 +164,28 @@ impl Hub {
     }
 }
 
+/// What an adapter owes an account of.
+fn losses(line: &AdapterLedger) -> Option<String> {
+    let events = counted(line.unaccounted, "event", "events");
+    (line.unaccounted > 0).then(|| {
+        format!(
+            "{}: {events} left its queue without a receipt; `crossdock prove` names them",
+            line.adapter
+        )
+    })
+}
+
 /// What about an adapter wants attention.
 fn worries(adapter: &AdapterView, now: DateTime<Utc>) -> Vec<String> {
     let (name, line) = (&adapter.name, &adapter.ledger);
     let mut worries = Vec::new();
-    if line.unaccounted > 0 {
-        worries.push(format!(
-            "{name}: {} events left its queue without a receipt; `crossdock prove` names them",
-            line.unaccounted
-        ));
-    }
+    worries.extend(losses(line));
     if line.parked > 0 {
-        let deliveries = match line.parked {
-            1 => "1 delivery has failed for good".to_owned(),
-            many => format!("{many} deliveries have failed for good"),
-        };
+        let deliveries = counted(
+            line.parked,
+            "delivery has failed for good",
+            "deliveries have failed for good",
+        );
         worries.push(format!(
             "{name}: {deliveries}; `crossdock dead-letter list` says why"
         ));

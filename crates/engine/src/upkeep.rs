@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::TimeDelta;
 use crossdock_bus::{management::QueueInfo, names, publisher::LinkState, topology::Topology};
 use crossdock_store::HubBeat;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,7 @@ use crate::{
     routing::Routing,
     shared::Shared,
     webhooks::Webhooks,
+    words::counted,
 };
 
 /// Pause between rounds while all is well.
@@ -33,6 +35,9 @@ const ROUND_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// How long queues count as new.
 const NEW_FOR: Duration = Duration::from_millis(1_500);
+
+/// How long after its start a hub has not found RabbitMQ wanting, but is only on its way to it.
+const STARTING: TimeDelta = TimeDelta::seconds(1);
 
 const PART: &str = "upkeep";
 const BROKER: &str = "broker";
@@ -170,7 +175,12 @@ fn note_failure(shared: &Shared, error: &EngineError) {
         *state = Some(reason.clone());
         changed
     });
-    if changed {
+    if !changed {
+        return;
+    }
+    if shared.rounds.borrow().eq(&0) && shared.started + STARTING > shared.clock.now() {
+        tracing::debug!(reason, "RabbitMQ is not ready yet");
+    } else {
         tracing::warn!(reason, "RabbitMQ is not as it must be; the hub goes on trying");
     }
 }
@@ -188,7 +198,8 @@ fn look_around(shared: &Shared, queues: &[QueueInfo]) {
         let waiting = ready + unacked;
         if queue.name == names::UNDELIVERABLE && waiting > 0 {
             let sentence = format!(
-                "{waiting} messages are in {}: the hub could not read them a million times; look at them in RabbitMQ",
+                "{} in {}, given up by the hub's own queues: look at them in RabbitMQ",
+                counted(waiting, "message is", "messages are"),
                 names::UNDELIVERABLE
             );
             alarms.insert(queue.name.clone(), sentence);
@@ -199,15 +210,17 @@ fn look_around(shared: &Shared, queues: &[QueueInfo]) {
         if !routing.adapters.contains_key(adapter) {
             if waiting > 0 {
                 let sentence = format!(
-                    "{} holds {waiting} messages, but there is no adapter {adapter}",
-                    queue.name
+                    "{} holds {}, but there is no adapter {adapter}",
+                    queue.name,
+                    counted(waiting, "message", "messages")
                 );
                 alarms.insert(queue.name.clone(), sentence);
             }
             continue;
         }
         if queue.consumers == 0 && waiting > 0 && !Webhooks::explain_silence(shared, adapter) {
-            let sentence = format!("{adapter} has no consumer; {waiting} events wait");
+            let events = counted(waiting, "event waits", "events wait");
+            let sentence = format!("{adapter} has no consumer; {events}");
             alarms.insert(queue.name.clone(), sentence);
         }
         if !queue.auto_ack_consumers.is_empty() {

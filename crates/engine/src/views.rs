@@ -29,7 +29,8 @@ pub struct DeliveryView {
     /// The adapter's name.
     pub adapter: String,
     /// `pending`, `confirmed`, `retrying`, `parked`, `discarded` or `expired`; in a journey also `taken`: it left
-    /// the queue by an ack, and the adapter sends no receipts.
+    /// the queue by an ack, and the adapter sends no receipts, and `unaccounted`: it left the queue without the
+    /// receipt that the adapter owes.
     pub state: String,
     /// How often it was handed over, counted by what came back.
     pub attempts: u32,

@@ -1,6 +1,6 @@
 //! How many events a second the record takes: batches of 200 events with two targets each, then a receipt for
-//! each delivery. Arguments: the database URL (default: a new SQLite file in the system's temporary folder) and
-//! the number of batches.
+//! each delivery, then both beside each other. Arguments: the number of batches (default 200) and URLs of databases;
+//! without URLs a new SQLite file and the distribution's PostgreSQL are measured one after the other.
 
 use std::time::Instant;
 
@@ -8,6 +8,7 @@ use bytes::Bytes;
 use chrono::Utc;
 use crossdock_model::event::{AttributeValue, Event};
 use crossdock_store::{Accepted, Batch, Outcome, OutcomeKind};
+use crossdock_testkit::TestPostgres;
 
 const EVENTS_PER_BATCH: usize = 200;
 const DATA_BYTES: usize = 512;
@@ -72,45 +73,85 @@ fn report(what: &str, count: usize, since: Instant) {
     let seconds = since.elapsed().as_secs_f64();
     #[allow(clippy::cast_precision_loss)]
     let rate = count as f64 / seconds;
-    println!("{count} {what} in {seconds:.2} s: {rate:.0} a second");
+    println!("  {count} {what} in {seconds:.2} s: {rate:.0} a second");
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut arguments = std::env::args().skip(1);
+async fn measure(url: &str, batches: usize) -> Result<(), Box<dyn std::error::Error>> {
     let run = std::process::id();
-    let file = std::env::temp_dir().join(format!("record-rate-{run}.db"));
-    let url = arguments
-        .next()
-        .unwrap_or_else(|| format!("sqlite://{}", file.display()));
-    let batches: usize = arguments.next().map_or(Ok(200), |number| number.parse())?;
-    let store = crossdock_store::open(&url).await?;
-
+    let store = crossdock_store::open(url).await?;
     let all: Vec<_> = (0..batches).map(|number| batch(run, number)).collect();
     let outcomes: Vec<_> = all.iter().map(receipts).collect();
+    let (events, deliveries) = (
+        batches * EVENTS_PER_BATCH,
+        batches * EVENTS_PER_BATCH * TARGETS.len(),
+    );
+
     let started = Instant::now();
     for batch in all {
         store.record(batch).await?;
     }
-    report("events recorded", batches * EVENTS_PER_BATCH, started);
+    report("events recorded", events, started);
 
     let started = Instant::now();
     for outcomes in outcomes {
         store.settle(&outcomes).await?;
     }
-    report(
-        "receipts settled",
-        batches * EVENTS_PER_BATCH * TARGETS.len(),
-        started,
+    report("receipts settled", deliveries, started);
+
+    // As in earnest: the gate records while receipts come in for what it recorded a moment ago.
+    let more: Vec<_> = (batches..batches * 2).map(|number| batch(run, number)).collect();
+    let words: Vec<_> = more.iter().map(receipts).collect();
+    let started = Instant::now();
+    let (recorded, settled) = tokio::join!(
+        async {
+            for batch in more {
+                store.record(batch).await?;
+            }
+            crossdock_store::Result::Ok(())
+        },
+        async {
+            for words in &words {
+                store.settle(words).await?;
+            }
+            crossdock_store::Result::Ok(())
+        }
     );
+    recorded?;
+    settled?;
+    report("events recorded, and settled beside it", events, started);
 
     let started = Instant::now();
     let (totals, adapters) = (store.totals().await?, store.per_adapter().await?);
-    report("ledger balanced", usize::from(totals.balanced()), started);
+    report("ledgers read", 1, started);
+    assert!(totals.balanced());
     assert!(
         adapters
             .iter()
             .all(|adapter| adapter.confirmed == adapter.matched)
     );
+    Ok(())
+}
+
+#[tokio::main]
+#[allow(clippy::print_stdout)]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let batches: usize = arguments.next().map_or(Ok(200), |number| number.parse())?;
+    let urls: Vec<String> = arguments.collect();
+    for url in &urls {
+        println!("{}", url.split("://").next().unwrap_or_default());
+        measure(url, batches).await?;
+    }
+    if urls.is_empty() {
+        let folder = tempfile::tempdir()?;
+        println!("SQLite, a new file in {}", std::env::temp_dir().display());
+        measure(
+            &format!("sqlite://{}", folder.path().join("record.db").display()),
+            batches,
+        )
+        .await?;
+        println!("PostgreSQL, a server on this machine with its data there too");
+        measure(&TestPostgres::database().await.url, batches).await?;
+    }
     Ok(())
 }

@@ -44,6 +44,17 @@ pub struct DeadLetterCursor {
     pub adapter: String,
 }
 
+/// The time, offset and adapter that all of a page come before, going backwards.
+pub(crate) fn page_end(after: Option<&DeadLetterCursor>) -> (i64, i64, &str) {
+    after.map_or((i64::MAX, i64::MAX, ""), |cursor| {
+        (
+            cursor.failed.timestamp_micros(),
+            cursor.event_offset,
+            &cursor.adapter,
+        )
+    })
+}
+
 /// Dead letters.
 #[async_trait]
 pub trait DeadLetters {

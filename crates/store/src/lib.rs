@@ -1,6 +1,6 @@
 //! What the hub keeps: the record of events and deliveries, and everything an operator set up.
 //!
-//! One module per aggregate holds its types and its trait; `sqlite` implements them all, and one suite
+//! One module per aggregate holds its types and its trait; `sqlite` and `postgres` implement them all, and one suite
 //! (`tests/suite`) says what every backend must do. Nothing here knows RabbitMQ, HTTP or the configuration,
 //! and no type of the database driver shows in a signature.
 //!
@@ -9,15 +9,20 @@
 
 pub mod adapters;
 pub mod api_keys;
+mod batch;
 pub mod dead_letters;
 pub mod endpoints;
 mod error;
 pub mod events;
+mod finding;
 pub mod hubs;
 pub mod ledger;
+mod migrations;
 pub mod outcomes;
+mod postgres;
 pub mod quarantine;
 pub mod revisions;
+mod rows;
 mod settlement;
 mod sqlite;
 mod stored;
@@ -65,21 +70,22 @@ pub trait Backend:
 {
 }
 
-/// Opens the database at `url`, makes it if it does not exist, and brings its schema up to date.
+/// Opens the database at `url` and brings its schema up to date.
 ///
-/// `sqlite://<path>` is a file, relative to the working directory unless the path begins with `/`.
+/// `sqlite://<path>` is a file, relative to the working directory unless the path begins with `/`; it is made if it
+/// does not exist. `postgres://user:password@host:port/database` (or `postgresql://`) is a database that exists; the
+/// parameters are those of libpq, `sslmode` and `sslrootcert` above all.
 ///
 /// # Errors
-/// `Invalid` for a URL that names no database this version can use, `Unavailable` when the file cannot be
-/// opened now, `Corrupt` when it is no database of the hub or was written by a newer version.
+/// `Invalid` for a URL that names no database this version can use, or one that does not let this user in,
+/// `Unavailable` when it cannot be opened now, `Corrupt` when it is no database of the hub or was written by a newer
+/// version.
 pub async fn open(url: &str) -> Result<Store> {
     match url.split_once(':').map(|(scheme, _)| scheme) {
         Some("sqlite") => Ok(Arc::new(sqlite::Sqlite::open(url).await?)),
-        Some(scheme @ ("postgres" | "postgresql")) => Err(StoreError::Invalid(format!(
-            "{scheme}: this version keeps its record in SQLite only, expected sqlite://<path>"
-        ))),
+        Some("postgres" | "postgresql") => Ok(Arc::new(postgres::Postgres::open(url).await?)),
         _ => Err(StoreError::Invalid(
-            "the database URL must begin with sqlite://".into(),
+            "the database URL must begin with sqlite:// or postgres://".into(),
         )),
     }
 }

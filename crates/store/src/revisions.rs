@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use crate::Result;
+use crate::{Result, StoreError};
 
 /// One file of a revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,4 +68,17 @@ pub trait Revisions {
     /// Appends a revision and returns its number. `Conflict` if the current number is not `expected_current`
     /// (`None`: there is none yet), because another came between.
     async fn append_revision(&self, expected_current: Option<u32>, revision: NewRevision) -> Result<u32>;
+}
+
+/// The number of a revision to be appended after `current`. `Conflict` if that is not what its author expected.
+pub(crate) fn next_number(current: Option<u32>, expected_current: Option<u32>) -> Result<u32> {
+    if current == expected_current {
+        return Ok(current.unwrap_or(0) + 1);
+    }
+    let name = |number: Option<u32>| number.map_or("none".to_owned(), |number| number.to_string());
+    Err(StoreError::Conflict(format!(
+        "the current revision is {}, expected {}",
+        name(current),
+        name(expected_current)
+    )))
 }

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crossdock_model::event::IDENTIFIER_MAX_BYTES;
 
 use crate::events::DeliveryState;
-use crate::outcomes::{DETAIL_MAX_BYTES, Outcome, OutcomeKind};
+use crate::outcomes::{DETAIL_MAX_BYTES, Outcome, OutcomeKind, SettleSummary};
 
 /// How many early outcomes are kept of each adapter: an adapter that invents ids pushes out only its own.
 pub(crate) const EARLY_MAX_PER_ADAPTER: u32 = 10_000;
@@ -185,11 +185,80 @@ fn meant_by<'a>(outcome: &Outcome, deliveries: &'a mut [Known]) -> Option<&'a mu
     deliveries.get_mut(index)
 }
 
+/// What a batch of outcomes makes of the deliveries that it may mean.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    pub(crate) settlement: Settlement,
+    /// Without those that were refused.
+    pub(crate) summary: SettleSummary,
+    /// To be kept until their event is recorded.
+    pub(crate) waiting: Vec<Outcome>,
+}
+
+/// Applies outcomes that are new to the database.
+pub(crate) fn judge(outcomes: &[Outcome], deliveries: Vec<Known>) -> Judged {
+    let mut judged = Judged {
+        settlement: Settlement::of(deliveries),
+        summary: SettleSummary::default(),
+        waiting: Vec::new(),
+    };
+    for outcome in outcomes {
+        let verdict = judged.settlement.apply(outcome);
+        match verdict {
+            Verdict::Applied => judged.summary.applied += 1,
+            Verdict::Repeated => judged.summary.repeated += 1,
+            Verdict::Unmatched => judged.summary.early += 1,
+        }
+        if must_wait(outcome, verdict) {
+            judged.waiting.push(outcome.clone());
+        }
+    }
+    judged
+}
+
+/// Applies outcomes that were kept, each with its arrival, to deliveries that are new. Gives what comes of it and
+/// the arrivals of those that need not wait any longer.
+pub(crate) fn judge_kept(kept: &[(i64, Outcome)], deliveries: Vec<Known>) -> (Settlement, Vec<i64>) {
+    let mut settlement = Settlement::of(deliveries);
+    let used_up = kept
+        .iter()
+        .filter(|(_, outcome)| !must_wait(outcome, settlement.apply(outcome)))
+        .map(|(arrival, _)| *arrival)
+        .collect();
+    (settlement, used_up)
+}
+
+/// When an adapter spoke, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Activity {
+    /// First receipt.
+    pub(crate) receipts_since: Option<i64>,
+    /// Last word of any kind.
+    pub(crate) last_settled: i64,
+}
+
+/// When each adapter spoke, by these outcomes.
+pub(crate) fn activity(outcomes: &[Outcome]) -> BTreeMap<&str, Activity> {
+    let mut all: BTreeMap<&str, Activity> = BTreeMap::new();
+    for outcome in outcomes {
+        let at = outcome.at.timestamp_micros();
+        let activity = all.entry(&outcome.adapter).or_insert(Activity {
+            receipts_since: None,
+            last_settled: at,
+        });
+        if outcome.kind.is_receipt() {
+            activity.receipts_since = Some(activity.receipts_since.map_or(at, |since| at.min(since)));
+        }
+        activity.last_settled = at.max(activity.last_settled);
+    }
+    all
+}
+
 /// Whether an outcome must be kept (longer) for an event that is not recorded yet.
 ///
 /// A known word without a source is kept too: it may be the first word about an event of the same id from
 /// another source.
-pub(crate) fn must_wait(outcome: &Outcome, verdict: Verdict) -> bool {
+fn must_wait(outcome: &Outcome, verdict: Verdict) -> bool {
     match verdict {
         Verdict::Applied => false,
         Verdict::Repeated => outcome.source.is_none(),

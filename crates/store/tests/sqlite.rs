@@ -58,12 +58,7 @@ async fn what_is_no_record_is_said_so() {
         opened(format!("sqlite://{}/x/y.db", file.display())).await,
         Some(Unavailable(_))
     ));
-    for url in [
-        "postgres://localhost/crossdock",
-        "sqlite::memory:",
-        "var/crossdock.db",
-        "mysql://x",
-    ] {
+    for url in ["sqlite::memory:", "var/crossdock.db", "mysql://x"] {
         assert!(matches!(opened(url.into()).await, Some(Invalid(_))), "{url}");
     }
 }

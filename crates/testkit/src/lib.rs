@@ -5,16 +5,21 @@
 //! runs a command so), else by the tests of one process, which starts a private node for them and takes it along
 //! when it ends. A [`PrivateBroker`] is a test's own, to be stopped, killed and started again.
 //!
-//! Everything here panics with the reason when the broker does not play along: a test cannot go on without it.
+//! The same for PostgreSQL: [`TestPostgres`] is shared, through `CROSSDOCK_TEST_POSTGRES_URL` and the program
+//! `with-test-postgres`, and gives every test a database; a [`PrivatePostgres`] is a test's own.
+//!
+//! Everything here panics with the reason when a server does not play along: a test cannot go on without it.
 
 mod broker;
 mod database;
+mod postgres;
 mod private;
 mod slot;
 mod vhost;
 
 pub use broker::TestBroker;
 pub use database::database;
+pub use postgres::{Lease, PrivatePostgres, TestDatabase, TestPostgres, lease_free_slot};
 pub use private::PrivateBroker;
 pub use slot::start_in_free_slot;
 pub use vhost::TestVhost;
@@ -23,3 +28,6 @@ pub use vhost::TestVhost;
 pub const BROKER_URL_VARIABLE: &str = "CROSSDOCK_TEST_RABBITMQ_URL";
 /// Address of its management API, `http://host:port`.
 pub const MANAGEMENT_URL_VARIABLE: &str = "CROSSDOCK_TEST_MANAGEMENT_URL";
+/// Address of the PostgreSQL server that all tests share, `postgres://user:password@host:port/postgres`, of a
+/// superuser.
+pub const POSTGRES_URL_VARIABLE: &str = "CROSSDOCK_TEST_POSTGRES_URL";

@@ -60,7 +60,7 @@ pub(super) async fn run(shared: Arc<Shared>, webhook: Webhook, stop: Cancellatio
     let Some(keys) = secret::wait_for(&shared, &webhook, &stop).await else {
         return Ended::Stopped;
     };
-    let sender = Sender {
+    let sender = Mutex::new(Sender {
         part: format!("the webhook sender of {}", webhook.adapter),
         throttle: Throttle::new(webhook.max_in_flight, webhook.rate_per_s),
         secret_read: Instant::now(),
@@ -68,9 +68,7 @@ pub(super) async fn run(shared: Arc<Shared>, webhook: Webhook, stop: Cancellatio
         shared: &shared,
         webhook: &webhook,
         stop: &stop,
-    };
-    // One lane at a time: nobody waits for it.
-    let sender = Mutex::new(sender);
+    });
     let prefetch = webhook.max_in_flight + webhook.max_in_flight.min(AHEAD_MAX);
     let post = Post {
         queue: &names::adapter_queue(&webhook.adapter),
@@ -78,11 +76,10 @@ pub(super) async fn run(shared: Arc<Shared>, webhook: Webhook, stop: Cancellatio
         task: &format!("webhook-{}", webhook.adapter),
     };
     let sender = &sender;
-    lanes::keep_serving(&shared, post, &stop, |lane| async move {
-        sender.lock().await.serve(lane).await
-    })
-    .await
-    .unwrap_or(Ended::Stopped)
+    let serve = |lane| async move { sender.lock().await.serve(lane).await };
+    lanes::keep_serving(&shared, post, &stop, serve)
+        .await
+        .unwrap_or(Ended::Stopped)
 }
 
 struct Sender<'a> {

@@ -155,7 +155,7 @@ async fn operators_see_who_consumes_and_what_waits() {
     eventually("it waits", async || {
         let view = hub.adapter(&name).await.ok()?;
         let told = hub.status().await.attention;
-        let sentence = format!("{name} has no consumer; 1 events wait");
+        let sentence = format!("{name} has no consumer; 1 event waits");
         (view.state == "waiting" && told.contains(&sentence)).then_some(())
     })
     .await;

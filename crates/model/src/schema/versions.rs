@@ -6,12 +6,13 @@
 //! A comparison of what two schemas accept would not do: a new optional property narrows a schema that
 //! is open, because anything could stand under that name before.
 
+mod keywords;
+
 use std::collections::{BTreeSet, HashSet};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::own::SUBSCHEMAS_MAX;
-use super::walk::{subschemas, target};
+use self::keywords::{Keywords, LOWER_BOUNDS, OPAQUE, RULES, UPPER_BOUNDS, allows_all, followed, pointer_of};
 use crate::fault::push_token;
 
 /// Whom a change breaks.
@@ -61,70 +62,7 @@ pub fn changes(old: &Value, new: &Value) -> Vec<Change> {
     comparison.found.into_iter().collect()
 }
 
-/// Says something about what is valid. Every other keyword is an annotation.
-fn asserts(keyword: &str) -> bool {
-    let others = [
-        "$ref",
-        "type",
-        "enum",
-        "const",
-        "required",
-        "properties",
-        "patternProperties",
-        "additionalProperties",
-        "items",
-        "prefixItems",
-        "allOf",
-        "anyOf",
-        "oneOf",
-    ];
-    let all = [&LOWER_BOUNDS[..], &UPPER_BOUNDS, &RULES, &OPAQUE, &others];
-    all.iter().any(|keywords| keywords.contains(&keyword))
-}
-
-/// A higher one accepts less.
-const LOWER_BOUNDS: [&str; 6] = [
-    "minimum",
-    "exclusiveMinimum",
-    "minLength",
-    "minItems",
-    "minProperties",
-    "minContains",
-];
-/// A lower one accepts less.
-const UPPER_BOUNDS: [&str; 6] = [
-    "maximum",
-    "exclusiveMaximum",
-    "maxLength",
-    "maxItems",
-    "maxProperties",
-    "maxContains",
-];
-/// Each accepts less than its absence, and no two of a kind are compared.
-const RULES: [&str; 6] = [
-    "pattern",
-    "format",
-    "multipleOf",
-    "uniqueItems",
-    "contains",
-    "propertyNames",
-];
-/// Cannot be seen through when they change.
-const OPAQUE: [&str; 8] = [
-    "not",
-    "if",
-    "then",
-    "else",
-    "dependentSchemas",
-    "dependentRequired",
-    "unevaluatedProperties",
-    "unevaluatedItems",
-];
 const UNCLEAR: &str = "is changed, and it cannot be seen whether that is harmless";
-const TYPES: [&str; 7] = [
-    "array", "boolean", "integer", "null", "number", "object", "string",
-];
-
 /// The same place in both schemas.
 #[derive(Clone, Copy)]
 struct At<'p> {
@@ -290,8 +228,7 @@ impl<'a> Comparison<'a> {
                     let what = format!("is {after} instead of {before}");
                     self.note(below(at.new, &[keyword]), breaks, what);
                 }
-                (Some(_), Some(_)) => {}
-                (_, _) => self.rule(at, keyword, old, new),
+                _ => self.rule(at, keyword, old, new),
             }
         }
     }
@@ -351,7 +288,13 @@ impl<'a> Comparison<'a> {
                     };
                     self.schemas(at, schema, changed);
                 }
-                None => self.note(below(at.old, &tokens), Breaks::Receivers, "is gone"),
+                None => {
+                    let closed = new
+                        .get("additionalProperties")
+                        .is_some_and(|others| !allows_all(others));
+                    let breaks = if closed { Breaks::Both } else { Breaks::Receivers };
+                    self.note(below(at.old, &tokens), breaks, "is gone");
+                }
             }
         }
         // What was judged by the schema of all others has one of its own now.
@@ -419,7 +362,7 @@ impl<'a> Comparison<'a> {
         // Keyword, whom one more breaks, whom one less.
         for (keyword, more, less) in [
             ("allOf", Breaks::Senders, Breaks::Receivers),
-            ("prefixItems", Breaks::Senders, Breaks::Receivers),
+            ("prefixItems", Breaks::Both, Breaks::Both),
             ("anyOf", Breaks::Receivers, Breaks::Senders),
             ("oneOf", Breaks::Both, Breaks::Both),
         ] {
@@ -460,115 +403,6 @@ impl<'a> Comparison<'a> {
         let refers =
             |value: Option<&Value>| value.is_some_and(|value| value.to_string().contains("\"$ref\""));
         old == new && (!refers(old) || self.old == self.new)
-    }
-}
-
-fn allows_all(schema: &Value) -> bool {
-    match schema {
-        Value::Bool(allows) => *allows,
-        Value::Object(members) => !members.keys().any(|keyword| asserts(keyword)),
-        _ => false,
-    }
-}
-
-/// Where a schema leads that says nothing but where to.
-fn followed<'a>(root: &'a Value, pointer: &str, schema: &'a Value) -> (String, &'a Value) {
-    let (mut pointer, mut schema) = (pointer.to_owned(), schema);
-    // A checked schema has no circle of references, so this ends before.
-    for _ in 0..SUBSCHEMAS_MAX {
-        let keywords = Keywords::of(schema);
-        let says_more = keywords.0.is_none_or(|members| {
-            members
-                .keys()
-                .any(|keyword| keyword != "$ref" && asserts(keyword))
-        });
-        let reference = keywords.get("$ref").and_then(Value::as_str);
-        let target = reference
-            .filter(|_| !says_more)
-            .and_then(|reference| pointer_of(root, reference));
-        match target.and_then(|target| Some((root.pointer(&target)?, target))) {
-            Some((there, target)) => (pointer, schema) = (target, there),
-            None => break,
-        }
-    }
-    (pointer, schema)
-}
-
-fn pointer_of(root: &Value, reference: &str) -> Option<String> {
-    target(reference, &|anchor| anchored(root, anchor))
-}
-
-fn anchored(root: &Value, anchor: &str) -> Option<String> {
-    let mut open = vec![(String::new(), root)];
-    while let Some((pointer, schema)) = open.pop() {
-        let Some(members) = schema.as_object() else {
-            continue;
-        };
-        if members.get("$anchor").and_then(Value::as_str) == Some(anchor) {
-            return Some(pointer);
-        }
-        let inner = subschemas(members, &pointer);
-        open.extend(inner.into_iter().map(|(pointer, _, schema)| (pointer, schema)));
-    }
-    None
-}
-
-/// The keywords of a schema: none for `true`.
-#[derive(Clone, Copy)]
-struct Keywords<'a>(Option<&'a Map<String, Value>>);
-
-impl<'a> Keywords<'a> {
-    fn of(schema: &'a Value) -> Self {
-        Self(schema.as_object())
-    }
-
-    fn get(self, keyword: &str) -> Option<&'a Value> {
-        self.0?.get(keyword)
-    }
-
-    fn has(self, keyword: &str) -> bool {
-        self.get(keyword).is_some()
-    }
-
-    fn number(self, keyword: &str) -> Option<f64> {
-        self.get(keyword)?.as_f64()
-    }
-
-    /// The types of value that are allowed. A number may be whole.
-    fn types(self) -> BTreeSet<&'a str> {
-        let mut types: BTreeSet<&str> = match self.get("type") {
-            Some(Value::String(one)) => BTreeSet::from([one.as_str()]),
-            Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).collect(),
-            _ => TYPES.into(),
-        };
-        if types.contains("number") {
-            types.insert("integer");
-        }
-        types
-    }
-
-    fn values(self) -> Option<Vec<&'a Value>> {
-        match (self.get("const"), self.get("enum")) {
-            (Some(only), _) => Some(vec![only]),
-            (None, Some(Value::Array(values))) => Some(values.iter().collect()),
-            _ => None,
-        }
-    }
-
-    fn required(self) -> BTreeSet<&'a str> {
-        let names = self.get("required").and_then(Value::as_array);
-        names.into_iter().flatten().filter_map(Value::as_str).collect()
-    }
-
-    fn map(self, keyword: &str) -> Vec<(&'a String, &'a Value)> {
-        let members = self.get(keyword).and_then(Value::as_object);
-        members.into_iter().flatten().collect()
-    }
-
-    fn list(self, keyword: &str) -> &'a [Value] {
-        self.get(keyword)
-            .and_then(Value::as_array)
-            .map_or(&[], Vec::as_slice)
     }
 }
 

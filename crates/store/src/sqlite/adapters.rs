@@ -5,13 +5,13 @@ use chrono::{DateTime, Utc};
 
 use super::{Sqlite, failed};
 use crate::adapters::{AdapterCredential, Adapters};
-use crate::stored::{number, time, time_if_any};
+use crate::rows::set_up::CredentialRow;
 use crate::{Result, StoreError};
 
 #[async_trait]
 impl Adapters for Sqlite {
     async fn adapter_credentials(&self, adapter: Option<&str>) -> Result<Vec<AdapterCredential>> {
-        let found: Vec<(String, i64, String, i64, Option<i64>)> = sqlx::query_as(
+        let found: Vec<CredentialRow> = sqlx::query_as(
             "SELECT adapter, generation, api_key_id, created, retired FROM adapter_credentials
              WHERE ?1 IS NULL OR adapter = ?1 ORDER BY adapter, generation",
         )
@@ -19,18 +19,7 @@ impl Adapters for Sqlite {
         .fetch_all(&self.readers)
         .await
         .map_err(failed)?;
-        found
-            .into_iter()
-            .map(|(adapter, generation, api_key_id, created, retired)| {
-                Ok(AdapterCredential {
-                    adapter,
-                    generation: number("adapter_credentials.generation", generation)?,
-                    api_key_id,
-                    created: time(created)?,
-                    retired: time_if_any(retired)?,
-                })
-            })
-            .collect()
+        found.into_iter().map(CredentialRow::credential).collect()
     }
 
     async fn add_adapter_credential(&self, credential: AdapterCredential) -> Result<()> {

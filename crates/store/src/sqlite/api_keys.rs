@@ -5,7 +5,8 @@ use chrono::{DateTime, Utc};
 
 use super::{Sqlite, failed, rows};
 use crate::api_keys::{ApiKey, ApiKeys};
-use crate::stored::{from_json, time, time_if_any, to_json};
+use crate::rows::set_up::ApiKeyRow;
+use crate::stored::to_json;
 use crate::{Result, StoreError};
 
 #[async_trait]
@@ -31,7 +32,7 @@ impl ApiKeys for Sqlite {
     }
 
     async fn api_key(&self, id: &str) -> Result<Option<ApiKey>> {
-        let found: Option<Row> = sqlx::query_as(
+        let found: Option<ApiKeyRow> = sqlx::query_as(
             "SELECT id, name, hash, scopes, adapter, created, expires, revoked, last_used
              FROM api_keys WHERE id = ?",
         )
@@ -39,18 +40,18 @@ impl ApiKeys for Sqlite {
         .fetch_optional(&self.lookups)
         .await
         .map_err(failed)?;
-        found.map(Row::key).transpose()
+        found.map(ApiKeyRow::key).transpose()
     }
 
     async fn api_keys(&self) -> Result<Vec<ApiKey>> {
-        let found: Vec<Row> = sqlx::query_as(
+        let found: Vec<ApiKeyRow> = sqlx::query_as(
             "SELECT id, name, hash, scopes, adapter, created, expires, revoked, last_used
              FROM api_keys ORDER BY created, id",
         )
         .fetch_all(&self.readers)
         .await
         .map_err(failed)?;
-        found.into_iter().map(Row::key).collect()
+        found.into_iter().map(ApiKeyRow::key).collect()
     }
 
     async fn revoke_api_key(&self, id: &str, at: DateTime<Utc>) -> Result<()> {
@@ -79,37 +80,5 @@ impl ApiKeys for Sqlite {
         .await
         .map_err(failed)?;
         Ok(())
-    }
-}
-
-#[derive(sqlx::FromRow)]
-struct Row {
-    id: String,
-    name: String,
-    hash: Vec<u8>,
-    scopes: String,
-    adapter: Option<String>,
-    created: i64,
-    expires: Option<i64>,
-    revoked: Option<i64>,
-    last_used: Option<i64>,
-}
-
-impl Row {
-    fn key(self) -> Result<ApiKey> {
-        let hash = self.hash.try_into().map_err(|hash: Vec<u8>| {
-            StoreError::Corrupt(format!("api_keys.hash: expected 32 bytes, found {}", hash.len()))
-        })?;
-        Ok(ApiKey {
-            id: self.id,
-            name: self.name,
-            hash,
-            scopes: from_json("api_keys.scopes", &self.scopes)?,
-            adapter: self.adapter,
-            created: time(self.created)?,
-            expires: time_if_any(self.expires)?,
-            revoked: time_if_any(self.revoked)?,
-            last_used: time_if_any(self.last_used)?,
-        })
     }
 }

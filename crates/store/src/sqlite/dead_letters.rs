@@ -4,9 +4,10 @@ use async_trait::async_trait;
 
 use super::{Sqlite, failed, query};
 use crate::Result;
-use crate::dead_letters::{DEAD_LETTERS_MAX, DeadLetter, DeadLetterCursor, DeadLetters};
-use crate::events::{EventKey, StoredEvent};
-use crate::stored::{number, time};
+use crate::dead_letters::{DEAD_LETTERS_MAX, DeadLetter, DeadLetterCursor, DeadLetters, page_end};
+use crate::events::StoredEvent;
+use crate::finding::at_most;
+use crate::rows::dead_letters::DeadLetterRow;
 
 #[async_trait]
 impl DeadLetters for Sqlite {
@@ -16,15 +17,8 @@ impl DeadLetters for Sqlite {
         after: Option<DeadLetterCursor>,
         limit: usize,
     ) -> Result<Vec<DeadLetter>> {
-        let (failed_at, offset, last) = match &after {
-            Some(cursor) => (
-                cursor.failed.timestamp_micros(),
-                cursor.event_offset,
-                cursor.adapter.as_str(),
-            ),
-            None => (i64::MAX, i64::MAX, ""),
-        };
-        let found: Vec<Row> = sqlx::query_as(
+        let (failed_at, offset, last) = page_end(after.as_ref());
+        let found: Vec<DeadLetterRow> = sqlx::query_as(
             "SELECT delivery.event_offset, delivery.adapter, delivery.settled, delivery.attempts, delivery.detail,
                     events.id, events.source, events.type AS event_type, events.subject, events.received
              FROM deliveries AS delivery INDEXED BY deliveries_parked
@@ -37,48 +31,15 @@ impl DeadLetters for Sqlite {
         .bind(failed_at)
         .bind(offset)
         .bind(last)
-        .bind(i64::try_from(limit.min(DEAD_LETTERS_MAX)).unwrap_or(i64::MAX))
+        .bind(at_most(limit.min(DEAD_LETTERS_MAX)))
         .fetch_all(&self.readers)
         .await
         .map_err(failed)?;
-        found.into_iter().map(Row::dead_letter).collect()
+        found.into_iter().map(DeadLetterRow::dead_letter).collect()
     }
 
     async fn event_at(&self, event_offset: i64) -> Result<Option<StoredEvent>> {
         let mut snapshot = self.snapshot().await?;
         Ok(query::load(&mut snapshot, &[event_offset]).await?.pop())
-    }
-}
-
-#[derive(sqlx::FromRow)]
-struct Row {
-    event_offset: i64,
-    adapter: String,
-    settled: i64,
-    attempts: i64,
-    detail: Option<String>,
-    id: String,
-    source: String,
-    event_type: String,
-    subject: Option<String>,
-    received: i64,
-}
-
-impl Row {
-    fn dead_letter(self) -> Result<DeadLetter> {
-        Ok(DeadLetter {
-            event_offset: self.event_offset,
-            adapter: self.adapter,
-            event: EventKey {
-                source: self.source,
-                id: self.id,
-            },
-            event_type: self.event_type,
-            subject: self.subject,
-            received: time(self.received)?,
-            failed: time(self.settled)?,
-            attempts: number("deliveries.attempts", self.attempts)?,
-            detail: self.detail,
-        })
     }
 }

@@ -2,12 +2,13 @@
 
 use sqlx::sqlite::SqliteConnection;
 
-use super::outcomes::{duration, known_deliveries, write};
+use super::outcomes::{known_deliveries, write};
 use super::{failed, rows};
 use crate::Result;
 use crate::outcomes::Outcome;
-use crate::settlement::{EARLY_MAX_PER_ADAPTER, Settlement, must_wait};
-use crate::stored::{from_word, number, time, time_if_any, to_word};
+use crate::rows::outcomes::{EarlyRow, duration};
+use crate::settlement::{EARLY_MAX_PER_ADAPTER, judge_kept};
+use crate::stored::to_word;
 
 /// Keeps outcomes, and of each adapter only the latest.
 pub(super) async fn keep(connection: &mut SqliteConnection, outcomes: &[Outcome]) -> Result<()> {
@@ -55,12 +56,8 @@ pub(super) async fn apply(connection: &mut SqliteConnection, first_offset: i64) 
         return Ok(());
     }
     let outcomes = kept.iter().map(|(_, outcome)| outcome);
-    let mut settlement = Settlement::of(known_deliveries(connection, outcomes, first_offset).await?);
-    let used_up: Vec<i64> = kept
-        .iter()
-        .filter(|(_, outcome)| !must_wait(outcome, settlement.apply(outcome)))
-        .map(|(arrival, _)| *arrival)
-        .collect();
+    let deliveries = known_deliveries(connection, outcomes, first_offset).await?;
+    let (settlement, used_up) = judge_kept(&kept, deliveries);
     write(connection, &settlement).await?;
     sqlx::query("DELETE FROM early_outcomes WHERE arrival IN (SELECT value FROM json_each(?))")
         .bind(rows(&used_up))
@@ -88,45 +85,4 @@ async fn kept_for_events_from(
     kept.into_iter()
         .map(|row| Ok((row.arrival, row.outcome()?)))
         .collect()
-}
-
-#[derive(sqlx::FromRow)]
-struct EarlyRow {
-    arrival: i64,
-    adapter: String,
-    event_id: String,
-    source: Option<String>,
-    outcome: String,
-    detail: Option<String>,
-    retry_after_s: Option<i64>,
-    duration_ms: Option<i64>,
-    attempt: Option<i64>,
-    due: Option<i64>,
-    at: i64,
-}
-
-impl EarlyRow {
-    fn outcome(self) -> Result<Outcome> {
-        Ok(Outcome {
-            adapter: self.adapter,
-            event_id: self.event_id,
-            source: self.source,
-            kind: from_word("early_outcomes.outcome", &self.outcome)?,
-            detail: self.detail,
-            retry_after_s: self
-                .retry_after_s
-                .map(|s| number("early_outcomes.retry_after_s", s))
-                .transpose()?,
-            duration_ms: self
-                .duration_ms
-                .map(|ms| number("early_outcomes.duration_ms", ms))
-                .transpose()?,
-            attempt: self
-                .attempt
-                .map(|n| number("early_outcomes.attempt", n))
-                .transpose()?,
-            due: time_if_any(self.due)?,
-            at: time(self.at)?,
-        })
-    }
 }

@@ -5,29 +5,18 @@ use async_trait::async_trait;
 use super::{Sqlite, failed};
 use crate::Result;
 use crate::endpoints::{DisabledEndpoint, Endpoints};
-use crate::stored::{number, time};
+use crate::rows::set_up::EndpointRow;
 
 #[async_trait]
 impl Endpoints for Sqlite {
     async fn disabled_endpoints(&self) -> Result<Vec<DisabledEndpoint>> {
-        let found: Vec<(String, String, i64, String, i64)> = sqlx::query_as(
+        let found: Vec<EndpointRow> = sqlx::query_as(
             "SELECT adapter, url, revision, reason, at FROM disabled_endpoints ORDER BY adapter",
         )
         .fetch_all(&self.lookups)
         .await
         .map_err(failed)?;
-        found
-            .into_iter()
-            .map(|(adapter, url, revision, reason, at)| {
-                Ok(DisabledEndpoint {
-                    adapter,
-                    url,
-                    revision: number("disabled_endpoints.revision", revision)?,
-                    reason,
-                    at: time(at)?,
-                })
-            })
-            .collect()
+        found.into_iter().map(EndpointRow::endpoint).collect()
     }
 
     async fn disable_endpoint(&self, endpoint: DisabledEndpoint) -> Result<()> {

@@ -1,13 +1,13 @@
 //! `Events` in SQLite; the writing and the search are in `record` and `query`.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
-use sqlx::sqlite::SqliteConnection;
 
 use super::{Sqlite, failed, query, record, rows};
 use crate::Result;
-use crate::events::{Batch, EventKey, EventQuery, Events, JOURNEY_MAX, StoredEvent};
+use crate::events::{Batch, EventKey, EventQuery, Events, StoredEvent};
+use crate::finding;
 use crate::stored::number;
 
 #[async_trait]
@@ -67,7 +67,7 @@ impl Events for Sqlite {
 
     async fn find(&self, query: EventQuery) -> Result<Vec<StoredEvent>> {
         let mut snapshot = self.snapshot().await?;
-        let offsets = query::offsets(&mut snapshot, &query).await?;
+        let offsets = finding::offsets(&mut *snapshot, &query).await?;
         query::load(&mut snapshot, &offsets).await
     }
 
@@ -80,48 +80,7 @@ impl Events for Sqlite {
 
     async fn journey(&self, key: &str) -> Result<Vec<StoredEvent>> {
         let mut snapshot = self.snapshot().await?;
-        let offsets = journey_offsets(&mut snapshot, key).await?;
+        let offsets = finding::journey(&mut *snapshot, key).await?;
         query::load(&mut snapshot, &offsets).await
     }
-}
-
-/// Alternates between the events that bear new names and the names that new events bear.
-async fn journey_offsets(connection: &mut SqliteConnection, key: &str) -> Result<Vec<i64>> {
-    let mut found = BTreeSet::new();
-    let mut names = HashSet::from([key.to_owned()]);
-    let mut new_names = vec![key.to_owned()];
-    while !new_names.is_empty() && found.len() < JOURNEY_MAX {
-        let mut new_events = bearing(connection, &new_names).await?;
-        new_events.retain(|offset| !found.contains(offset));
-        new_events.truncate(JOURNEY_MAX - found.len());
-        found.extend(&new_events);
-        new_names = names_of(connection, &new_events).await?;
-        new_names.retain(|name| names.insert(name.clone()));
-    }
-    Ok(found.into_iter().collect())
-}
-
-async fn bearing(connection: &mut SqliteConnection, names: &[String]) -> Result<Vec<i64>> {
-    sqlx::query_scalar(
-        "WITH wanted AS MATERIALIZED (SELECT value AS name FROM json_each(?1))
-         SELECT event_offset FROM event_names WHERE name IN (SELECT name FROM wanted)
-         UNION
-         SELECT event_offset FROM events WHERE id IN (SELECT name FROM wanted)
-         ORDER BY event_offset LIMIT ?2",
-    )
-    .bind(rows(names))
-    .bind(i64::try_from(JOURNEY_MAX).unwrap_or(i64::MAX))
-    .fetch_all(connection)
-    .await
-    .map_err(failed)
-}
-
-async fn names_of(connection: &mut SqliteConnection, offsets: &[i64]) -> Result<Vec<String>> {
-    sqlx::query_scalar(
-        "SELECT DISTINCT name FROM event_names WHERE event_offset IN (SELECT value FROM json_each(?))",
-    )
-    .bind(rows(offsets))
-    .fetch_all(connection)
-    .await
-    .map_err(failed)
 }

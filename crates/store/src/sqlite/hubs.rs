@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use super::{Sqlite, failed};
 use crate::Result;
 use crate::hubs::{HubBeat, Hubs};
-use crate::stored::{number, time};
+use crate::rows::set_up::HubRow;
 
 #[async_trait]
 impl Hubs for Sqlite {
@@ -30,26 +30,14 @@ impl Hubs for Sqlite {
     }
 
     async fn hubs(&self, alive_since: DateTime<Utc>) -> Result<Vec<HubBeat>> {
-        let found: Vec<(String, String, String, String, Option<i64>, i64)> = sqlx::query_as(
+        let found: Vec<HubRow> = sqlx::query_as(
             "SELECT hub_id, host, version, config_digest, revision, at FROM hubs WHERE at >= ? ORDER BY hub_id",
         )
         .bind(alive_since.timestamp_micros())
         .fetch_all(&self.readers)
         .await
         .map_err(failed)?;
-        found
-            .into_iter()
-            .map(|(hub_id, host, version, config_digest, revision, at)| {
-                Ok(HubBeat {
-                    hub_id,
-                    host,
-                    version,
-                    config_digest,
-                    revision: revision.map(|value| number("hubs.revision", value)).transpose()?,
-                    at: time(at)?,
-                })
-            })
-            .collect()
+        found.into_iter().map(HubRow::beat).collect()
     }
 
     async fn remove_hub(&self, hub_id: &str) -> Result<()> {

@@ -29,6 +29,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{Connection, Transaction};
 
+use crate::migrations::not_migrated;
 use crate::stored::to_json;
 use crate::{Backend, Result, StoreError};
 
@@ -42,6 +43,8 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const READERS: u32 = 4;
 /// How many of the short ones do for which events and requests wait.
 const LOOKUPS: u32 = 2;
+/// How often the schema is brought up to date before its error is believed.
+const MIGRATION_ATTEMPTS: u32 = 20;
 /// What the write-ahead log may keep of the disk once it was written back.
 const WAL_KEPT_BYTES: u32 = 64 * 1024 * 1024;
 
@@ -75,7 +78,7 @@ impl Sqlite {
             .busy_timeout(BUSY_TIMEOUT)
             .pragma("journal_size_limit", WAL_KEPT_BYTES.to_string());
         let writer = pool(1).connect_with(options.clone()).await.map_err(failed)?;
-        MIGRATIONS.run(&writer).await.map_err(not_migrated)?;
+        migrate(&writer).await?;
         let options = options.pragma("query_only", "on");
         let readers = pool(READERS)
             .connect_with(options.clone())
@@ -97,6 +100,18 @@ impl Sqlite {
     /// A transaction that sees one moment of the database.
     async fn snapshot(&self) -> Result<Transaction<'static, sqlx::Sqlite>> {
         self.readers.begin().await.map_err(failed)
+    }
+}
+
+/// Brings the schema up to date. The driver takes no lock, so that of several hubs that do it at once all but one find
+/// it done under their hands, and look again.
+async fn migrate(writer: &SqlitePool) -> Result<()> {
+    let mut attempts = 1..;
+    loop {
+        match MIGRATIONS.run(writer).await {
+            Err(MigrateError::ExecuteMigration(..)) if attempts.next() < Some(MIGRATION_ATTEMPTS) => {}
+            done => return done.map_err(|error| not_migrated(error, failed)),
+        }
     }
 }
 
@@ -170,16 +185,6 @@ const PROTOCOL: i32 = 15;
 const CONSTRAINT: i32 = 19;
 const NOLFS: i32 = 22;
 const AUTH: i32 = 23;
-
-fn not_migrated(error: MigrateError) -> StoreError {
-    match error {
-        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => failed(error),
-        MigrateError::VersionMissing(version) => StoreError::Corrupt(format!(
-            "its schema has version {version}, which this version of crossdock does not know: use a newer one"
-        )),
-        other => StoreError::Corrupt(other.to_string()),
-    }
-}
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

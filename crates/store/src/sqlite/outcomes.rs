@@ -1,17 +1,16 @@
 //! `Outcomes` in SQLite: the deliveries that a batch may mean are loaded at once, and what changed is written at
 //! once.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteConnection;
 
 use super::{Sqlite, early, failed, rows};
 use crate::Result;
-use crate::events::{DeliveryState, EventKey};
-use crate::outcomes::{DeliveryKey, Outcome, Outcomes, SettleSummary, Standing, Word};
-use crate::settlement::{Known, Settlement, Verdict, must_wait, storable};
-use crate::stored::{from_word, number, time, time_if_any};
+use crate::outcomes::{DeliveryKey, Outcome, Outcomes, SettleSummary, Standing};
+use crate::rows::outcomes::{KnownRow, KnownTry, WordRow, duration, known, standings};
+use crate::settlement::{Known, Settlement, activity, judge, storable};
 
 #[async_trait]
 impl Outcomes for Sqlite {
@@ -32,47 +31,24 @@ impl Outcomes for Sqlite {
             .collect();
         let wanted = rows(&wanted);
         let mut snapshot = self.lookups.begin().await.map_err(failed)?;
-        let mut standings = recorded_standings(&mut snapshot, &wanted).await?;
-        for (key, word) in words(&mut snapshot, &wanted).await? {
-            let standing = standings.entry(key).or_insert_with(|| Standing {
-                state: DeliveryState::Pending,
-                words: Vec::new(),
-            });
-            standing.words.push(word);
-        }
-        Ok(standings)
+        let recorded = sqlx::query_as(
+            "SELECT delivery.adapter, events.source, events.id, delivery.state
+             FROM json_each(?) AS wanted
+             CROSS JOIN events ON events.id = wanted.value ->> 2 AND events.source = wanted.value ->> 1
+             CROSS JOIN deliveries AS delivery
+                ON delivery.event_offset = events.event_offset AND delivery.adapter = wanted.value ->> 0",
+        )
+        .bind(&wanted)
+        .fetch_all(&mut *snapshot)
+        .await
+        .map_err(failed)?;
+        standings(recorded, words(&mut snapshot, &wanted).await?)
     }
 }
 
-async fn recorded_standings(
-    connection: &mut SqliteConnection,
-    wanted: &str,
-) -> Result<HashMap<DeliveryKey, Standing>> {
-    let found: Vec<(String, String, String, String)> = sqlx::query_as(
-        "SELECT delivery.adapter, events.source, events.id, delivery.state
-         FROM json_each(?) AS wanted
-         CROSS JOIN events ON events.id = wanted.value ->> 2 AND events.source = wanted.value ->> 1
-         CROSS JOIN deliveries AS delivery
-            ON delivery.event_offset = events.event_offset AND delivery.adapter = wanted.value ->> 0",
-    )
-    .bind(wanted)
-    .fetch_all(connection)
-    .await
-    .map_err(failed)?;
-    found
-        .into_iter()
-        .map(|(adapter, source, id, state)| {
-            let event = EventKey { source, id };
-            let state = from_word("deliveries.state", &state)?;
-            let words = Vec::new();
-            Ok((DeliveryKey { adapter, event }, Standing { state, words }))
-        })
-        .collect()
-}
-
 /// The words that were applied, and those that wait for their event.
-async fn words(connection: &mut SqliteConnection, wanted: &str) -> Result<Vec<(DeliveryKey, Word)>> {
-    let found: Vec<WordRow> = sqlx::query_as(
+async fn words(connection: &mut SqliteConnection, wanted: &str) -> Result<Vec<WordRow>> {
+    sqlx::query_as(
         "SELECT attempts.adapter, events.source, events.id, attempts.number, attempts.outcome, attempts.detail,
                 attempts.retry_after_s
          FROM json_each(?1) AS wanted
@@ -90,64 +66,19 @@ async fn words(connection: &mut SqliteConnection, wanted: &str) -> Result<Vec<(D
     .bind(wanted)
     .fetch_all(connection)
     .await
-    .map_err(failed)?;
-    found.into_iter().map(WordRow::word).collect()
-}
-
-#[derive(sqlx::FromRow)]
-struct WordRow {
-    adapter: String,
-    source: String,
-    id: String,
-    number: i64,
-    outcome: String,
-    detail: Option<String>,
-    retry_after_s: Option<i64>,
-}
-
-impl WordRow {
-    fn word(self) -> Result<(DeliveryKey, Word)> {
-        let retry_after_s = self
-            .retry_after_s
-            .map(|seconds| number("attempts.retry_after_s", seconds))
-            .transpose()?;
-        let word = Word {
-            attempt: number("attempts.number", self.number)?,
-            kind: from_word("attempts.outcome", &self.outcome)?,
-            detail: self.detail,
-            retry_after_s,
-        };
-        let event = EventKey {
-            source: self.source,
-            id: self.id,
-        };
-        let adapter = self.adapter;
-        Ok((DeliveryKey { adapter, event }, word))
-    }
+    .map_err(failed)
 }
 
 pub(super) async fn settle(connection: &mut SqliteConnection, outcomes: &[Outcome]) -> Result<SettleSummary> {
-    let mut summary = SettleSummary::default();
     let storable: Vec<Outcome> = outcomes.iter().filter_map(storable).collect();
-    summary.refused = (outcomes.len() - storable.len()) as u64;
-
-    let mut settlement = Settlement::of(known_deliveries(connection, &storable, 0).await?);
-    let mut waiting = Vec::new();
-    for outcome in &storable {
-        let verdict = settlement.apply(outcome);
-        match verdict {
-            Verdict::Applied => summary.applied += 1,
-            Verdict::Repeated => summary.repeated += 1,
-            Verdict::Unmatched => summary.early += 1,
-        }
-        if must_wait(outcome, verdict) {
-            waiting.push(outcome.clone());
-        }
-    }
-    write(connection, &settlement).await?;
-    early::keep(connection, &waiting).await?;
+    let judged = judge(&storable, known_deliveries(connection, &storable, 0).await?);
+    write(connection, &judged.settlement).await?;
+    early::keep(connection, &judged.waiting).await?;
     note_activity(connection, &storable).await?;
-    Ok(summary)
+    Ok(SettleSummary {
+        refused: (outcomes.len() - storable.len()) as u64,
+        ..judged.summary
+    })
 }
 
 /// The deliveries, of events from `first_offset` on, that have the adapter and event id of any of `outcomes`.
@@ -162,7 +93,7 @@ pub(super) async fn known_deliveries(
         .collect();
     let wanted = rows(&wanted.into_iter().collect::<Vec<_>>());
     let tries = known_tries(connection, &wanted, first_offset).await?;
-    let found: Vec<DeliveryOfEvent> = sqlx::query_as(
+    let found: Vec<KnownRow> = sqlx::query_as(
         "SELECT delivery.event_offset, delivery.adapter, events.id AS event_id, events.source, delivery.state,
                 delivery.attempts, delivery.published, delivery.settled, delivery.due, delivery.detail
          FROM json_each(?) AS wanted
@@ -176,14 +107,15 @@ pub(super) async fn known_deliveries(
     .fetch_all(connection)
     .await
     .map_err(failed)?;
-    found.into_iter().map(|row| row.known(&tries)).collect()
+    known(found, tries)
 }
 
-/// Attempts and outcomes by offset and adapter.
-type Tries = HashMap<(i64, String), Vec<(i64, String)>>;
-
-async fn known_tries(connection: &mut SqliteConnection, wanted: &str, first_offset: i64) -> Result<Tries> {
-    let found: Vec<(i64, String, i64, String)> = sqlx::query_as(
+async fn known_tries(
+    connection: &mut SqliteConnection,
+    wanted: &str,
+    first_offset: i64,
+) -> Result<Vec<KnownTry>> {
+    sqlx::query_as(
         "SELECT attempts.event_offset, attempts.adapter, attempts.number, attempts.outcome
          FROM json_each(?) AS wanted
          CROSS JOIN events ON events.id = wanted.value ->> 1
@@ -195,59 +127,7 @@ async fn known_tries(connection: &mut SqliteConnection, wanted: &str, first_offs
     .bind(first_offset)
     .fetch_all(connection)
     .await
-    .map_err(failed)?;
-    let mut tries = Tries::new();
-    for (offset, adapter, number, outcome) in found {
-        tries
-            .entry((offset, adapter))
-            .or_default()
-            .push((number, outcome));
-    }
-    Ok(tries)
-}
-
-#[derive(sqlx::FromRow)]
-struct DeliveryOfEvent {
-    event_offset: i64,
-    adapter: String,
-    event_id: String,
-    source: String,
-    state: String,
-    attempts: i64,
-    published: i64,
-    settled: Option<i64>,
-    due: Option<i64>,
-    detail: Option<String>,
-}
-
-impl DeliveryOfEvent {
-    fn known(self, tries: &Tries) -> Result<Known> {
-        let key = (self.event_offset, self.adapter);
-        let tries = tries
-            .get(&key)
-            .into_iter()
-            .flatten()
-            .map(|(attempt, outcome)| {
-                Ok((
-                    number("attempts.number", *attempt)?,
-                    from_word("attempts.outcome", outcome)?,
-                ))
-            })
-            .collect::<Result<_>>()?;
-        Ok(Known {
-            event_offset: key.0,
-            adapter: key.1,
-            event_id: self.event_id,
-            source: self.source,
-            state: from_word("deliveries.state", &self.state)?,
-            attempts: number("deliveries.attempts", self.attempts)?,
-            published: time(self.published)?,
-            settled: time_if_any(self.settled)?,
-            due: time_if_any(self.due)?,
-            detail: self.detail,
-            tries,
-        })
-    }
+    .map_err(failed)
 }
 
 /// Writes what a settlement changed.
@@ -313,23 +193,9 @@ pub(super) async fn write(connection: &mut SqliteConnection, settlement: &Settle
     Ok(())
 }
 
-/// A duration as a column holds it.
-pub(super) fn duration(milliseconds: u64) -> i64 {
-    i64::try_from(milliseconds).unwrap_or(i64::MAX)
-}
-
 /// Notes when each adapter last spoke, and since when it sends receipts.
 async fn note_activity(connection: &mut SqliteConnection, outcomes: &[Outcome]) -> Result<()> {
-    let mut activity: BTreeMap<&str, (Option<i64>, i64)> = BTreeMap::new();
-    for outcome in outcomes {
-        let at = outcome.at.timestamp_micros();
-        let (receipts_since, last) = activity.entry(&outcome.adapter).or_insert((None, at));
-        if outcome.kind.is_receipt() {
-            *receipts_since = Some(receipts_since.map_or(at, |since| at.min(since)));
-        }
-        *last = at.max(*last);
-    }
-    for (adapter, (receipts_since, last_settled)) in activity {
+    for (adapter, activity) in activity(outcomes) {
         sqlx::query(
             "INSERT INTO adapter_activity (adapter, receipts_since, last_settled) VALUES (?, ?, ?)
              ON CONFLICT (adapter) DO UPDATE SET
@@ -337,8 +203,8 @@ async fn note_activity(connection: &mut SqliteConnection, outcomes: &[Outcome]) 
                 last_settled = max(last_settled, excluded.last_settled)",
         )
         .bind(adapter)
-        .bind(receipts_since)
-        .bind(last_settled)
+        .bind(activity.receipts_since)
+        .bind(activity.last_settled)
         .execute(&mut *connection)
         .await
         .map_err(failed)?;

@@ -1,13 +1,14 @@
 //! `Quarantine` in SQLite.
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqliteConnection;
 
 use super::{Sqlite, failed};
+use crate::finding::at_most;
 use crate::quarantine::{NewQuarantined, Quarantine, Quarantined, QuarantinedSummary};
-use crate::stored::{from_json, number, time, time_if_any, to_json};
+use crate::rows::quarantine::{SummaryRow, WholeRow};
+use crate::stored::to_json;
 use crate::{Result, StoreError};
 
 #[async_trait]
@@ -18,7 +19,7 @@ impl Quarantine for Sqlite {
              FROM quarantine WHERE id < ? ORDER BY id DESC LIMIT ?",
         )
         .bind(before.unwrap_or(i64::MAX))
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .bind(at_most(limit))
         .fetch_all(&self.readers)
         .await
         .map_err(failed)?;
@@ -35,15 +36,7 @@ impl Quarantine for Sqlite {
         .fetch_optional(&self.readers)
         .await
         .map_err(failed)?;
-        found
-            .map(|row| {
-                Ok(Quarantined {
-                    summary: row.summary.summary()?,
-                    headers: from_json("quarantine.headers", &row.headers)?,
-                    body: Bytes::from(row.body),
-                })
-            })
-            .transpose()
+        found.map(WholeRow::message).transpose()
     }
 
     async fn mark_resent(&self, id: i64, at: DateTime<Utc>) -> Result<()> {
@@ -93,39 +86,4 @@ pub(super) async fn insert(connection: &mut SqliteConnection, message: &NewQuara
     .await
     .map_err(failed)?;
     Ok(false)
-}
-
-#[derive(sqlx::FromRow)]
-struct SummaryRow {
-    id: i64,
-    received: i64,
-    producer: Option<String>,
-    reasons: String,
-    content_type: Option<String>,
-    routing_key: String,
-    body_bytes: i64,
-    resent: Option<i64>,
-}
-
-#[derive(sqlx::FromRow)]
-struct WholeRow {
-    #[sqlx(flatten)]
-    summary: SummaryRow,
-    headers: String,
-    body: Vec<u8>,
-}
-
-impl SummaryRow {
-    fn summary(self) -> Result<QuarantinedSummary> {
-        Ok(QuarantinedSummary {
-            id: self.id,
-            received: time(self.received)?,
-            producer: self.producer,
-            reasons: from_json("quarantine.reasons", &self.reasons)?,
-            content_type: self.content_type,
-            routing_key: self.routing_key,
-            body_bytes: number("quarantine.body", self.body_bytes)?,
-            resent: time_if_any(self.resent)?,
-        })
-    }
 }

@@ -1,11 +1,12 @@
 //! `Events::record` in SQLite: one transaction from the events to the counters.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{QueryBuilder, Sqlite};
 
 use super::{early, failed, outcomes, quarantine, rows};
+use crate::batch::{Counted, names, targets};
 use crate::events::{Accepted, Batch, EventKey};
 use crate::stored::{Attributes, to_json};
 use crate::{Result, StoreError};
@@ -13,20 +14,12 @@ use crate::{Result, StoreError};
 /// How many events go into one statement: ten parameters each, far below SQLite's 32,766.
 const EVENTS_PER_STATEMENT: usize = 100;
 
-/// How a batch changes the counters.
-#[derive(Default)]
-struct Counted {
-    received: usize,
-    duplicates: usize,
-    redelivered: usize,
-}
-
 pub(super) async fn record(connection: &mut SqliteConnection, batch: &Batch) -> Result<()> {
     let mut offsets = HashMap::with_capacity(batch.accepted.len());
     for events in batch.accepted.chunks(EVENTS_PER_STATEMENT) {
         insert_events(connection, events, &mut offsets).await?;
     }
-    let mut counted = count(batch, offsets.len());
+    let mut counted = Counted::of(batch, offsets.len());
     if let Some(first_offset) = offsets.values().min().copied() {
         insert_names_and_deliveries(connection, &batch.accepted, offsets).await?;
         early::apply(connection, first_offset).await?;
@@ -36,30 +29,9 @@ pub(super) async fn record(connection: &mut SqliteConnection, batch: &Batch) -> 
     }
     for message in &batch.quarantined {
         let is_new = quarantine::insert(connection, message).await?;
-        match (is_new, message.redelivered) {
-            (false, true) => counted.redelivered += 1,
-            (false, false) => {
-                counted.received += 1;
-                counted.duplicates += 1;
-            }
-            (true, _) => counted.received += 1,
-        }
+        counted.add(message, is_new);
     }
     add_to_totals(connection, &counted).await
-}
-
-fn count(batch: &Batch, inserted: usize) -> Counted {
-    let redelivered = batch
-        .duplicates
-        .iter()
-        .filter(|duplicate| duplicate.redelivered)
-        .count();
-    let repeated = batch.duplicates.len() - redelivered;
-    Counted {
-        received: batch.accepted.len() + repeated,
-        duplicates: batch.accepted.len() - inserted + repeated,
-        redelivered,
-    }
 }
 
 /// Inserts those of `events` that are new, and adds their offsets.
@@ -103,32 +75,26 @@ async fn insert_names_and_deliveries(
     accepted: &[Accepted],
     mut offsets: HashMap<EventKey, i64>,
 ) -> Result<()> {
-    let mut names = Vec::new();
+    let mut all_names = Vec::new();
     let mut deliveries = Vec::new();
     for accepted in accepted {
         let Some(offset) = offsets.remove(&EventKey::of(&accepted.event)) else {
             continue;
         };
-        let event = &accepted.event;
-        let own_names: BTreeSet<_> = event
-            .correlation_id()
-            .into_iter()
-            .chain(event.aliases())
-            .collect();
-        names.extend(own_names.into_iter().map(|name| (name, offset)));
-        let targets: BTreeSet<_> = accepted.targets.iter().collect();
+        let published = accepted.published.timestamp_micros();
+        all_names.extend(names(accepted).into_iter().map(|name| (name, offset)));
         deliveries.extend(
-            targets
+            targets(accepted)
                 .into_iter()
-                .map(|target| (offset, target, accepted.published.timestamp_micros())),
+                .map(|target| (offset, target, published)),
         );
     }
-    if !names.is_empty() {
+    if !all_names.is_empty() {
         sqlx::query(
             "INSERT INTO event_names (name, event_offset)
              SELECT value ->> 0, value ->> 1 FROM json_each(?)",
         )
-        .bind(rows(&names))
+        .bind(rows(&all_names))
         .execute(&mut *connection)
         .await
         .map_err(failed)?;
@@ -150,9 +116,9 @@ async fn add_to_totals(connection: &mut SqliteConnection, counted: &Counted) -> 
     let changed = sqlx::query(
         "UPDATE totals SET received = received + ?, duplicates = duplicates + ?, redelivered = redelivered + ?",
     )
-    .bind(signed(counted.received))
-    .bind(signed(counted.duplicates))
-    .bind(signed(counted.redelivered))
+    .bind(counted.received)
+    .bind(counted.duplicates)
+    .bind(counted.redelivered)
     .execute(connection)
     .await
     .map_err(failed)?;
@@ -162,8 +128,4 @@ async fn add_to_totals(connection: &mut SqliteConnection, counted: &Counted) -> 
             "totals: expected one row, found {rows}"
         ))),
     }
-}
-
-fn signed(count: usize) -> i64 {
-    i64::try_from(count).expect("no batch in memory has more than 2^63 messages")
 }

@@ -4,9 +4,11 @@ use async_trait::async_trait;
 use sqlx::sqlite::SqliteConnection;
 
 use super::{Sqlite, failed, rows};
-use crate::revisions::{NewRevision, Revision, RevisionFile, RevisionSummary, Revisions};
-use crate::stored::{number, time};
-use crate::{Result, StoreError};
+use crate::Result;
+use crate::finding::at_most;
+use crate::revisions::{NewRevision, Revision, RevisionSummary, Revisions, next_number};
+use crate::rows::set_up::RevisionRow;
+use crate::stored::number;
 
 #[async_trait]
 impl Revisions for Sqlite {
@@ -19,14 +21,14 @@ impl Revisions for Sqlite {
     }
 
     async fn revisions(&self, limit: usize) -> Result<Vec<RevisionSummary>> {
-        let found: Vec<SummaryRow> = sqlx::query_as(
+        let found: Vec<RevisionRow> = sqlx::query_as(
             "SELECT number, created, author, note, digest FROM revisions ORDER BY number DESC LIMIT ?",
         )
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .bind(at_most(limit))
         .fetch_all(&self.readers)
         .await
         .map_err(failed)?;
-        found.into_iter().map(SummaryRow::summary).collect()
+        found.into_iter().map(RevisionRow::summary).collect()
     }
 
     async fn revision(&self, number: u32) -> Result<Option<Revision>> {
@@ -35,16 +37,7 @@ impl Revisions for Sqlite {
 
     async fn append_revision(&self, expected_current: Option<u32>, revision: NewRevision) -> Result<u32> {
         let mut transaction = self.begin().await?;
-        let current = current_number(&mut transaction).await?;
-        if current != expected_current {
-            let name = |number: Option<u32>| number.map_or("none".to_owned(), |number| number.to_string());
-            return Err(StoreError::Conflict(format!(
-                "the current revision is {}, expected {}",
-                name(current),
-                name(expected_current)
-            )));
-        }
-        let number = current.unwrap_or(0) + 1;
+        let number = next_number(current_number(&mut transaction).await?, expected_current)?;
         insert(&mut transaction, number, &revision).await?;
         transaction.commit().await.map_err(failed)?;
         Ok(number)
@@ -87,7 +80,7 @@ async fn insert(connection: &mut SqliteConnection, number: u32, revision: &NewRe
 }
 
 async fn load(connection: &mut SqliteConnection, number: u32) -> Result<Option<Revision>> {
-    let summary: Option<SummaryRow> =
+    let summary: Option<RevisionRow> =
         sqlx::query_as("SELECT number, created, author, note, digest FROM revisions WHERE number = ?")
             .bind(number)
             .fetch_optional(&mut *connection)
@@ -100,33 +93,5 @@ async fn load(connection: &mut SqliteConnection, number: u32) -> Result<Option<R
             .fetch_all(connection)
             .await
             .map_err(failed)?;
-    let files = files
-        .into_iter()
-        .map(|(path, text)| RevisionFile { path, text })
-        .collect();
-    Ok(Some(Revision {
-        summary: summary.summary()?,
-        files,
-    }))
-}
-
-#[derive(sqlx::FromRow)]
-struct SummaryRow {
-    number: i64,
-    created: i64,
-    author: String,
-    note: Option<String>,
-    digest: String,
-}
-
-impl SummaryRow {
-    fn summary(self) -> Result<RevisionSummary> {
-        Ok(RevisionSummary {
-            number: number("revisions.number", self.number)?,
-            created: time(self.created)?,
-            author: self.author,
-            note: self.note,
-            digest: self.digest,
-        })
-    }
+    summary.revision(files).map(Some)
 }

@@ -61,6 +61,7 @@ pub async fn killed_while_recording(database: &impl Database) {
             kept += u64::from(line.contains(KEPT));
         }
         assert!(kept >= batches);
+        database.at_rest().await;
         next += kept;
         assert_whole_batches(&database.open().await, next).await;
     }

@@ -5,10 +5,12 @@ pub mod crash;
 pub mod dead_letters;
 pub mod finding;
 pub mod ledger;
+pub mod odd_text;
 pub mod outcomes;
 pub mod quarantine;
 pub mod record;
 pub mod set_up;
+pub mod together;
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -25,6 +27,9 @@ pub trait Database: Sized {
     async fn open(&self) -> Store {
         crossdock_store::open(self.url()).await.unwrap()
     }
+
+    /// Waits until nothing is under way for a process that was killed.
+    async fn at_rest(&self) {}
 }
 
 /// Makes a test of every case, on the database type given.
@@ -54,6 +59,14 @@ macro_rules! conformance {
             set_up {
                 revisions_are_numbered_without_gaps, of_two_revisions_at_once_one_wins, api_keys_live_and_end,
                 credentials_have_generations, endpoints_are_disabled_and_enabled, hubs_come_and_go,
+            }
+            odd_text {
+                it_is_kept_to_the_letter, nothing_bears_such_a_name, it_settles_nothing_and_stops_nothing,
+                order_is_that_of_bytes,
+            }
+            together {
+                who_follows_the_record_misses_nothing, a_record_and_a_word_about_it_find_each_other,
+                hubs_that_settle_the_same_do_not_block_each_other, many_open_a_new_database_at_once,
             }
             crash { killed_while_recording, readers_see_whole_batches, }
         }

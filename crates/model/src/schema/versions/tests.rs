@@ -191,6 +191,31 @@ fn what_was_promised_must_stay_so() {
 }
 
 #[test]
+fn a_property_that_is_gone_from_a_closed_schema_breaks_both() {
+    changed(
+        |new| {
+            drop(
+                new["$defs"]["price"]["properties"]
+                    .as_object_mut()
+                    .unwrap()
+                    .remove("amount"),
+            )
+        },
+        &[("/$defs/price/properties/amount", Breaks::Both)],
+    );
+    let list = |prefix: Value| json!({"prefixItems": prefix, "items": {"type": "string"}});
+    assert_eq!(
+        compared(&list(json!([{}])), &list(json!([{}, {}]))),
+        [("/prefixItems".to_owned(), Breaks::Both)]
+    );
+    let exact = |number: u64| json!({"minimum": number});
+    assert_eq!(
+        compared(&exact(9_007_199_254_740_992), &exact(9_007_199_254_740_993)),
+        [("/minimum".to_owned(), Breaks::Both)]
+    );
+}
+
+#[test]
 fn a_change_of_kind_breaks_both() {
     use Breaks::{Both, Receivers, Senders};
     changed(
@@ -260,7 +285,7 @@ fn schemas_that_refer_to_themselves_are_compared() {
 
 mod any_change {
     use proptest::prelude::*;
-    use serde_json::Number;
+    use serde_json::{Map, Number};
 
     use super::*;
 
@@ -323,6 +348,57 @@ mod any_change {
         fn no_word_about_senders_means_that_what_was_valid_is_valid(old in schema(), new in schema(), data in data()) {
             let found = changes(&old, &new);
             prop_assume!(!adds_names(&old, &new));
+            let valid = |schema: &Value| jsonschema::draft202012::is_valid(schema, &data);
+            if !found.iter().any(|change| change.breaks.senders()) && valid(&old) {
+                prop_assert!(valid(&new), "{old} → {new}: {data}");
+            }
+            if !found.iter().any(|change| change.breaks.receivers()) && valid(&new) {
+                prop_assert!(valid(&old), "{old} → {new}: {data}");
+            }
+        }
+    }
+
+    /// An object with some of the properties `a` and `b`, and whether others are allowed.
+    fn object() -> impl Strategy<Value = Value> {
+        let property = prop::option::of(prop_oneof![
+            Just(json!({})),
+            Just(json!({"type": "integer"})),
+            Just(json!({"type": "string", "maxLength": 2})),
+        ]);
+        let others = prop_oneof![
+            Just(Value::Null),
+            Just(json!(true)),
+            Just(json!(false)),
+            Just(json!({"type": "integer"})),
+        ];
+        (property.clone(), property, others, any::<bool>()).prop_map(|(a, b, others, required)| {
+            let named = [("a", a), ("b", b)];
+            let properties: Map<String, Value> = named
+                .into_iter()
+                .filter_map(|(name, schema)| Some((name.to_owned(), schema?)))
+                .collect();
+            let mut schema = json!({"type": "object", "properties": properties});
+            if !others.is_null() {
+                schema["additionalProperties"] = others;
+            }
+            if required {
+                schema["required"] = json!(["a"]);
+            }
+            schema
+        })
+    }
+
+    fn names(schema: &Value) -> Vec<&String> {
+        schema["properties"].as_object().unwrap().keys().collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(600))]
+
+        #[test]
+        fn properties_come_and_go_as_is_said(old in object(), new in object(), data in data()) {
+            let found = changes(&old, &new);
+            prop_assume!(names(&new).iter().all(|name| names(&old).contains(name)));
             let valid = |schema: &Value| jsonschema::draft202012::is_valid(schema, &data);
             if !found.iter().any(|change| change.breaks.senders()) && valid(&old) {
                 prop_assert!(valid(&new), "{old} → {new}: {data}");

@@ -1,0 +1,9 @@
+//! Rows as the databases give them, and what is read out of them. Names and kinds of columns are the same in every
+//! backend; how they are asked for is each backend's own.
+
+pub(crate) mod dead_letters;
+pub(crate) mod events;
+pub(crate) mod ledger;
+pub(crate) mod outcomes;
+pub(crate) mod quarantine;
+pub(crate) mod set_up;
