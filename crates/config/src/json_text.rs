@@ -24,14 +24,10 @@ impl<'a> JsonText<'a> {
             // The place has a line of its own in the fault.
             let told = error.to_string();
             let message = told.split(" at line ").next().unwrap_or_default();
-            let line = error.line().max(1);
-            // The parser counts bytes.
-            let text = file.text.split('\n').nth(line - 1).unwrap_or_default();
-            let before = text.floor_char_boundary(error.column().saturating_sub(1));
             vec![ConfigFault {
                 file: file.path.clone(),
-                line,
-                column: text[..before].chars().count() + 1,
+                line: error.line().max(1),
+                column: column(&file.text, &error),
                 message: format!("not valid JSON: {message}"),
             }]
         })?;
@@ -60,6 +56,16 @@ impl<'a> JsonText<'a> {
             message: fault.to_string(),
         }
     }
+}
+
+/// The column of a fault of the grammar in characters: the parser counts bytes.
+fn column(text: &str, error: &serde_json::Error) -> usize {
+    let line = text
+        .split('\n')
+        .nth(error.line().saturating_sub(1))
+        .unwrap_or_default();
+    let before = error.column().saturating_sub(1).min(line.len());
+    line[..line.floor_char_boundary(before)].chars().count() + 1
 }
 
 /// Where the value at `pointer` begins, or the nearest value around it.

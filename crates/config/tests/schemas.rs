@@ -78,6 +78,7 @@ fn every_fault_is_told_at_its_place() {
             "{\n  \"type\": \"object\",\n}",
             "3:1: not valid JSON: trailing comma",
         ),
+        ("{\"é\": \"é\u{1}\"}", "1:9: not valid JSON: control character"),
         ("", "1:1: not valid JSON: EOF while parsing a value"),
         ("[]", "1:1: a schema must be a JSON object"),
         ("{\"é\": \"🛒\",}", "1:11: not valid JSON: trailing comma"),
