@@ -24,9 +24,9 @@ use crossdock_model::{clock::FixedClock, event::Event};
 use crossdock_store::{
     Accepted, AdapterCredential, AdapterTotals, Adapters, ApiKey, ApiKeys, Backend, Batch, DeadLetter,
     DeadLetterCursor, DeadLetters, DeliveryKey, DisabledEndpoint, Endpoints, EventKey, EventQuery, Events,
-    HubBeat, Hubs, Ledger, NewRevision, Outcome, Outcomes, PendingDelivery, Quarantine, Quarantined,
-    QuarantinedSummary, Result, Revision, RevisionSummary, Revisions, SettleSummary, Standing, Store,
-    StoreError, StoredEvent, Totals,
+    EventsForgotten, ForgetEvents, ForgetQuarantined, HubBeat, Hubs, Ledger, NewRevision, Outcome, Outcomes,
+    PendingDelivery, Quarantine, Quarantined, QuarantinedSummary, Result, Retention, Revision,
+    RevisionSummary, Revisions, SettleSummary, Standing, Store, StoreError, StoredEvent, Totals,
 };
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
@@ -371,6 +371,19 @@ impl Endpoints for Moody {
     }
     async fn enable_endpoint(&self, adapter: &str, before: Option<u32>) -> Result<bool> {
         self.inner.enable_endpoint(adapter, before).await
+    }
+}
+
+#[async_trait]
+impl Retention for Moody {
+    async fn forget_events(&self, step: &ForgetEvents) -> Result<EventsForgotten> {
+        self.inner.forget_events(step).await
+    }
+    async fn forget_quarantined(&self, which: &ForgetQuarantined) -> Result<u64> {
+        self.inner.forget_quarantined(which).await
+    }
+    async fn pending_after(&self, adapter: &str, older: u64) -> Result<Option<DateTime<Utc>>> {
+        self.inner.pending_after(adapter, older).await
     }
 }
 
