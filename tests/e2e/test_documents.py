@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.amqp import channel
 from harness.documents import blocks, help_examples, script, subcommands
+from harness.events import manifest
 from harness.hub import REPOSITORY, Hub, binaries, clean_environment
 from harness.wait import eventually
 
@@ -24,6 +26,7 @@ EXAMPLE_DEADLINE_S = 60
 ENDLESS_S = 4
 ENDLESS = ("crossdock event tail",)
 RUN_BY_THE_FIXTURE = ("crossdock up",)
+DEAD_LETTER = "1042.erp"
 
 
 class Copy:
@@ -114,14 +117,38 @@ def every_help(arguments: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...
         yield from every_help((*arguments, name))
 
 
+def a_dead_letter(copy: Copy, hub: Hub) -> str:
+    """Lets an adapter without a second attempt reject an order of the demo; gives the dead letter's id."""
+    unlucky = manifest("unlucky", subscribes=("order.placed.v1",), more="retry = { schedule = [] }")
+    (copy.folder / "config" / "adapters" / "unlucky.toml").write_text(unlucky)
+    hub.must("apply", "--config", str(copy.folder / "config" / "crossdock.toml"))
+    url = hub.credentials("unlucky")["CROSSDOCK_AMQP_URL"]
+    with channel(url, confirms=False) as own:
+
+        def rejected() -> bool:
+            method, _, _ = own.basic_get("crossdock.adapter.unlucky")
+            if method is not None:
+                own.basic_reject(method.delivery_tag, requeue=False)
+            return method is not None
+
+        eventually("an order is rejected", rejected, 60)
+        own.connection.process_data_events(0)
+    letters = eventually(
+        "it is a dead letter", lambda: hub.get("/v1/dead-letters", adapter="unlucky")["dead_letters"], 30
+    )
+    return letters[0]["id"]
+
+
 def test_help_examples_run_as_printed(place):
     copy, hub = place
+    dead_letter = a_dead_letter(copy, hub)
     faults, seen = [], 0
     for arguments, printed in every_help():
         found = help_examples(printed)
         if not found and not subcommands(printed):
             faults.append(f"crossdock {' '.join(arguments)} --help has no example")
         for example in found:
+            example = example.replace(DEAD_LETTER, dead_letter)
             seen += 1
             if example.startswith(RUN_BY_THE_FIXTURE):
                 continue

@@ -327,7 +327,7 @@ mod tests {
         use DeliveryState::{Confirmed, Pending, Retrying};
         use OutcomeKind::{Dead, HandedOver, Rejected, Retry};
         let begun = word(2, HandedOver);
-        assert_eq!(decided(Pending, &[begun.clone()]), [(Rejected, true)]);
+        assert_eq!(decided(Pending, std::slice::from_ref(&begun)), [(Rejected, true)]);
         assert_eq!(
             decided(Pending, &[begun.clone(), word(2, Retry)]),
             [(Rejected, true)]
@@ -337,7 +337,7 @@ mod tests {
             decided(Pending, &[begun.clone(), word(3, HandedOver)]),
             [(Rejected, false)]
         );
-        assert_eq!(decided(Confirmed, &[begun.clone()]), [(Rejected, false)]);
+        assert_eq!(decided(Confirmed, std::slice::from_ref(&begun)), [(Rejected, false)]);
         assert_eq!(
             decided(Pending, &[begun.clone(), word(2, Dead)]),
             [(Rejected, false)]
