@@ -108,6 +108,11 @@ fn read(text: &str, leaf: &Leaf<'_>) -> Result<Value, String> {
             .parse()
             .map_err(|_| format!("{text:?} is not a flag, expected true or false"))?;
         Ok(flag.into())
+    } else if leaf.accepts("integer") {
+        let number: i64 = text
+            .parse()
+            .map_err(|_| format!("{text:?} is not a whole number"))?;
+        Ok(number.into())
     } else if leaf.accepts("array") {
         Ok(text
             .split(',')

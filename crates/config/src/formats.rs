@@ -113,13 +113,17 @@ fn is_url_of(text: &str, schemes: &[&str]) -> bool {
 }
 
 fn database_url(text: &str) -> Result<(), String> {
-    match text.split_once("://") {
-        Some(("sqlite", path)) if !path.is_empty() => Ok(()),
-        Some(("postgres" | "postgresql", _)) => Err(
-            "PostgreSQL is not available in this version, expected sqlite://<path of the file>".to_owned(),
-        ),
-        _ => Err("this is not a database URL, expected sqlite://<path of the file>".to_owned()),
-    }
+    let known = match text.split_once("://") {
+        Some(("sqlite", path)) => !path.is_empty(),
+        // The server may also be named by a parameter: postgres:///name?host=/run/postgresql
+        Some(("postgres" | "postgresql", _)) => Url::parse(text).is_ok(),
+        _ => false,
+    };
+    expect(known, || {
+        "this is not a database URL, expected sqlite://<path of the file> or \
+         postgres://user:password@host:5432/database"
+            .to_owned()
+    })
 }
 
 fn expect(holds: bool, fault: impl FnOnce() -> String) -> Result<(), String> {
@@ -136,6 +140,8 @@ mod tests {
             ("adapter-name", "erp-2"),
             ("amqp-url", "amqp://user:password@host:5672/vhost"),
             ("database-url", "sqlite://var/crossdock.db"),
+            ("database-url", "postgres://user:password@host:5432/database"),
+            ("database-url", "postgresql:///crossdock?host=/run/postgresql"),
             ("delay", "1h30m"),
             ("event-source", "/erp"),
             ("event-source", "urn:example:erp"),

@@ -28,5 +28,5 @@ pub use fault::{ConfigFault, SourceFile};
 pub use manifest::{Delivery, Manifest, Order, Retry, Subscription};
 pub use network::{InvalidRange, IpRange};
 pub use secret::{Secret, SecretError, SecretReference};
-pub use settings::{Database, Http, Outbound, RabbitMq, Settings};
+pub use settings::{Database, Http, Outbound, RabbitMq, Retention, Settings};
 pub use shared::{SharedConfig, fault_in_schema, load_shared, schema_path};

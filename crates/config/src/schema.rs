@@ -118,7 +118,10 @@ pub(crate) fn management_url(_: &mut SchemaGenerator) -> Schema {
 }
 
 pub(crate) fn database_url(_: &mut SchemaGenerator) -> Schema {
-    secret("database-url", "sqlite:///var/lib/crossdock/crossdock.db")
+    secret(
+        "database-url",
+        "postgres://crossdock:password@db.example.com/crossdock?sslmode=verify-full",
+    )
 }
 
 /// A text of the given format, or a reference to where it is found.

@@ -32,6 +32,8 @@ pub struct Settings {
     pub http: Http,
     /// Servers that the hub calls.
     pub outbound: Outbound,
+    /// How long things are kept.
+    pub retention: Retention,
 }
 
 /// The broker to use.
@@ -50,7 +52,7 @@ pub struct RabbitMq {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Database {
-    /// Database URL: sqlite:// and the path of the file.
+    /// Database URL: sqlite:// and the path of the file, or postgres:// and where the database is.
     #[schemars(schema_with = "schema::database_url")]
     pub url: Option<Secret>,
 }
@@ -81,6 +83,18 @@ pub struct Outbound {
     pub allow: Vec<IpRange>,
 }
 
+/// How long what is done with is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retention {
+    /// Days for which an event is kept after it came in; 0: for ever. One that an adapter has not settled stays longer.
+    #[schemars(range(min = 0, max = 36500))]
+    pub events_days: u32,
+    /// Days for which a quarantined message is kept; 0: for ever, within the quarantine's limits for each producer.
+    #[schemars(range(min = 0, max = 36500))]
+    pub quarantine_days: u32,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -89,6 +103,16 @@ impl Default for Settings {
             database: Database::default(),
             http: Http::default(),
             outbound: Outbound::default(),
+            retention: Retention::default(),
+        }
+    }
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            events_days: 90,
+            quarantine_days: 30,
         }
     }
 }

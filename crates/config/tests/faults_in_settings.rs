@@ -41,7 +41,7 @@ listen = "127.0.0.1:8080"
 url = "x"
 "#,
         &[],
-        "crossdock.toml:1:2: unknown section [kafka], expected `data_dir`, [database], [http], [outbound] or [rabbitmq]",
+        "crossdock.toml:1:2: unknown section [kafka], expected `data_dir`, [database], [http], [outbound], [rabbitmq] or [retention]",
     ),
     (
         "a section for a part that does not exist yet",
@@ -49,7 +49,7 @@ url = "x"
 listen = "127.0.0.1:1883"
 "#,
         &[],
-        "crossdock.toml:1:2: unknown section [mqtt], expected `data_dir`, [database], [http], [outbound] or [rabbitmq]",
+        "crossdock.toml:1:2: unknown section [mqtt], expected `data_dir`, [database], [http], [outbound], [rabbitmq] or [retention]",
     ),
     (
         "an unknown key of a section",
@@ -180,10 +180,18 @@ url = { env = "AMQP" }
     (
         "databases of other kinds",
         r#"[database]
-url = "postgres://hub:hunter2@db/crossdock"
+url = "mysql://hub:hunter2@db/crossdock"
 "#,
         &[],
-        "crossdock.toml:2:7: PostgreSQL is not available in this version, expected sqlite://<path of the file>",
+        "crossdock.toml:2:7: this is not a database URL, expected sqlite://<path of the file> or postgres://user:password@host:5432/database",
+    ),
+    (
+        "a PostgreSQL server whose address is none",
+        r#"[database]
+url = "postgres://hub:hunter2@db:port/crossdock"
+"#,
+        &[],
+        "crossdock.toml:2:7: this is not a database URL, expected sqlite://<path of the file> or postgres://user:password@host:5432/database",
     ),
     (
         "a database that is none",
@@ -191,7 +199,15 @@ url = "postgres://hub:hunter2@db/crossdock"
 url = "crossdock.db"
 "#,
         &[],
-        "crossdock.toml:2:7: this is not a database URL, expected sqlite://<path of the file>",
+        "crossdock.toml:2:7: this is not a database URL, expected sqlite://<path of the file> or postgres://user:password@host:5432/database",
+    ),
+    (
+        "times that are none",
+        "[retention]\nevents_days = -1\nquarantine_days = \"30d\"\n",
+        &[("CROSSDOCK_RETENTION__QUARANTINE_DAYS", "a month")],
+        r#"crossdock.toml:2:15: `events_days` is -1, expected at least 0
+crossdock.toml:3:19: `quarantine_days` is a string, expected a whole number
+environment variable CROSSDOCK_RETENTION__QUARANTINE_DAYS: "a month" is not a whole number"#,
     ),
     (
         "an empty folder",
@@ -207,7 +223,7 @@ public_url = 7
 ",
         &[("CROSSDOCK_HTTP__LISTEN", "8080"), ("CROSSDOCK_HTTP__ALLOW_PLAINTEXT", "yes"), ("CROSSDOCK_HTTP__TRUSTED_PROXIES", "10.0.0.1, 10.0.0.300"), ("CROSSDOCK_RABBITMQ__URL", "hunter2"), ("CROSSDOCK_DATABASE__URL", "mysql://db")],
         r#"crossdock.toml:2:14: `public_url` is a whole number, expected a string, such as "https://hub.example.com"
-environment variable CROSSDOCK_DATABASE__URL: this is not a database URL, expected sqlite://<path of the file>
+environment variable CROSSDOCK_DATABASE__URL: this is not a database URL, expected sqlite://<path of the file> or postgres://user:password@host:5432/database
 environment variable CROSSDOCK_HTTP__ALLOW_PLAINTEXT: "yes" is not a flag, expected true or false
 environment variable CROSSDOCK_HTTP__LISTEN: "8080" is not a listening address, expected an IP address and a port, such as "127.0.0.1:8080"
 environment variable CROSSDOCK_HTTP__TRUSTED_PROXIES: "10.0.0.300" is not an IP address or range, expected for example "10.1.2.3" or "10.0.0.0/8"

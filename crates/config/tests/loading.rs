@@ -31,6 +31,7 @@ fn settings_are_read_from_the_file() {
         data_dir = "/var/lib/crossdock"
         rabbitmq = { url = "amqp://hub:hunter2@rabbitmq/production", management_url.file = "/run/secrets/management" }
         database.url = "sqlite://orders.db"
+        retention.events_days = 7
         [http]
         listen = "[::1]:9000"
         public_url = "https://hub.example.com"
@@ -49,6 +50,10 @@ fn settings_are_read_from_the_file() {
     let management_url = settings.rabbitmq.management_url.as_ref().unwrap();
     let read = |path: &Path| Ok(format!("http://{}\n", path.file_name().unwrap().display()));
     assert_eq!(management_url.resolve(read).unwrap(), "http://management");
+    assert_eq!(
+        (settings.retention.events_days, settings.retention.quarantine_days),
+        (7, 30)
+    );
     assert_eq!(settings.http.listen.to_string(), "[::1]:9000");
     assert_eq!(
         settings.http.public_url.as_ref().unwrap().as_str(),
@@ -82,6 +87,7 @@ fn the_environment_goes_before_the_file() {
             ("CROSSDOCK_HTTP__ALLOW_PLAINTEXT", "true"),
             ("CROSSDOCK_HTTP__TRUSTED_PROXIES", "10.0.0.1, fd00::/8,"),
             ("CROSSDOCK_HTTP__PUBLIC_URL", ""),
+            ("CROSSDOCK_RETENTION__QUARANTINE_DAYS", "0"),
             ("CROSSDOCK_OUTBOUND__ALLOW", "127.0.0.0/8, ::1"),
         ],
     );
@@ -95,6 +101,7 @@ fn the_environment_goes_before_the_file() {
     assert_eq!(settings.http.listen.to_string(), "0.0.0.0:80");
     assert_eq!(settings.http.trusted_proxies.len(), 2);
     assert_eq!(settings.http.public_url, None);
+    assert_eq!(settings.retention.quarantine_days, 0);
     assert_eq!(settings.outbound.allow.len(), 2);
 }
 
