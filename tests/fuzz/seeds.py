@@ -25,6 +25,7 @@ MAPPINGS = (
     '.time | utc("Europe/London")? // "none" | ascii_downcase | split("t") | join("T")',
 )
 STREAM = b': hello\n\nid: 7\nevent: order.placed.v1\ndata: {"a":\ndata: 1}\n\nid:8\r\ndata:x\r\n\r\nretry: 5\ndata\n\n'
+RETRY_AFTER = (b"120", b"Sun, 06 Nov 1994 08:49:37 GMT", b"Sunday, 06-Nov-94 08:49:37 GMT", b"Sun Nov  6 08:49:37 1994")
 HEADER_TYPES = {str: "S", bool: "t", int: "l"}
 
 
@@ -117,6 +118,7 @@ def corpus() -> Iterator[tuple[str, bytes]]:
     yield from (("receipts", seed) for seed in RECEIPTS)
     yield from (("configuration", seed) for seed in configuration())
     yield from (("jq", seed) for seed in jq())
+    yield from (("retry_after", seed) for seed in RETRY_AFTER)
     yield "stream", b"\x05" + STREAM
 
 

@@ -27,7 +27,7 @@ impl<'a> JsonText<'a> {
             vec![ConfigFault {
                 file: file.path.clone(),
                 line: error.line().max(1),
-                column: error.column().max(1),
+                column: column(&file.text, &error),
                 message: format!("not valid JSON: {message}"),
             }]
         })?;
@@ -56,6 +56,16 @@ impl<'a> JsonText<'a> {
             message: fault.to_string(),
         }
     }
+}
+
+/// The column of a fault of the grammar in characters: the parser counts bytes.
+fn column(text: &str, error: &serde_json::Error) -> usize {
+    let line = text
+        .split('\n')
+        .nth(error.line().saturating_sub(1))
+        .unwrap_or_default();
+    let before = error.column().saturating_sub(1).min(line.len());
+    line[..line.floor_char_boundary(before)].chars().count() + 1
 }
 
 /// Where the value at `pointer` begins, or the nearest value around it.

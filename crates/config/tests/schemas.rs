@@ -78,8 +78,10 @@ fn every_fault_is_told_at_its_place() {
             "{\n  \"type\": \"object\",\n}",
             "3:1: not valid JSON: trailing comma",
         ),
+        ("{\"é\": \"é\u{1}\"}", "1:9: not valid JSON: control character"),
         ("", "1:1: not valid JSON: EOF while parsing a value"),
         ("[]", "1:1: a schema must be a JSON object"),
+        ("{\"é\": \"🛒\",}", "1:11: not valid JSON: trailing comma"),
         (
             "{\n  \"type\": \"string\",\n  \"type\": \"object\"\n}",
             "3:11: /type: stands twice in the same object",
@@ -90,7 +92,7 @@ fn every_fault_is_told_at_its_place() {
         ),
         (
             "{\"properties\": {\n \"é\": {\"$ref\": \"https://shop.example/x.json\"}}}",
-            "2:15: /properties/é/$ref: a schema stands alone: expected a reference within this file, such as \"#/$defs/line\"",
+            "2:16: /properties/é/$ref: a schema stands alone: expected a reference within this file, such as \"#/$defs/line\"",
         ),
         (
             "{\"properties\": {\"a\": {\"$ref\": \"file:///etc/passwd\"}}}",

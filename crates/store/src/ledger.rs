@@ -9,19 +9,23 @@ use crate::Result;
 /// The hub's left side.
 ///
 /// `received` and `duplicates` are counters that grow with each batch; `accepted` and `quarantined` are counted
-/// from the rows that are there, so that a lost row shows as an imbalance.
+/// from the rows that are there, and those forgotten since, so that a lost row shows as an imbalance.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Messages that producers sent, each counted once.
     pub received: u64,
-    /// Events in the record.
+    /// Events in the record, and those that were forgotten.
     pub accepted: u64,
     /// Messages whose event or quarantined message was there already.
     pub duplicates: u64,
     /// Messages that RabbitMQ gave the hub again after they were recorded: not part of `received`.
     pub redelivered: u64,
-    /// Messages in quarantine, sent again or not.
+    /// Messages in quarantine, sent again or not, and those that were forgotten.
     pub quarantined: u64,
+    /// Those of `accepted` that were forgotten.
+    pub forgotten_events: u64,
+    /// Those of `quarantined` that were forgotten.
+    pub forgotten_quarantined: u64,
 }
 
 impl Totals {
@@ -31,7 +35,7 @@ impl Totals {
     }
 }
 
-/// One adapter's side, counted from its deliveries.
+/// One adapter's side, counted from its deliveries, those of forgotten events among them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AdapterTotals {
     /// The adapter's name.
@@ -48,6 +52,9 @@ pub struct AdapterTotals {
     pub expired: u64,
     /// Published, no word yet.
     pub pending: u64,
+    /// Forgotten without a word: they had left the queue, and no receipt was owed. Those not forgotten are among
+    /// `pending`.
+    pub taken: u64,
     /// Failed, waiting for the next attempt.
     pub retrying: u64,
     /// Whether the adapter has ever sent a receipt: only then does a missing one mean something.

@@ -21,6 +21,7 @@ mod migrations;
 pub mod outcomes;
 mod postgres;
 pub mod quarantine;
+pub mod retention;
 pub mod revisions;
 mod rows;
 mod settlement;
@@ -44,6 +45,7 @@ pub use outcomes::{
     DETAIL_MAX_BYTES, DeliveryKey, Outcome, OutcomeKind, Outcomes, SettleSummary, Standing, Word,
 };
 pub use quarantine::{NewQuarantined, Quarantine, Quarantined, QuarantinedSummary};
+pub use retention::{EventsForgotten, ForgetEvents, ForgetQuarantined, Retention};
 pub use revisions::{NewRevision, Revision, RevisionFile, RevisionSummary, Revisions};
 
 /// What every function of this crate returns.
@@ -59,6 +61,7 @@ pub trait Backend:
     + DeadLetters
     + Ledger
     + Quarantine
+    + Retention
     + Revisions
     + ApiKeys
     + Adapters

@@ -7,6 +7,7 @@
 
 mod hands;
 mod message;
+mod retry_after;
 mod secret;
 mod sender;
 mod signature;

@@ -8,16 +8,12 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use crossdock_store::OutcomeKind;
 
+use super::retry_after;
 use crate::{
     measures::Answer,
-    outbound::{
-        OutboundError, Response, StatusCode,
-        header::{HeaderMap, RETRY_AFTER},
-    },
+    outbound::{OutboundError, Response, StatusCode, header::RETRY_AFTER},
 };
 
-/// The longest wait that an endpoint is granted for one event.
-const RETRY_AFTER_MAX_S: u64 = 24 * 60 * 60;
 /// What is kept of a response's body, in characters.
 const BODY_KEPT_MAX_CHARS: usize = 200;
 
@@ -73,7 +69,11 @@ pub(super) fn expired(expiry: DateTime<Utc>) -> Verdict {
 
 fn of_response(response: &Response, now: DateTime<Utc>) -> Verdict {
     let status = response.status;
-    let retry_after_s = retry_after_s(&response.headers, now);
+    let said = response
+        .headers
+        .get(RETRY_AFTER)
+        .and_then(|text| text.to_str().ok());
+    let retry_after_s = said.and_then(|text| retry_after::seconds(text, now));
     let (kind, health, counted) = match status {
         _ if status.is_success() => (OutcomeKind::Done, Health::Answers, Answer::Success),
         StatusCode::GONE => (OutcomeKind::Dead, Health::Gone, Answer::Gone),
@@ -151,21 +151,6 @@ fn printable(body: &[u8]) -> String {
     line.chars().take(BODY_KEPT_MAX_CHARS).collect()
 }
 
-/// `Retry-After` (RFC 9110, section 10.2.3): seconds or a date. What is neither counts as not said, and so does no time
-/// at all: a schedule that is run through at once is none.
-fn retry_after_s(headers: &HeaderMap, now: DateTime<Utc>) -> Option<u32> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let seconds = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        text.parse().unwrap_or(u64::MAX)
-    } else {
-        let date: DateTime<Utc> = httpdate::parse_http_date(text).ok()?.into();
-        u64::try_from((date - now).num_seconds()).unwrap_or(0)
-    };
-    u32::try_from(seconds.min(RETRY_AFTER_MAX_S))
-        .ok()
-        .filter(|seconds| *seconds > 0)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -173,7 +158,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{outbound::header::HeaderValue, testing::now};
+    use crate::{
+        outbound::header::{HeaderMap, HeaderValue},
+        testing::now,
+    };
 
     fn response(
         status: u16,

@@ -89,13 +89,23 @@ CREATE TABLE adapter_activity (
 
 -- What cannot be counted from rows. One row.
 CREATE TABLE totals (
-    only_row    BIGINT PRIMARY KEY CHECK (only_row = 1),
-    received    BIGINT NOT NULL,
-    duplicates  BIGINT NOT NULL,
-    redelivered BIGINT NOT NULL
+    only_row              BIGINT PRIMARY KEY CHECK (only_row = 1),
+    received              BIGINT NOT NULL DEFAULT 0,
+    duplicates            BIGINT NOT NULL DEFAULT 0,
+    redelivered           BIGINT NOT NULL DEFAULT 0,
+    forgotten_events      BIGINT NOT NULL DEFAULT 0,
+    forgotten_quarantined BIGINT NOT NULL DEFAULT 0
 );
 
-INSERT INTO totals (only_row, received, duplicates, redelivered) VALUES (1, 0, 0, 0);
+INSERT INTO totals (only_row) VALUES (1);
+
+-- What was forgotten still counts.
+CREATE TABLE forgotten_deliveries (
+    adapter    TEXT COLLATE "C" NOT NULL,
+    state      TEXT COLLATE "C" NOT NULL,
+    deliveries BIGINT NOT NULL,
+    PRIMARY KEY (adapter, state)
+);
 
 CREATE TABLE quarantine (
     id           BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -107,5 +117,9 @@ CREATE TABLE quarantine (
     routing_key  TEXT COLLATE "C" NOT NULL,
     body         BYTEA NOT NULL,
     fingerprint  BYTEA NOT NULL UNIQUE,
-    resent       BIGINT
+    resent       BIGINT,
+    bytes        BIGINT GENERATED ALWAYS AS (octet_length(body) + octet_length(headers)) STORED
 );
+
+-- What each producer has in quarantine is added up from this index alone, without a look at the messages.
+CREATE INDEX quarantine_by_producer ON quarantine (producer, id, bytes, received);

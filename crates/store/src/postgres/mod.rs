@@ -20,6 +20,7 @@ mod outcomes;
 mod quarantine;
 mod query;
 mod record;
+mod retention;
 mod revisions;
 mod text;
 

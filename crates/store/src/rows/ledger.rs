@@ -14,16 +14,22 @@ pub(crate) struct TotalsRow {
     redelivered: i64,
     accepted: i64,
     quarantined: i64,
+    forgotten_events: i64,
+    forgotten_quarantined: i64,
 }
 
 impl TotalsRow {
     pub(crate) fn totals(self) -> Result<Totals> {
+        let forgotten_events = number("totals.forgotten_events", self.forgotten_events)?;
+        let forgotten_quarantined = number("totals.forgotten_quarantined", self.forgotten_quarantined)?;
         Ok(Totals {
             received: number("totals.received", self.received)?,
-            accepted: number("events", self.accepted)?,
+            accepted: number::<u64>("events", self.accepted)? + forgotten_events,
             duplicates: number("totals.duplicates", self.duplicates)?,
             redelivered: number("totals.redelivered", self.redelivered)?,
-            quarantined: number("quarantine", self.quarantined)?,
+            quarantined: number::<u64>("quarantine", self.quarantined)? + forgotten_quarantined,
+            forgotten_events,
+            forgotten_quarantined,
         })
     }
 }
@@ -37,6 +43,14 @@ pub(crate) struct StateRow {
     oldest: i64,
 }
 
+/// How many deliveries of an adapter were in a state when they were forgotten.
+#[derive(sqlx::FromRow)]
+pub(crate) struct ForgottenRow {
+    adapter: String,
+    state: String,
+    deliveries: i64,
+}
+
 /// When an adapter spoke.
 #[derive(sqlx::FromRow)]
 pub(crate) struct ActivityRow {
@@ -46,23 +60,36 @@ pub(crate) struct ActivityRow {
 }
 
 /// A line for each adapter that any row is about, by name.
-pub(crate) fn per_adapter(states: Vec<StateRow>, activity: Vec<ActivityRow>) -> Result<Vec<AdapterTotals>> {
+pub(crate) fn per_adapter(
+    states: Vec<StateRow>,
+    forgotten: Vec<ForgottenRow>,
+    activity: Vec<ActivityRow>,
+) -> Result<Vec<AdapterTotals>> {
     let mut adapters = ByAdapter::new();
     for row in states {
         let totals = totals_of(&mut adapters, row.adapter);
-        let count = number("deliveries", row.deliveries)?;
-        totals.matched += count;
-        match from_word("deliveries.state", &row.state)? {
-            DeliveryState::Pending => {
-                totals.pending = count;
-                totals.oldest_pending = Some(time(row.oldest)?);
-            }
-            DeliveryState::Confirmed => totals.confirmed = count,
-            DeliveryState::Parked => totals.parked = count,
-            DeliveryState::Discarded => totals.discarded = count,
-            DeliveryState::Expired => totals.expired = count,
-            DeliveryState::Retrying => totals.retrying = count,
+        let state = from_word("deliveries.state", &row.state)?;
+        if state == DeliveryState::Pending {
+            totals.oldest_pending = Some(time(row.oldest)?);
         }
+        *figure_of(totals, state) += number::<u64>("deliveries", row.deliveries)?;
+    }
+    for row in forgotten {
+        let totals = totals_of(&mut adapters, row.adapter);
+        let figure = match from_word("forgotten_deliveries.state", &row.state)? {
+            DeliveryState::Pending => &mut totals.taken,
+            settled => figure_of(totals, settled),
+        };
+        *figure += number::<u64>("forgotten_deliveries", row.deliveries)?;
+    }
+    for totals in adapters.values_mut() {
+        totals.matched = totals.confirmed
+            + totals.parked
+            + totals.discarded
+            + totals.expired
+            + totals.pending
+            + totals.taken
+            + totals.retrying;
     }
     for row in activity {
         let totals = totals_of(&mut adapters, row.adapter);
@@ -71,6 +98,17 @@ pub(crate) fn per_adapter(states: Vec<StateRow>, activity: Vec<ActivityRow>) -> 
         totals.last_settled = Some(time(row.last_settled)?);
     }
     Ok(adapters.into_values().collect())
+}
+
+fn figure_of(totals: &mut AdapterTotals, state: DeliveryState) -> &mut u64 {
+    match state {
+        DeliveryState::Pending => &mut totals.pending,
+        DeliveryState::Confirmed => &mut totals.confirmed,
+        DeliveryState::Parked => &mut totals.parked,
+        DeliveryState::Discarded => &mut totals.discarded,
+        DeliveryState::Expired => &mut totals.expired,
+        DeliveryState::Retrying => &mut totals.retrying,
+    }
 }
 
 type ByAdapter = BTreeMap<String, AdapterTotals>;

@@ -6,4 +6,5 @@ pub(crate) mod events;
 pub(crate) mod ledger;
 pub(crate) mod outcomes;
 pub(crate) mod quarantine;
+pub(crate) mod retention;
 pub(crate) mod set_up;

@@ -7,15 +7,15 @@ use super::{Sqlite, failed};
 use crate::Result;
 use crate::finding::at_most;
 use crate::ledger::{AdapterTotals, Ledger, PendingDelivery, Totals};
-use crate::rows::ledger::{ActivityRow, PendingRow, StateRow, TotalsRow, per_adapter};
+use crate::rows::ledger::{ActivityRow, ForgottenRow, PendingRow, StateRow, TotalsRow, per_adapter};
 use crate::stored::number;
 
 #[async_trait]
 impl Ledger for Sqlite {
     async fn totals(&self) -> Result<Totals> {
         let row: TotalsRow = sqlx::query_as(
-            "SELECT received, duplicates, redelivered, (SELECT count(*) FROM events) AS accepted,
-                    (SELECT count(*) FROM quarantine) AS quarantined
+            "SELECT received, duplicates, redelivered, forgotten_events, forgotten_quarantined,
+                    (SELECT count(*) FROM events) AS accepted, (SELECT count(*) FROM quarantine) AS quarantined
              FROM totals",
         )
         .fetch_one(&self.readers)
@@ -33,12 +33,17 @@ impl Ledger for Sqlite {
         .fetch_all(&mut *snapshot)
         .await
         .map_err(failed)?;
+        let forgotten: Vec<ForgottenRow> =
+            sqlx::query_as("SELECT adapter, state, deliveries FROM forgotten_deliveries")
+                .fetch_all(&mut *snapshot)
+                .await
+                .map_err(failed)?;
         let activity: Vec<ActivityRow> =
             sqlx::query_as("SELECT adapter, receipts_since, last_settled FROM adapter_activity")
                 .fetch_all(&mut *snapshot)
                 .await
                 .map_err(failed)?;
-        per_adapter(states, activity)
+        per_adapter(states, forgotten, activity)
     }
 
     async fn pending_count(&self, adapter: &str, published_before: DateTime<Utc>) -> Result<u64> {

@@ -14,6 +14,7 @@ mod outcomes;
 mod quarantine;
 mod query;
 mod record;
+mod retention;
 mod revisions;
 
 use std::fs::{self, OpenOptions};

@@ -9,6 +9,7 @@ pub mod odd_text;
 pub mod outcomes;
 pub mod quarantine;
 pub mod record;
+pub mod retention;
 pub mod set_up;
 pub mod together;
 
@@ -59,6 +60,11 @@ macro_rules! conformance {
             set_up {
                 revisions_are_numbered_without_gaps, of_two_revisions_at_once_one_wins, api_keys_live_and_end,
                 credentials_have_generations, endpoints_are_disabled_and_enabled, hubs_come_and_go,
+            }
+            retention {
+                only_what_is_old_and_settled_is_forgotten, the_ledger_goes_on_as_if_it_were_there,
+                each_step_is_bounded_and_a_pass_ends, what_is_forgotten_is_new_when_it_comes_again,
+                the_quarantine_is_bounded_by_age_and_by_producer, the_oldest_that_was_not_taken_is_found,
             }
             odd_text {
                 it_is_kept_to_the_letter, nothing_bears_such_a_name, it_settles_nothing_and_stops_nothing,

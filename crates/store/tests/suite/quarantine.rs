@@ -83,6 +83,7 @@ pub async fn a_message_is_kept_whole_and_once(database: &impl Database) {
         redelivered: 1,
         quarantined: 3,
         accepted: 0,
+        ..Totals::default()
     };
     assert_eq!(totals, expected);
     assert!(totals.balanced());
