@@ -155,10 +155,13 @@ fn printable(body: &[u8]) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use bytes::Bytes;
+    use proptest::prelude::*;
 
     use super::*;
-    use crate::outbound::header::HeaderMap;
-    use crate::testing::now;
+    use crate::{
+        outbound::header::{HeaderMap, HeaderValue},
+        testing::now,
+    };
 
     fn response(
         status: u16,
@@ -303,6 +306,37 @@ mod tests {
             ),
         ] {
             assert_eq!(of(error.clone()), expected, "{error}");
+        }
+    }
+
+    /// What looks like a `Retry-After`, and what is none.
+    fn retry_after() -> impl Strategy<Value = Vec<u8>> {
+        let date = "(Mon|Tue), [0-3][0-9] (Nov|Feb) [0-9]{4} [0-2][0-9]:[0-6][0-9]:[0-6][0-9] GMT";
+        prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..40),
+            "[0-9]{0,30}".prop_map(String::into_bytes),
+            date.prop_map(String::into_bytes),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_an_endpoint_answers_is_judged_within_bounds(
+            status in 100_u16..=999,
+            retry_after in retry_after(),
+            body in prop::collection::vec(any::<u8>(), 0..1024),
+        ) {
+            let status = StatusCode::from_u16(status).unwrap();
+            let mut headers = HeaderMap::new();
+            if let Ok(value) = HeaderValue::from_bytes(&retry_after) {
+                headers.insert(RETRY_AFTER, value);
+            }
+            let body = Bytes::from(body);
+            let verdict = judge(&Ok(Response { status, headers, body }), now());
+            prop_assert_eq!(verdict.kind == OutcomeKind::Done, status.is_success());
+            prop_assert!(verdict.retry_after_s.is_none_or(|seconds| (1..=86_400).contains(&seconds)));
+            prop_assert!(verdict.detail.chars().count() <= BODY_KEPT_MAX_CHARS + 60);
+            prop_assert!(!verdict.detail.contains(char::is_control), "{:?}", verdict.detail);
         }
     }
 }
