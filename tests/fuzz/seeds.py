@@ -112,6 +112,12 @@ def jq() -> Iterator[bytes]:
         yield mapping.encode() + b"\0" + inputs[number % len(inputs)]
 
 
+def schemas() -> Iterator[bytes]:
+    """The shipped schemas, each with the data of its golden example."""
+    for name, event, _ in events():
+        yield (REPOSITORY / f"crates/model/schemas/{name}.json").read_bytes() + b"\0" + body(event)
+
+
 def corpus() -> Iterator[tuple[str, bytes]]:
     for _, event, text in events():
         yield "json", text
@@ -122,6 +128,7 @@ def corpus() -> Iterator[tuple[str, bytes]]:
         yield from (("frames", seed) for seed in frames(event))
     yield from (("receipts", seed) for seed in RECEIPTS)
     yield from (("configuration", seed) for seed in configuration())
+    yield from (("schema", seed) for seed in schemas())
     yield from (("jq", seed) for seed in jq())
     yield from (("retry_after", seed) for seed in RETRY_AFTER)
     yield "stream", b"\x05" + STREAM

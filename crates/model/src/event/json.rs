@@ -244,6 +244,8 @@ impl<'de> Visitor<'de> for Node<'_> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn faults(text: &[u8]) -> Vec<Fault> {
@@ -337,6 +339,83 @@ mod tests {
                 "{}",
                 found[0].message
             );
+        }
+    }
+
+    /// JSON before it is written: objects may have a key twice.
+    #[derive(Clone, Debug)]
+    enum Tree {
+        Leaf(&'static str),
+        Array(Vec<Tree>),
+        Object(Vec<(&'static str, Tree)>),
+    }
+
+    impl Tree {
+        /// Writes it, and notes the keys that stand twice, in their order.
+        fn write(&self, text: &mut String, pointer: &str, twice: &mut Vec<String>) {
+            match self {
+                Self::Leaf(leaf) => text.push_str(leaf),
+                Self::Array(items) => {
+                    text.push('[');
+                    for (index, item) in items.iter().enumerate() {
+                        text.push_str(if index > 0 { ", " } else { "" });
+                        item.write(text, &format!("{pointer}/{index}"), twice);
+                    }
+                    text.push(']');
+                }
+                Self::Object(members) => {
+                    text.push('{');
+                    let mut seen = HashSet::new();
+                    for (index, (written, member)) in members.iter().enumerate() {
+                        text.push_str(if index > 0 { "," } else { "" });
+                        text.push_str(&format!("\"{written}\":"));
+                        let key: String = serde_json::from_str(&format!("\"{written}\"")).unwrap();
+                        let mut here = pointer.to_owned();
+                        push_token(&mut here, &key);
+                        if !seen.insert(key) {
+                            twice.push(here.clone());
+                        }
+                        member.write(text, &here, twice);
+                    }
+                    text.push('}');
+                }
+            }
+        }
+    }
+
+    fn tree() -> impl Strategy<Value = Tree> {
+        let leaves = vec!["null", "-1.50", "\"\\ud83d\\uded2\"", "1e3", "[]", "{}"];
+        let leaf = prop::sample::select(leaves).prop_map(Tree::Leaf);
+        leaf.prop_recursive(6, 60, 5, |inner| {
+            let keys = prop::sample::select(vec!["a", "\\u0061", "b/c", "~", ""]);
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Tree::Array),
+                prop::collection::vec((keys, inner), 0..5).prop_map(Tree::Object),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn exactly_the_keys_that_stand_twice_are_named(tree in tree()) {
+            let (mut text, mut twice) = (String::new(), Vec::new());
+            tree.write(&mut text, "/data", &mut twice);
+            let found = check_json(text.as_bytes(), "/data").err().unwrap_or_default();
+            let pointers: Vec<_> = found.into_iter().map(|fault| fault.pointer).collect();
+            prop_assert_eq!(pointers, twice);
+        }
+
+        #[test]
+        fn depth_ends_at_the_limit_whatever_it_is_made_of(shape in prop::collection::vec(any::<bool>(), JSON_MAX_DEPTH + 1)) {
+            let nested = |levels: usize| {
+                let opened = shape[..levels].iter().map(|array| if *array { "[1," } else { "{\"a\":" });
+                let closed = shape[..levels].iter().rev().map(|array| if *array { "]" } else { "}" });
+                opened.chain(["0"]).chain(closed).collect::<String>()
+            };
+            prop_assert_eq!(check_json(nested(JSON_MAX_DEPTH).as_bytes(), ""), Ok(()));
+            let found = check_json(nested(JSON_MAX_DEPTH + 1).as_bytes(), "").unwrap_err();
+            prop_assert_eq!(found[0].pointer.matches('/').count(), JSON_MAX_DEPTH);
+            prop_assert!(found[0].message.contains("nests deeper than 120 levels"));
         }
     }
 }
