@@ -32,6 +32,8 @@ pub struct Settings {
     pub http: Http,
     /// Servers that the hub calls.
     pub outbound: Outbound,
+    /// Traces of the way of events.
+    pub telemetry: Telemetry,
 }
 
 /// The broker to use.
@@ -81,6 +83,15 @@ pub struct Outbound {
     pub allow: Vec<IpRange>,
 }
 
+/// Where traces are sent. Without an endpoint there are none.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Telemetry {
+    /// Base URL of a collector that takes OTLP over HTTP; traces go to /v1/traces below it.
+    #[schemars(schema_with = "schema::otlp_endpoint")]
+    pub otlp_endpoint: Option<Url>,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -89,6 +100,7 @@ impl Default for Settings {
             database: Database::default(),
             http: Http::default(),
             outbound: Outbound::default(),
+            telemetry: Telemetry::default(),
         }
     }
 }
