@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-HUB = {"model", "config", "bus", "store", "engine", "realtime", "api", "web"}
+HUB = {"model", "config", "bus", "store", "telemetry", "engine", "realtime", "api", "web"}
 
 # A → B: A may depend on B. A crate that is not named here may depend on no other of ours until it is.
 ARROWS: dict[str, set[str]] = {
@@ -22,12 +22,13 @@ ARROWS: dict[str, set[str]] = {
     "config": {"model"},
     "bus": {"model"},
     "store": {"model"},
-    "engine": {"model", "config", "bus", "store"},
+    "telemetry": {"model"},
+    "engine": {"model", "config", "bus", "store", "telemetry"},
     "realtime": {"model", "engine", "config"},
-    "api": {"model", "engine", "config"},
+    "api": {"model", "engine", "config", "telemetry"},
     "web": set(),
     "crossdock": HUB,
-    "sdk": {"model", "bus"},
+    "sdk": {"model", "bus", "telemetry"},
     "testkit": {"model", "bus", "store"},
 }
 ADAPTER_ARROWS = {"sdk"}
@@ -37,8 +38,11 @@ KEEPERS: dict[str, set[str]] = {
     "lapin": {"bus", "testkit"},
     "sqlx": {"store", "sdk", "testkit"},
     "rumqttd": {"realtime", "testkit"},
-    # RabbitMQ's management API, the one client for servers that others name, and the operator's commands.
-    "reqwest": {"bus", "engine", "crossdock", "testkit"},
+    # RabbitMQ's management API, the one client for servers that others name, the collector of traces, and the operator's
+    # commands.
+    "reqwest": {"bus", "engine", "telemetry", "crossdock", "testkit"},
+    "opentelemetry": {"telemetry"},
+    "opentelemetry_sdk": {"telemetry"},
     "axum": {"api", "web", "realtime", "crossdock", "sdk", "testkit"},
 }
 

@@ -8,8 +8,9 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::Response;
+use crossdock_telemetry::Span;
 
-use crate::{health, metrics::METRICS_PATH, problem::ProblemMark};
+use crate::{health, metrics::METRICS_PATH, problem::ProblemMark, trace};
 
 /// Where authentication leaves the key's id for the log.
 #[derive(Clone, Default)]
@@ -28,10 +29,15 @@ pub(crate) async fn record(mut request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
     let caller = CallerSlot::default();
     request.extensions_mut().insert(caller.clone());
+    let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
+    let span = match is_probe(route) {
+        true => Span::default(),
+        false => trace::begin(&mut request, method, route),
+    };
 
     let response = next.run(request).await;
 
-    let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
+    trace::end(span, &response);
     let status = response.status().as_u16();
     let elapsed = started.elapsed();
     let ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);

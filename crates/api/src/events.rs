@@ -15,6 +15,7 @@ use crate::cloud_events::Mode;
 use crate::extract::{Path, Query, time};
 use crate::openapi::CloudEvent;
 use crate::problem::{Guarded, ProblemBody};
+use crate::trace::Step;
 use crate::{ApiState, Problem, body, problem_types as kinds};
 
 /// Events on a page when the client does not say.
@@ -64,6 +65,7 @@ struct Accepted {
 async fn send_events(
     State(api): State<ApiState>,
     caller: Caller<EventsWrite>,
+    step: Step,
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<Accepted>), Problem> {
@@ -73,7 +75,7 @@ async fn send_events(
     if events.is_empty() {
         return Ok((StatusCode::ACCEPTED, Json(Accepted { accepted: 0 })));
     }
-    match api.hub().accept(&caller.principal, events).await {
+    match api.hub().accept_within(&caller.principal, events, step.0).await {
         Ok(accepted) => Ok((StatusCode::ACCEPTED, Json(Accepted { accepted }))),
         Err(error) if mode == Mode::Batch => Err(error.into()),
         Err(error) => Err(Problem::from(error).of_single_event()),

@@ -29,6 +29,7 @@ mod serve;
 mod state;
 mod status;
 mod stream;
+mod trace;
 
 use axum::{Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;

@@ -86,6 +86,10 @@ pub(crate) fn public_url(_: &mut SchemaGenerator) -> Schema {
     text("http-url", "https://hub.example.com")
 }
 
+pub(crate) fn otlp_endpoint(_: &mut SchemaGenerator) -> Schema {
+    text("http-url", "http://127.0.0.1:4318")
+}
+
 pub(crate) fn webhook_url(_: &mut SchemaGenerator) -> Schema {
     text("webhook-url", "https://erp.example.com/events")
 }

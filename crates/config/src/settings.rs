@@ -34,6 +34,8 @@ pub struct Settings {
     pub outbound: Outbound,
     /// How long things are kept.
     pub retention: Retention,
+    /// Traces of the way of events.
+    pub telemetry: Telemetry,
 }
 
 /// The broker to use.
@@ -95,6 +97,15 @@ pub struct Retention {
     pub quarantine_days: u32,
 }
 
+/// Where traces are sent. Without an endpoint there are none.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Telemetry {
+    /// Base URL of a collector that takes OTLP over HTTP; traces go to /v1/traces below it.
+    #[schemars(schema_with = "schema::otlp_endpoint")]
+    pub otlp_endpoint: Option<Url>,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -104,6 +115,7 @@ impl Default for Settings {
             http: Http::default(),
             outbound: Outbound::default(),
             retention: Retention::default(),
+            telemetry: Telemetry::default(),
         }
     }
 }

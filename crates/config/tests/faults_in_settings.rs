@@ -41,7 +41,7 @@ listen = "127.0.0.1:8080"
 url = "x"
 "#,
         &[],
-        "crossdock.toml:1:2: unknown section [kafka], expected `data_dir`, [database], [http], [outbound], [rabbitmq] or [retention]",
+        "crossdock.toml:1:2: unknown section [kafka], expected `data_dir`, [database], [http], [outbound], [rabbitmq], [retention] or [telemetry]",
     ),
     (
         "a section for a part that does not exist yet",
@@ -49,7 +49,7 @@ url = "x"
 listen = "127.0.0.1:1883"
 "#,
         &[],
-        "crossdock.toml:1:2: unknown section [mqtt], expected `data_dir`, [database], [http], [outbound], [rabbitmq] or [retention]",
+        "crossdock.toml:1:2: unknown section [mqtt], expected `data_dir`, [database], [http], [outbound], [rabbitmq], [retention] or [telemetry]",
     ),
     (
         "an unknown key of a section",

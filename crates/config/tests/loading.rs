@@ -38,6 +38,8 @@ fn settings_are_read_from_the_file() {
         trusted_proxies = ["10.0.0.0/8", "::1"]
         [outbound]
         allow = ["127.0.0.1"]
+        [telemetry]
+        otlp_endpoint = "http://127.0.0.1:4318"
         "#,
         &[],
     );
@@ -61,6 +63,8 @@ fn settings_are_read_from_the_file() {
     );
     assert!(settings.http.trusted_proxies[0].contains("10.1.1.1".parse().unwrap()));
     assert!(settings.outbound.allow[0].contains("127.0.0.1".parse().unwrap()));
+    let collector = settings.telemetry.otlp_endpoint.as_ref().unwrap();
+    assert_eq!(collector.as_str(), "http://127.0.0.1:4318/");
     assert!(!format!("{settings:?}").contains("hunter2"));
 }
 
@@ -89,6 +93,10 @@ fn the_environment_goes_before_the_file() {
             ("CROSSDOCK_HTTP__PUBLIC_URL", ""),
             ("CROSSDOCK_RETENTION__QUARANTINE_DAYS", "0"),
             ("CROSSDOCK_OUTBOUND__ALLOW", "127.0.0.0/8, ::1"),
+            (
+                "CROSSDOCK_TELEMETRY__OTLP_ENDPOINT",
+                "https://collector.example.com/otlp",
+            ),
         ],
     );
     assert_eq!(warnings, Vec::<String>::new());
@@ -103,6 +111,7 @@ fn the_environment_goes_before_the_file() {
     assert_eq!(settings.http.public_url, None);
     assert_eq!(settings.retention.quarantine_days, 0);
     assert_eq!(settings.outbound.allow.len(), 2);
+    assert!(settings.telemetry.otlp_endpoint.is_some());
 }
 
 #[test]

@@ -8,7 +8,8 @@ use crossdock_bus::{
     message::{HeaderValue, Outgoing, encode_event},
     names,
 };
-use crossdock_model::{event::Event, fault::Fault};
+use crossdock_model::{Traceparent, event::Event, fault::Fault};
+use crossdock_telemetry::{Messaging, SEND, Span};
 
 use crate::{AcceptError, Principal, error::RETRY_AFTER_S, routing::Routing};
 
@@ -16,12 +17,14 @@ use crate::{AcceptError, Principal, error::RETRY_AFTER_S, routing::Routing};
 pub(crate) const PRODUCER_HEADER: &str = "crossdock-producer";
 
 /// Accepts all events, in their order, or reports every fault of every one; returns how many RabbitMQ confirmed.
+/// `request` is the step that they came with, if it is traced.
 pub(crate) async fn accept(
     routing: &Routing,
     publisher: &Publisher,
     hub_user: &str,
     who: &Principal,
-    events: Vec<Event>,
+    mut events: Vec<Event>,
+    request: Option<Traceparent>,
 ) -> Result<usize, AcceptError> {
     if let Some(fault) = &routing.fault {
         return Err(AcceptError::Unavailable {
@@ -44,6 +47,7 @@ pub(crate) async fn accept(
         return Err(AcceptError::Invalid(invalid));
     }
 
+    let mut spans = trace(&mut events, request);
     let messages: Vec<Outgoing> = events
         .iter()
         .map(|event| ingress_message(event, &producer, hub_user))
@@ -66,11 +70,38 @@ pub(crate) async fn accept(
     let accepted = messages.len();
     match publisher.publish_all(messages).await {
         Ok(()) => Ok(accepted),
-        Err(error) => Err(AcceptError::Unavailable {
-            reason: error.to_string(),
-            retry_after_s: RETRY_AFTER_S,
-        }),
+        Err(error) => {
+            spans.iter_mut().for_each(|span| span.fail("unconfirmed"));
+            Err(AcceptError::Unavailable {
+                reason: error.to_string(),
+                retry_after_s: RETRY_AFTER_S,
+            })
+        }
     }
+}
+
+/// A span for each publish, if telemetry is on: under the trace that the event brings, else under the request, and
+/// then the event is part of that trace from here on.
+fn trace(events: &mut [Event], request: Option<Traceparent>) -> Vec<Span> {
+    let begin = |event: &mut Event| {
+        let own = event.traceparent();
+        let sending = Messaging {
+            operation: SEND,
+            exchange: names::INGRESS,
+            queue: None,
+            event,
+        };
+        let mut span = sending.start(own.or(request));
+        match (own, request) {
+            (Some(_), Some(request)) => span.link(request),
+            _ => span
+                .traceparent()
+                .into_iter()
+                .for_each(|here| event.join_trace(here)),
+        }
+        span
+    };
+    events.iter_mut().map(begin).filter(Span::is_on).collect()
 }
 
 /// The message that carries an event to the gate on behalf of `producer`. Believed by the gate because
@@ -122,7 +153,9 @@ mod tests {
     async fn refusal(routing: &Routing, who: &Principal, events: Vec<Event>) -> AcceptError {
         let broker = Broker::new("amqp://hub:secret@127.0.0.1:1/").unwrap();
         let publisher = Publisher::spawn(broker, "test", &TaskTracker::new(), CancellationToken::new());
-        accept(routing, &publisher, HUB, who, events).await.unwrap_err()
+        accept(routing, &publisher, HUB, who, events, None)
+            .await
+            .unwrap_err()
     }
 
     fn pointers(faults: &[Fault]) -> Vec<&str> {

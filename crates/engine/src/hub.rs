@@ -12,7 +12,7 @@ use std::{
 use arc_swap::ArcSwap;
 use crossdock_bus::{broker::Broker, management::Management, names, publisher::Publisher};
 use crossdock_config::SourceFile;
-use crossdock_model::{clock::Clock, event::Event};
+use crossdock_model::{Traceparent, clock::Clock, event::Event};
 use crossdock_store::Store;
 use tokio::{
     sync::{Notify, watch},
@@ -223,6 +223,19 @@ impl Hub {
     /// # Errors
     /// See [`AcceptError`]; a repeat with the same ids is always safe.
     pub async fn accept(&self, who: &Principal, events: Vec<Event>) -> Result<usize, AcceptError> {
+        self.accept_within(who, events, None).await
+    }
+
+    /// The same as part of a trace: `request` is the step that the events came with.
+    ///
+    /// # Errors
+    /// As [`Hub::accept`].
+    pub async fn accept_within(
+        &self,
+        who: &Principal,
+        events: Vec<Event>,
+        request: Option<Traceparent>,
+    ) -> Result<usize, AcceptError> {
         let shared = &self.shared;
         if shared.ingress_is_new.load(Ordering::Acquire) {
             return Err(AcceptError::Unavailable {
@@ -232,7 +245,7 @@ impl Hub {
         }
         let routing = shared.routing.load_full();
         let publisher = shared.publisher.load_full();
-        edge::accept(&routing, &publisher, &shared.hub_user, who, events).await
+        edge::accept(&routing, &publisher, &shared.hub_user, who, events, request).await
     }
 
     /// Who holds this API key.

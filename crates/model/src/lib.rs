@@ -9,9 +9,11 @@ pub mod jq;
 pub mod name;
 pub mod schema;
 mod thread;
+pub mod traceparent;
 pub mod types;
 
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use event::{AttributeValue, Event};
 pub use fault::{Fault, Faults};
+pub use traceparent::Traceparent;
 pub use types::TypePattern;

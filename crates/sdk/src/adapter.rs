@@ -13,10 +13,12 @@ use crossdock_bus::{
     message::{decode_event, encode_event},
     names,
 };
-use crossdock_model::{clock::SystemClock, event::Event, name};
+use crossdock_model::{Traceparent, clock::SystemClock, event::Event, name};
+use crossdock_telemetry::{ENDPOINT_VARIABLE, Messaging, PROCESS, SEND, Span, TRACEPARENT_HEADER, Telemetry};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use url::Url;
 use uuid::Uuid;
 
 use crate::{Answer, Failure, Incoming, SdkError};
@@ -30,6 +32,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// How long a stop waits for the event in hand.
 const STOP_MAX: Duration = Duration::from_secs(10);
+/// How long it waits for the collector to take the last spans.
+const LAST_SPANS_MAX: Duration = Duration::from_secs(3);
 
 /// An adapter, ready to run.
 pub struct Adapter {
@@ -38,6 +42,7 @@ pub struct Adapter {
     sender: Sender,
     stop: CancellationToken,
     tasks: TaskTracker,
+    telemetry: Option<Telemetry>,
 }
 
 /// Publishes events of the adapter's own accord. Clones share one connection.
@@ -52,7 +57,7 @@ struct SenderInner {
 
 impl Adapter {
     /// Takes name and address from `CROSSDOCK_ADAPTER` and `CROSSDOCK_AMQP_URL`. `source` is the one its
-    /// manifest names. Connects in the background; must be called within a tokio runtime.
+    /// manifest names. With `OTEL_EXPORTER_OTLP_ENDPOINT`, the base URL of a collector, its work is traced there. Connects in the background; must be called within a tokio runtime.
     ///
     /// # Errors
     /// `Environment` if a variable is missing, `Broker` if the address is none.
@@ -64,11 +69,13 @@ impl Adapter {
                 ))
             })
         };
-        Self::new(
+        let adapter = Self::new(
             &variable("CROSSDOCK_ADAPTER")?,
             &variable("CROSSDOCK_AMQP_URL")?,
             source,
-        )
+        )?;
+        let telemetry = telemetry(&adapter.name);
+        Ok(Self { telemetry, ..adapter })
     }
 
     /// The adapter `name`, which speaks as `source`, at the `amqp` or `amqps` address with its own user.
@@ -91,6 +98,7 @@ impl Adapter {
             sender: Sender(Arc::new(inner)),
             stop,
             tasks,
+            telemetry: None,
         })
     }
 
@@ -105,11 +113,12 @@ impl Adapter {
     ///
     /// # Errors
     /// `Environment` if the process cannot be told to stop.
-    pub async fn run<F, Fut>(self, handle: F) -> Result<(), SdkError>
+    pub async fn run<F, Fut>(mut self, handle: F) -> Result<(), SdkError>
     where
         F: Fn(Incoming) -> Fut,
         Fut: Future<Output = Result<Vec<Answer>, Failure>> + Send + 'static,
     {
+        let telemetry = self.telemetry.take();
         let stopping = stop_signal()?;
         tokio::pin!(stopping);
         let asked_to_stop = CancellationToken::new();
@@ -126,6 +135,9 @@ impl Adapter {
         self.stop.cancel();
         self.tasks.close();
         let _ = tokio::time::timeout(STOP_MAX, self.tasks.wait()).await;
+        if let Some(telemetry) = telemetry {
+            telemetry.stop(LAST_SPANS_MAX).await;
+        }
         result
     }
 
@@ -198,10 +210,16 @@ impl Adapter {
             }
         };
         let started = Instant::now();
+        let mut span = self.trace(delivery, &event);
         let handled = match self.handled(delivery, &event, handle).await {
-            Ok(answers) => self.sender.answer(answers, &event).await?,
+            Ok(answers) => self.sender.answer(answers, &event, &span).await?,
             Err(failure) => Err(failure),
         };
+        match &handled {
+            Ok(()) => {}
+            Err(Failure::Retry(..)) => span.fail("retry"),
+            Err(Failure::Dead(_)) => span.fail("dead"),
+        }
         let mut receipt = json!({
             "event": event.id,
             "source": event.source,
@@ -224,6 +242,21 @@ impl Adapter {
         }
         self.sender.receipt(&receipt).await?;
         Ok(handled.is_ok())
+    }
+
+    /// Begins the span of the work on a delivery: under the step that published it, else under the event's own.
+    fn trace(&self, delivery: &Delivery, event: &Event) -> Span {
+        let published = match delivery.properties.headers.get(TRACEPARENT_HEADER) {
+            Some(HeaderValue::Text(text)) => text.parse().ok(),
+            _ => None,
+        };
+        let processing = Messaging {
+            operation: PROCESS,
+            exchange: names::DELIVER,
+            queue: Some(&names::adapter_queue(&self.name)),
+            event,
+        };
+        processing.start(published.or_else(|| event.traceparent()))
     }
 
     /// Runs the handler in a task of its own, so that its panic or delay is a failed attempt and not the
@@ -272,28 +305,44 @@ impl Sender {
     /// `Event` if the event is not acceptable.
     pub async fn send(&self, event: Answer) -> Result<(), SdkError> {
         let event = event.into_event(&self.0.source, name::new_id(&SystemClock), Utc::now(), None)?;
-        self.publish_event(&event)
+        self.publish_event(event, None)
             .await
             .map_err(|failure| SdkError::Event(failure.to_string()))
     }
 
     /// Publishes the answers to `cause`. The inner result is the attempt's.
-    async fn answer(&self, answers: Vec<Answer>, cause: &Event) -> Result<Result<(), Failure>, SdkError> {
+    async fn answer(
+        &self,
+        answers: Vec<Answer>,
+        cause: &Event,
+        work: &Span,
+    ) -> Result<Result<(), Failure>, SdkError> {
         for (place, answer) in answers.into_iter().enumerate() {
             let id = answer_id(&self.0.source, cause, place);
             let event = match answer.into_event(&self.0.source, id, Utc::now(), Some(cause)) {
                 Ok(event) => event,
                 Err(error) => return Ok(Err(error.into())),
             };
-            if let Err(failure) = self.publish_event(&event).await {
+            if let Err(failure) = self.publish_event(event, work.traceparent()).await {
                 return Ok(Err(failure));
             }
         }
         Ok(Ok(()))
     }
 
-    async fn publish_event(&self, event: &Event) -> Result<(), Failure> {
-        let (mut properties, body) = encode_event(event);
+    /// Publishes an event, under `work`, and with telemetry makes the publish the step that the event follows from.
+    async fn publish_event(&self, mut event: Event, work: Option<Traceparent>) -> Result<(), Failure> {
+        let sending = Messaging {
+            operation: SEND,
+            exchange: names::INGRESS,
+            queue: None,
+            event: &event,
+        };
+        let mut span = sending.start(work);
+        if let Some(here) = span.traceparent() {
+            event.go_on_in(here);
+        }
+        let (mut properties, body) = encode_event(&event);
         properties.user_id = Some(self.0.user.clone());
         self.publish(Outgoing {
             exchange: names::INGRESS.to_owned(),
@@ -304,6 +353,7 @@ impl Sender {
             body,
         })
         .await
+        .inspect_err(|_| span.fail("unconfirmed"))
     }
 
     async fn receipt(&self, receipt: &serde_json::Value) -> Result<(), SdkError> {
@@ -344,6 +394,22 @@ impl Sender {
 fn answer_id(source: &str, cause: &Event, place: usize) -> String {
     let name = format!("{source}#{}#{}/{place}", cause.source, cause.id);
     Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()).to_string()
+}
+
+/// Traces of the process, where the environment names a collector. An adapter that cannot have them works without.
+fn telemetry(adapter: &str) -> Option<Telemetry> {
+    let endpoint = env::var(ENDPOINT_VARIABLE)
+        .ok()
+        .filter(|value| !value.is_empty())?;
+    let started = match endpoint.parse::<Url>() {
+        Ok(url) => {
+            Telemetry::start(&url, adapter, env!("CARGO_PKG_VERSION")).map_err(|error| error.to_string())
+        }
+        Err(error) => Err(format!("{ENDPOINT_VARIABLE} is no URL: {error}")),
+    };
+    started
+        .inspect_err(|error| tracing::warn!(error, "there will be no traces"))
+        .ok()
 }
 
 /// Ends with the first SIGTERM or SIGINT.

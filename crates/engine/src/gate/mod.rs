@@ -14,7 +14,7 @@ mod route;
 mod targets;
 
 pub(crate) use chains::ChainsUnderWay;
-pub(crate) use publish::message;
+pub(crate) use publish::{message, tell_failures, traced};
 pub(crate) use route::for_adapter;
 
 use std::{
@@ -176,6 +176,7 @@ impl Gate<'_> {
         put_off::put_off(&outlet, &mut published, now).await;
         fail::fail_point!("gate-after-confirm");
 
+        let _until_recorded = published.spans();
         let lane_over = note_published(published, now, &mut batch);
         if record::record(&self.storing(), routing, batch).await.is_none() {
             return Ok(false);

@@ -11,7 +11,8 @@ use crossdock_bus::{
     message::{Outgoing, encode_event},
     names,
 };
-use crossdock_model::event::Event;
+use crossdock_model::{Traceparent, event::Event};
+use crossdock_telemetry::{Messaging, SEND, Span, TRACEPARENT_HEADER};
 
 use super::{route::Routed, targets::Targets};
 use crate::{
@@ -80,6 +81,29 @@ pub(crate) fn message(event: &Event, targets: &[String]) -> Outgoing {
     }
 }
 
+/// Begins the span of a message's publish, under `parent`, and names it in the message as the step that the receiver's
+/// work belongs under. Nothing without telemetry.
+pub(crate) fn traced(
+    message: &mut Outgoing,
+    event: &Event,
+    adapters: &[String],
+    parent: Option<Traceparent>,
+) -> Span {
+    let sending = Messaging {
+        operation: SEND,
+        exchange: names::DELIVER,
+        queue: None,
+        event,
+    };
+    let mut span = sending.start(parent);
+    span.say("crossdock.adapters", || adapters.join(" "));
+    if let Some(here) = span.traceparent() {
+        let headers = &mut message.properties.headers;
+        headers.insert(TRACEPARENT_HEADER.to_owned(), here.to_string().as_str().into());
+    }
+    span
+}
+
 /// A message to be: the event's place in the wave, which of its forms it brings, and the adapters that get it.
 struct Parcel {
     event: usize,
@@ -95,13 +119,19 @@ enum Form {
 }
 
 impl Parcel {
-    fn message(&self, wave: &[Routed]) -> Outgoing {
+    fn message(&self, wave: &[Routed], spans: &mut Vec<Span>) -> Outgoing {
         let routed = &wave[self.event];
         let event = match self.form {
             Form::AsItIs => &routed.accepted.event,
             Form::Transformed(place) => &routed.transformed[place].1,
         };
-        message(event, &self.targets)
+        let mut message = message(event, &self.targets);
+        let parent = routed.span.traceparent();
+        let span = traced(&mut message, event, &self.targets, parent);
+        if span.is_on() {
+            spans.push(span);
+        }
+        message
     }
 }
 
@@ -125,8 +155,11 @@ async fn publish_wave(
     let mut lane_works = false;
     let mut attempt = 0;
     while !parcels.is_empty() {
-        let messages = parcels.iter().map(|parcel| parcel.message(&wave)).collect();
+        let mut spans = Vec::new();
+        let message = |parcel: &Parcel| parcel.message(&wave, &mut spans);
+        let messages = parcels.iter().map(message).collect();
         let results = outlet.publish_all(messages).await;
+        tell_failures(&mut spans, &results);
         lane_works |= results.iter().any(Result::is_ok);
         let mut again = Vec::new();
         let mut queue_is_missing = false;
@@ -183,6 +216,15 @@ async fn publish_wave(
                     }
                 }),
         );
+}
+
+/// With telemetry there is a span for each result, and it ends here.
+pub(crate) fn tell_failures(spans: &mut Vec<Span>, results: &[Result<(), PublishError>]) {
+    for (mut span, result) in spans.drain(..).zip(results) {
+        if result.is_err() {
+            span.fail("unconfirmed");
+        }
+    }
 }
 
 /// The messages of a wave: each event to as many targets as may be, what a transform made to its own, and nothing
@@ -270,6 +312,13 @@ fn next_step(
 }
 
 impl Published {
+    /// The gate's spans of what was confirmed, for the one who waits for its record.
+    pub(super) fn spans(&mut self) -> Vec<Span> {
+        let spans = self.confirmed.iter_mut();
+        let spans = spans.map(|confirmed| std::mem::take(&mut confirmed.routed.span));
+        spans.filter(Span::is_on).collect()
+    }
+
     /// The targets of this batch that took something, and those that could not, with the reason.
     pub(super) fn targets(&self) -> (BTreeSet<&str>, HashMap<&str, &str>) {
         let mut reached = BTreeSet::new();

@@ -3,9 +3,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crossdock_bus::BusError;
+use crossdock_bus::{BusError, names};
 use crossdock_model::event::Event;
 use crossdock_store::Accepted;
+use crossdock_telemetry::{Messaging, PROCESS, Span};
 
 use super::BATCH_MAX_BYTES;
 use crate::routing::{Failure, Route, Routing};
@@ -19,6 +20,8 @@ pub(super) struct Routed {
     pub(super) transformed: Vec<(String, Event)>,
     /// Targets whose mappings failed: they get nothing.
     pub(super) failed: Vec<(String, Failure)>,
+    /// The gate's work on it.
+    pub(super) span: Span,
 }
 
 impl Routed {
@@ -100,6 +103,7 @@ fn route_some(routing: &Routing, events: Vec<Accepted>) -> (Vec<Routed>, Vec<Acc
 }
 
 fn route_one(routing: &Routing, mut accepted: Accepted) -> Routed {
+    let span = trace(&mut accepted.event);
     let (mut transformed, mut failed) = (Vec::new(), Vec::new());
     for (adapter, route) in routing.routes(&accepted.event) {
         match route {
@@ -114,7 +118,24 @@ fn route_one(routing: &Routing, mut accepted: Accepted) -> Routed {
         accepted,
         transformed,
         failed,
+        span,
     }
+}
+
+/// Begins the gate's span. An event that is part of no trace becomes part of the gate's: so it is delivered, and so it
+/// is recorded.
+fn trace(event: &mut Event) -> Span {
+    let processing = Messaging {
+        operation: PROCESS,
+        exchange: names::INGRESS,
+        queue: None,
+        event,
+    };
+    let span = processing.start(event.traceparent());
+    if let Some(here) = span.traceparent() {
+        event.join_trace(here);
+    }
+    span
 }
 
 /// Says which adapters' mappings fail: one line an adapter, with its first reason.

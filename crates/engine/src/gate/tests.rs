@@ -74,6 +74,7 @@ fn routed(failed: Vec<(String, Failure)>) -> Routed {
         accepted: accepted(event(json!({})), &["erp", "wms"]),
         transformed: Vec::new(),
         failed,
+        span: Default::default(),
     }
 }
 

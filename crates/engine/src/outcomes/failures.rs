@@ -337,7 +337,10 @@ mod tests {
             decided(Pending, &[begun.clone(), word(3, HandedOver)]),
             [(Rejected, false)]
         );
-        assert_eq!(decided(Confirmed, std::slice::from_ref(&begun)), [(Rejected, false)]);
+        assert_eq!(
+            decided(Confirmed, std::slice::from_ref(&begun)),
+            [(Rejected, false)]
+        );
         assert_eq!(
             decided(Pending, &[begun.clone(), word(2, Dead)]),
             [(Rejected, false)]

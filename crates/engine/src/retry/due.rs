@@ -15,6 +15,7 @@ use crossdock_bus::{
 };
 use crossdock_model::fault::Fault;
 use crossdock_store::{Batch, DeliveryKey, DeliveryState, NewQuarantined, Outcome, OutcomeKind, Standing};
+use crossdock_telemetry::Span;
 use tokio_util::sync::CancellationToken;
 
 use super::{Outlet, ladder::Waiting, policy::UNDELIVERED_PAUSE};
@@ -166,9 +167,11 @@ async fn publish(
     now: DateTime<Utc>,
 ) -> Result<Vec<Outcome>, BusError> {
     let to_delays = wait.iter().map(|waiting| waiting.message(now));
-    let to_adapters = hand_over.iter().map(handed_over);
+    let mut spans = Vec::new();
+    let to_adapters = hand_over.iter().map(|waiting| handed_over(waiting, &mut spans));
     let results = outlet.publish_all(to_delays.chain(to_adapters).collect()).await;
     let (delayed, taken) = results.split_at(wait.len());
+    gate::tell_failures(&mut spans, taken);
     confirmed(delayed)?;
 
     let (mut back, mut refusals) = (Vec::new(), Vec::new());
@@ -196,9 +199,15 @@ async fn publish(
 }
 
 /// The message for the adapter's queue.
-fn handed_over(waiting: &Waiting) -> Outgoing {
-    let mut message = gate::message(&waiting.event, std::slice::from_ref(&waiting.adapter));
+fn handed_over(waiting: &Waiting, spans: &mut Vec<Span>) -> Outgoing {
+    let adapter = std::slice::from_ref(&waiting.adapter);
+    let mut message = gate::message(&waiting.event, adapter);
     waiting.progress.write(&mut message.properties.headers);
+    let mut span = gate::traced(&mut message, &waiting.event, adapter, waiting.event.traceparent());
+    span.say("crossdock.attempt", || i64::from(waiting.progress.attempt));
+    if span.is_on() {
+        spans.push(span);
+    }
     message
 }
 

@@ -6,10 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossdock_bus::message::{Delivery, decode_event};
-use crossdock_model::{event::Event, fault::Faults};
+use crossdock_bus::message::{Delivery, HeaderValue, decode_event};
+use crossdock_model::{Traceparent, event::Event, fault::Faults};
 use crossdock_store::EventKey;
+use crossdock_telemetry::{Kind, Span, TRACEPARENT_HEADER};
 use futures::{future::BoxFuture, stream::FuturesUnordered};
+use url::Url;
 
 use super::verdict::Verdict;
 use crate::retry::Progress;
@@ -41,6 +43,8 @@ pub(super) struct Held {
     bytes: usize,
     /// What the message holds, if it is an event.
     pub(super) event: Result<Event, Faults>,
+    /// The step of the event's trace that the request belongs under.
+    traceparent: Option<Traceparent>,
 }
 
 /// An attempt that is over.
@@ -82,6 +86,7 @@ impl Hands {
             attempt: Progress::read(&delivery.properties.headers).attempt,
             bytes: delivery.body.len(),
             event,
+            traceparent: step_of(&delivery),
         });
     }
 
@@ -139,7 +144,28 @@ impl Hands {
     }
 }
 
+/// The step that published the delivery, where that is traced.
+fn step_of(delivery: &Delivery) -> Option<Traceparent> {
+    match delivery.properties.headers.get(TRACEPARENT_HEADER)? {
+        HeaderValue::Text(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
 impl Held {
+    /// Begins the span of its request.
+    pub(super) fn span(&self, event: &Event, adapter: &str, url: &Url) -> Span {
+        let parent = self.traceparent.or_else(|| event.traceparent());
+        let mut span = Span::start(Kind::Client, parent, || "POST");
+        span.say("http.request.method", || "POST");
+        span.say("server.address", || url.host_str().unwrap_or_default().to_owned());
+        span.say("crossdock.adapter", || adapter.to_owned());
+        span.say("crossdock.attempt", || i64::from(self.attempt));
+        span.say("cloudevents.event_id", || event.id.clone());
+        span.say("cloudevents.event_type", || event.event_type.clone());
+        span
+    }
+
     /// It was sent, and this came of it.
     pub(super) fn answered(self, began: Instant, took: Duration, verdict: Verdict) -> Finished {
         Finished {

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use crossdock_model::event::Event;
+use crossdock_telemetry::{Span, TRACEPARENT_HEADER};
 use uuid::Uuid;
 
 use super::signature::Keys;
@@ -15,6 +16,7 @@ const STRUCTURED: HeaderValue = HeaderValue::from_static("application/cloudevent
 const ID: HeaderName = HeaderName::from_static("webhook-id");
 const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+const TRACEPARENT: HeaderName = HeaderName::from_static(TRACEPARENT_HEADER);
 /// What is read of a response's body, for people who look for the reason of a failure.
 const BODY_READ_MAX_BYTES: usize = 1024;
 
@@ -52,6 +54,14 @@ pub(super) fn request(
         body: body.into(),
         timeout,
         wanted: Wanted::Beginning(BODY_READ_MAX_BYTES),
+    }
+}
+
+/// Tells the receiver which step of a trace the request is. It is not signed: it says nothing about the event.
+pub(super) fn name_step(request: &mut Request, step: &Span) {
+    let here = step.traceparent();
+    if let Some(value) = here.and_then(|here| HeaderValue::try_from(here.to_string()).ok()) {
+        request.headers.insert(TRACEPARENT, value);
     }
 }
 

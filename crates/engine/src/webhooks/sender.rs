@@ -205,17 +205,27 @@ impl Sender<'_> {
         };
         let webhook = self.webhook;
         let (clock, outbound) = (self.shared.clock.clone(), self.shared.webhooks.outbound.clone());
-        let request = message::request(
+        let mut span = held.span(event, &webhook.adapter, &webhook.url);
+        let mut request = message::request(
             event,
             webhook.url.clone(),
             webhook.timeout,
             &self.keys,
             clock.now(),
         );
+        message::name_step(&mut request, &span);
         hands.under_way.push(Box::pin(async move {
             let began = Instant::now();
             let answer = outbound.send(request).await;
             let verdict = verdict::judge(&answer, clock.now());
+            if let Ok(response) = &answer {
+                let status = response.status.as_u16();
+                span.say("http.response.status_code", || i64::from(status));
+            }
+            if verdict.kind != OutcomeKind::Done {
+                span.fail("not delivered");
+            }
+            drop(span);
             held.answered(began, began.elapsed(), verdict)
         }));
     }

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use crate::fault::Fault;
+use crate::{fault::Fault, traceparent::Traceparent};
 
 pub use attribute::AttributeValue;
 pub use json::{JSON_MAX_DEPTH, POINTER_MAX_BYTES, REPEATED_KEYS_MAX, check_json};
@@ -117,6 +117,30 @@ impl Event {
     /// When the event is no longer worth delivering: `expirytime`.
     pub fn expiry(&self) -> Option<DateTime<Utc>> {
         self.text_extension("expirytime").and_then(syntax::timestamp)
+    }
+
+    /// The trace that the event is part of: `traceparent`.
+    pub fn traceparent(&self) -> Option<Traceparent> {
+        self.text_extension("traceparent")?.parse().ok()
+    }
+
+    /// Makes the event part of a trace, unless it is part of one already or has no room for one more attribute.
+    pub fn join_trace(&mut self, traceparent: Traceparent) {
+        const NAME: &str = "traceparent";
+        if self.extensions.contains_key(NAME) || self.extensions.len() >= EXTENSIONS_MAX {
+            return;
+        }
+        let value = traceparent.to_string();
+        if self.attribute_bytes() + NAME.len() + value.len() <= ATTRIBUTES_MAX_BYTES {
+            self.extensions
+                .insert(NAME.to_owned(), AttributeValue::String(value));
+        }
+    }
+
+    /// Makes what follows from the event follow from this step of its trace, whatever it was part of before.
+    pub fn go_on_in(&mut self, traceparent: Traceparent) {
+        self.extensions.remove("traceparent");
+        self.join_trace(traceparent);
     }
 
     /// Whether the data is JSON: the content type says so, or there is none.

@@ -101,29 +101,6 @@ pub(super) fn is_alias(text: &str) -> bool {
         .is_some_and(|(system, id)| crate::name::is_adapter_name(system) && !id.is_empty())
 }
 
-/// A `traceparent` (W3C Trace Context, section 3.2): version, trace, parent and flags in lower-case
-/// hexadecimal, with neither trace nor parent zero.
-pub(super) fn is_traceparent(text: &str) -> bool {
-    let is_hex = |part: &str, length: usize| {
-        part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    };
-    let is_zero = |part: &str| part.bytes().all(|byte| byte == b'0');
-    let mut parts = text.splitn(5, '-');
-    let (Some(version), Some(trace), Some(parent), Some(flags)) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return false;
-    };
-    is_hex(version, 2)
-        && version != "ff"
-        && is_hex(trace, 32)
-        && !is_zero(trace)
-        && is_hex(parent, 16)
-        && !is_zero(parent)
-        && is_hex(flags, 2)
-        && (parts.next().is_none() || version != "00")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,27 +150,6 @@ mod tests {
         assert!(is_utf8_text_media_type("text/plain; charset=\"UTF-8\""));
         assert!(!is_utf8_text_media_type("text/plain; charset=latin1"));
         assert!(!is_utf8_text_media_type("application/xml"));
-    }
-
-    #[test]
-    fn traceparents() {
-        assert!(is_traceparent(
-            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-        ));
-        assert!(is_traceparent(
-            "cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more"
-        ));
-        for invalid in [
-            "",
-            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
-            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
-            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
-            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
-            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-            "00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-        ] {
-            assert!(!is_traceparent(invalid), "{invalid:?}");
-        }
     }
 
     #[test]

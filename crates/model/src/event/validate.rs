@@ -6,7 +6,10 @@ use super::{
     EXTENSION_NAME_MAX_BYTES, EXTENSIONS_MAX, Event, IDENTIFIER_MAX_BYTES, REFERENCE_MAX_BYTES, check_json,
     syntax,
 };
-use crate::fault::{Fault, push_token};
+use crate::{
+    fault::{Fault, push_token},
+    traceparent::Traceparent,
+};
 
 impl Event {
     /// Everything that is wrong with the event, context and data; empty if it is valid. The type
@@ -168,8 +171,9 @@ impl Checks {
                 self.required(name, text, IDENTIFIER_MAX_BYTES)
             }
             "traceparent" => {
-                let expected = "must be a W3C traceparent: version, trace id, parent id and flags in lower-case hexadecimal";
-                self.must(name, syntax::is_traceparent(text), expected);
+                if let Err(none) = text.parse::<Traceparent>() {
+                    self.must(name, false, &none.to_string());
+                }
             }
             "expirytime" => {
                 let expected = "must be an RFC 3339 time, such as 2026-01-31T12:00:00Z";

@@ -32,6 +32,7 @@ use crossdock_config::Settings;
 use crossdock_engine::{EngineError, Hub, HubOptions, outbound::Outbound};
 use crossdock_model::SystemClock;
 use crossdock_store::Store;
+use crossdock_telemetry::Telemetry;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::{
     net::TcpListener,
@@ -54,6 +55,8 @@ use door::Door;
 const FILES_ROUND: Duration = Duration::from_secs(5);
 /// How long a stop may take in all.
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
+/// How long it waits for the collector to take the last spans.
+const LAST_SPANS_MAX: Duration = Duration::from_secs(3);
 /// How often the metrics' recorder puts its samples in order.
 const METRICS_UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// Upper bounds of the histograms' buckets, in seconds.
@@ -92,6 +95,7 @@ impl Up {
         let data_dir = DataDir::open(&settings.data_dir)?;
         let listener = listen(settings.http.listen).await?;
         let mut hall = Hall::open(&settings, listener)?;
+        let telemetry = start_telemetry(&settings)?;
         let started = stop
             .run_until_cancelled(hall.start(&configuration, &settings, &data_dir))
             .await;
@@ -99,7 +103,7 @@ impl Up {
             None => Ok(()),
             Some(Err(error)) => Err(error),
             Some(Ok(running)) => match self
-                .open_to_all(running, &mut hall, &data_dir, context.output)
+                .open_to_all(running, &mut hall, &data_dir, context.output, &settings)
                 .await
             {
                 Ok(()) => {
@@ -114,7 +118,13 @@ impl Up {
             },
         };
         tracing::info!("stopping");
-        if tokio::time::timeout(STOP_DEADLINE, hall.close()).await.is_err() {
+        let stopping = async {
+            hall.close().await;
+            if let Some(telemetry) = telemetry {
+                telemetry.stop(LAST_SPANS_MAX).await;
+            }
+        };
+        if tokio::time::timeout(STOP_DEADLINE, stopping).await.is_err() {
             bail!(
                 "the stop took longer than {} s; what was not finished is delivered again",
                 STOP_DEADLINE.as_secs()
@@ -132,9 +142,11 @@ impl Up {
         hall: &mut Hall,
         data_dir: &DataDir,
         output: Output,
+        settings: &Settings,
     ) -> anyhow::Result<()> {
         if self.demo {
-            hall.demo = Some(Demo::start(running.hub, data_dir, output).await?);
+            let collector = settings.telemetry.otlp_endpoint.as_ref().map(ToString::to_string);
+            hall.demo = Some(Demo::start(running.hub, data_dir, output, collector).await?);
         }
         // The hub does its work whether or not somebody reads this.
         if let Err(error) = banner::print(output, &running.banner) {
@@ -307,6 +319,20 @@ impl Hall {
             node.stop().await;
         }
     }
+}
+
+/// Traces, where the settings name a collector.
+fn start_telemetry(settings: &Settings) -> anyhow::Result<Option<Telemetry>> {
+    let Some(endpoint) = &settings.telemetry.otlp_endpoint else {
+        return Ok(None);
+    };
+    let telemetry = Telemetry::start(endpoint, "crossdock", env!("CARGO_PKG_VERSION"))
+        .context("telemetry.otlp_endpoint")?;
+    tracing::info!(
+        collector = endpoint.origin().ascii_serialization(),
+        "traces are sent"
+    );
+    Ok(Some(telemetry))
 }
 
 async fn open_store(settings: &Settings, data_dir: &DataDir) -> anyhow::Result<Store> {

@@ -283,6 +283,44 @@ fn times_that_cannot_be_written_in_utc_are_refused() {
     assert_eq!(event.validate()[0].pointer, "/time");
 }
 
+#[test]
+fn an_event_joins_a_trace_if_it_is_in_none_and_has_room() {
+    let here = Traceparent::new(7, 8, true).unwrap();
+    let plain = || structured(|_| {}).unwrap();
+    let mut event = plain();
+    event.join_trace(here);
+    assert_eq!((event.traceparent(), event.validate()), (Some(here), Vec::new()));
+
+    let there = Traceparent::new(7, 9, true).unwrap();
+    event.join_trace(there);
+    assert_eq!(event.traceparent(), Some(here));
+    event.go_on_in(there);
+    assert_eq!(event.traceparent(), Some(there));
+
+    let mut full = plain();
+    let room = ATTRIBUTES_MAX_BYTES
+        - full.attribute_bytes()
+        - "x".len()
+        - "traceparent".len()
+        - here.to_string().len();
+    full.extensions
+        .insert("x".to_owned(), "x".repeat(room).as_str().into());
+    let mut fuller = full.clone();
+    fuller
+        .extensions
+        .insert("x".to_owned(), "x".repeat(room + 1).as_str().into());
+    let mut many = plain();
+    many.extensions
+        .extend((0..EXTENSIONS_MAX).map(|number| (format!("a{number}"), "1".into())));
+    for (mut event, joins) in [(full, true), (fuller, false), (many, false)] {
+        event.join_trace(here);
+        assert_eq!(
+            (event.traceparent().is_some(), event.validate()),
+            (joins, Vec::new())
+        );
+    }
+}
+
 /// Attributes that are right as a rule, and sometimes are not.
 fn raw() -> impl Strategy<Value = Raw> {
     let names = prop_oneof![

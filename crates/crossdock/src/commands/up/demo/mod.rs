@@ -34,8 +34,13 @@ pub(super) struct Demo {
 impl Demo {
     /// Starts every adapter of the revision in force whose program lies beside this one, and tells what to try
     /// once the first order is there.
-    pub(super) async fn start(hub: Hub, data_dir: &DataDir, output: Output) -> anyhow::Result<Self> {
-        let adapters = find(&hub, data_dir).await?;
+    pub(super) async fn start(
+        hub: Hub,
+        data_dir: &DataDir,
+        output: Output,
+        collector: Option<String>,
+    ) -> anyhow::Result<Self> {
+        let adapters = find(&hub, data_dir, collector).await?;
         let names: Vec<_> = adapters.iter().map(|adapter| adapter.name.as_str()).collect();
         if names.is_empty() {
             tracing::warn!(
@@ -87,7 +92,7 @@ async fn supervise(adapters: Vec<Adapter>, stop: CancellationToken) {
     processes.wait().await;
 }
 
-async fn find(hub: &Hub, data_dir: &DataDir) -> anyhow::Result<Vec<Adapter>> {
+async fn find(hub: &Hub, data_dir: &DataDir, collector: Option<String>) -> anyhow::Result<Vec<Adapter>> {
     let program = env::current_exe().context("cannot tell where this program lies")?;
     let logs = data_dir.log_folder();
     make_folder(&logs)?;
@@ -106,6 +111,7 @@ async fn find(hub: &Hub, data_dir: &DataDir) -> anyhow::Result<Vec<Adapter>> {
             log_file: logs.join(format!("{}.log", adapter.name)),
             name: adapter.name,
             tethered,
+            collector: collector.clone(),
         })
         .collect())
 }

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use crossdock_telemetry::ENDPOINT_VARIABLE;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::AsyncReadExt,
@@ -53,6 +54,8 @@ pub(super) struct Adapter {
     pub(super) log_file: PathBuf,
     /// The system's `setpriv` can tie the process to the thread that starts it.
     pub(super) tethered: bool,
+    /// Where the hub sends its traces.
+    pub(super) collector: Option<String>,
 }
 
 /// Why a process ended.
@@ -181,6 +184,7 @@ impl Adapter {
             .env_clear()
             .envs(self.inherited(env::vars_os()))
             .envs(env_file::read(&self.env_file)?)
+            .envs(self.collector.as_ref().map(|url| (ENDPOINT_VARIABLE, url)))
             .stdin(Stdio::null())
             .stdout(writer.try_clone()?)
             .stderr(writer)
@@ -234,6 +238,7 @@ mod tests {
                 env_file: self.folder.path().join("erp.env"),
                 log_file: self.folder.path().join("erp.log"),
                 tethered: false,
+                collector: None,
             }
         }
 
