@@ -11,7 +11,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use crossdock_bus::{broker::Broker, management::Management, names, publisher::Publisher};
-use crossdock_config::SourceFile;
+use crossdock_config::{Retention, SourceFile};
 use crossdock_model::{Traceparent, clock::Clock, event::Event};
 use crossdock_store::Store;
 use tokio::{
@@ -31,7 +31,7 @@ use crate::{
     keys::{self, Keys},
     measures,
     outbound::Outbound,
-    outcomes, retry, revisions,
+    outcomes, retention, retry, revisions,
     shared::Shared,
     upkeep,
     webhooks::{self, Webhooks},
@@ -76,6 +76,8 @@ pub struct HubOptions {
     pub host: String,
     /// By which webhook endpoints are called.
     pub outbound: Outbound,
+    /// How long things are kept.
+    pub retention: Retention,
     /// A variable of this process's environment: where manifests say that secrets are.
     pub variable: fn(&str) -> Option<String>,
 }
@@ -155,6 +157,7 @@ impl Hub {
             alarms: Alarms::default(),
             alerts: Alerts::default(),
             webhooks: Webhooks::new(options.outbound, options.variable),
+            retention: options.retention,
         });
         for partition in 0..names::PARTITIONS {
             let name = format!("gate {partition}");
@@ -186,6 +189,8 @@ impl Hub {
         );
         let upkeep = "upkeep".to_owned();
         tasks.watch_over(&tasks.rest_tasks, &tasks.rest, upkeep, &shared, upkeep::run);
+        let retention = "retention".to_owned();
+        tasks.watch_over(&tasks.rest_tasks, &tasks.rest, retention, &shared, retention::run);
         let alerts = "alerts".to_owned();
         tasks.watch_over(&tasks.rest_tasks, &tasks.rest, alerts, &shared, alerts::run);
         tasks.keep_publisher(shared.clone());

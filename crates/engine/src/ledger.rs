@@ -30,6 +30,10 @@ pub(crate) struct Line {
     pub(crate) figures: AdapterLedger,
     pub(crate) oldest_pending: Option<DateTime<Utc>>,
     pub(crate) last_settled: Option<DateTime<Utc>>,
+    /// Those of the taken deliveries that are not forgotten: the oldest without a word.
+    pub(crate) taken: u64,
+    /// Deliveries published later are too young to be called taken.
+    pub(crate) certain_before: DateTime<Utc>,
     /// Deliveries too young to be judged that are not in the queue.
     uncertain: bool,
 }
@@ -81,7 +85,7 @@ pub(crate) async fn lines(
             adapter: name.clone(),
             matched: totals.matched,
             confirmed: totals.confirmed,
-            taken,
+            taken: taken + totals.taken,
             parked: totals.parked,
             discarded: totals.discarded,
             expired: totals.expired,
@@ -106,6 +110,8 @@ pub(crate) async fn lines(
                 None
             },
             last_settled: totals.last_settled,
+            taken,
+            certain_before,
             uncertain: totals.pending.saturating_sub(in_queue) > gone,
         };
         lines.insert(name, line);
@@ -178,6 +184,8 @@ impl Hub {
             duplicates: totals.duplicates,
             redelivered: totals.redelivered,
             quarantined: totals.quarantined,
+            forgotten_events: totals.forgotten_events,
+            forgotten_quarantined: totals.forgotten_quarantined,
             waiting_in_ingress,
             adapters,
             notes,

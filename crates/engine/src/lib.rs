@@ -2,8 +2,8 @@
 //!
 //! [`Hub`] is the one door: `api` and the program call it and know nothing below it. Inside, the gate
 //! ([`gate`]) takes events from RabbitMQ, the edge ([`edge`]) puts events of HTTP producers there, outcomes
-//! ([`outcomes`]) reads what adapters say, webhooks ([`webhooks`]) posts events to those who want them so, and upkeep
-//! ([`upkeep`]) keeps topology, credentials and alarms right. Nothing here serves HTTP or knows a database product;
+//! ([`outcomes`]) reads what adapters say, webhooks ([`webhooks`]) posts events to those who want them so, upkeep
+//! ([`upkeep`]) keeps topology, credentials and alarms right, and retention ([`retention`]) forgets what is old. Nothing here serves HTTP or knows a database product;
 //! servers that others name are called through [`outbound`] alone.
 
 mod adapters;
@@ -26,6 +26,7 @@ pub mod outbound;
 mod outcomes;
 mod quarantine;
 mod restore;
+mod retention;
 mod retry;
 mod revisions;
 mod routing;

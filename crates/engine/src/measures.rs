@@ -18,6 +18,7 @@ const WEBHOOK_REQUESTS: &str = "crossdock_webhook_requests_total";
 const WEBHOOK_SECONDS: &str = "crossdock_webhook_seconds";
 const WEBHOOK_IN_FLIGHT: &str = "crossdock_webhook_in_flight";
 const TASK_RESTARTS: &str = "crossdock_task_restarts_total";
+const FORGOTTEN: &str = "crossdock_forgotten_total";
 const ALARMS: &str = "crossdock_alarms";
 const MAPPING_RUNS: &str = "crossdock_mapping_runs_total";
 const MAPPING_SECONDS: &str = "crossdock_mapping_seconds";
@@ -57,6 +58,7 @@ pub(crate) fn describe() {
         );
         describe_gauge!(WEBHOOK_IN_FLIGHT, "Requests to a webhook endpoint that are under way");
         describe_counter!(TASK_RESTARTS, "Tasks of the hub that had to be started again");
+        describe_counter!(FORGOTTEN, "What was kept as long as it had to be: events, quarantined messages");
         describe_gauge!(ALARMS, "Things that want an operator's attention");
         describe_counter!(
             MAPPING_RUNS,
@@ -181,6 +183,10 @@ pub(crate) fn webhooks_in_flight(adapter: &str, count: usize) {
 
 pub(crate) fn task_restarted(task: &str) {
     counter!(TASK_RESTARTS, "task" => task.to_owned()).increment(1);
+}
+
+pub(crate) fn forgotten(what: &'static str, count: u64) {
+    counter!(FORGOTTEN, "what" => what).increment(count);
 }
 
 pub(crate) fn alarms(count: usize) {

@@ -14,6 +14,7 @@ use crossdock_bus::{
     management::{Management, QueueInfo},
     publisher::Publisher,
 };
+use crossdock_config::Retention;
 use crossdock_model::clock::Clock;
 use crossdock_store::Store;
 use tokio::{
@@ -73,6 +74,7 @@ pub(crate) struct Shared {
     pub(crate) alarms: Alarms,
     pub(crate) alerts: Alerts,
     pub(crate) webhooks: Webhooks,
+    pub(crate) retention: Retention,
 }
 
 impl Shared {

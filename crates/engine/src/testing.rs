@@ -19,14 +19,14 @@ use crossdock_bus::{
     message::{HeaderValue, encode_event},
     names,
 };
-use crossdock_config::{SourceFile, load_shared};
+use crossdock_config::{Retention, SourceFile, load_shared};
 use crossdock_model::{clock::FixedClock, event::Event};
 use crossdock_store::{
     Accepted, AdapterCredential, AdapterTotals, Adapters, ApiKey, ApiKeys, Backend, Batch, DeadLetter,
     DeadLetterCursor, DeadLetters, DeliveryKey, DisabledEndpoint, Endpoints, EventKey, EventQuery, Events,
     EventsForgotten, ForgetEvents, ForgetQuarantined, HubBeat, Hubs, Ledger, NewRevision, Outcome, Outcomes,
-    PendingDelivery, Quarantine, Quarantined, QuarantinedSummary, Result, Retention, Revision,
-    RevisionSummary, Revisions, SettleSummary, Standing, Store, StoreError, StoredEvent, Totals,
+    PendingDelivery, Quarantine, Quarantined, QuarantinedSummary, Result, Revision, RevisionSummary,
+    Revisions, SettleSummary, Standing, Store, StoreError, StoredEvent, Totals,
 };
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
@@ -166,6 +166,7 @@ pub(crate) fn shared(store: Store, folder: &tempfile::TempDir) -> Shared {
         chains: ChainsUnderWay::default(),
         alarms: Alarms::default(),
         alerts: Alerts::default(),
+        retention: Retention::default(),
         webhooks: Webhooks::new(Outbound::new(Vec::new()).expect("this machine has roots"), |_| {
             None
         }),
@@ -306,6 +307,19 @@ impl Quarantine for Moody {
 }
 
 #[async_trait]
+impl crossdock_store::Retention for Moody {
+    async fn forget_events(&self, step: &ForgetEvents) -> Result<EventsForgotten> {
+        self.inner.forget_events(step).await
+    }
+    async fn forget_quarantined(&self, which: &ForgetQuarantined) -> Result<u64> {
+        self.inner.forget_quarantined(which).await
+    }
+    async fn pending_after(&self, adapter: &str, older: u64) -> Result<Option<DateTime<Utc>>> {
+        self.inner.pending_after(adapter, older).await
+    }
+}
+
+#[async_trait]
 impl Revisions for Moody {
     async fn current_revision(&self) -> Result<Option<Revision>> {
         self.inner.current_revision().await
@@ -371,19 +385,6 @@ impl Endpoints for Moody {
     }
     async fn enable_endpoint(&self, adapter: &str, before: Option<u32>) -> Result<bool> {
         self.inner.enable_endpoint(adapter, before).await
-    }
-}
-
-#[async_trait]
-impl Retention for Moody {
-    async fn forget_events(&self, step: &ForgetEvents) -> Result<EventsForgotten> {
-        self.inner.forget_events(step).await
-    }
-    async fn forget_quarantined(&self, which: &ForgetQuarantined) -> Result<u64> {
-        self.inner.forget_quarantined(which).await
-    }
-    async fn pending_after(&self, adapter: &str, older: u64) -> Result<Option<DateTime<Utc>>> {
-        self.inner.pending_after(adapter, older).await
     }
 }
 

@@ -310,7 +310,7 @@ impl From<Fault> for FaultView {
 ///
 /// `received = accepted + duplicates + quarantined`, and per adapter
 /// `matched = confirmed + taken + parked + discarded + expired + in_flight + unaccounted`.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LedgerView {
     /// Nothing is unaccounted, on either side.
     pub balanced: bool,
@@ -326,6 +326,10 @@ pub struct LedgerView {
     pub redelivered: u64,
     /// Messages refused and kept.
     pub quarantined: u64,
+    /// Of the accepted events, those that were kept as long as they had to be, and forgotten.
+    pub forgotten_events: u64,
+    /// Of the quarantined messages, those that were forgotten.
+    pub forgotten_quarantined: u64,
     /// Waiting in the partition queues, not yet judged; absent while the broker does not answer.
     pub waiting_in_ingress: Option<u64>,
     /// One line per adapter.

@@ -7,7 +7,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use axum::response::Response;
 use crossdock_api::{ApiState, router};
-use crossdock_config::SourceFile;
+use crossdock_config::{Retention, SourceFile};
 use crossdock_engine::{BrokerAddress, Hub, HubOptions, NewKey, Scope, outbound::Outbound};
 use crossdock_model::SystemClock;
 use crossdock_testkit::database;
@@ -67,6 +67,7 @@ impl Api {
             data_dir: folder.path().to_owned(),
             config_files: vec![manifest],
             host: "here".into(),
+            retention: Retention::default(),
             outbound: Outbound::new(Vec::new()).unwrap(),
             variable: |_| None,
         })

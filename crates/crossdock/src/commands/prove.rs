@@ -181,6 +181,17 @@ fn print(output: Output, proof: &Proof<'_>, now: DateTime<Utc>) -> io::Result<()
         count(ledger.duplicates),
         count(ledger.quarantined),
     ))?;
+    if ledger.forgotten_events + ledger.forgotten_quarantined > 0 {
+        output.line(format!(
+            "  of these {} and {} are forgotten; they still count",
+            counted(ledger.forgotten_events, "old event", "old events"),
+            counted(
+                ledger.forgotten_quarantined,
+                "quarantined message",
+                "quarantined messages"
+            ),
+        ))?;
+    }
     if !ledger.adapters.is_empty() {
         output.line("")?;
         output.print_table(&table(output, ledger))?;
@@ -304,6 +315,8 @@ mod tests {
             duplicates: 2,
             redelivered: 0,
             quarantined: 1,
+            forgotten_events: 0,
+            forgotten_quarantined: 0,
             waiting_in_ingress: Some(0),
             adapters: vec![adapter],
             notes: Vec::new(),

@@ -11,6 +11,7 @@ mod outages;
 mod outcomes;
 mod quarantine;
 mod queues;
+mod retention;
 mod retries;
 mod schemas;
 mod support;

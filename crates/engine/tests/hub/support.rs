@@ -17,7 +17,7 @@ use crossdock_bus::{
     message::{decode_event, encode_event},
     names,
 };
-use crossdock_config::SourceFile;
+use crossdock_config::{Retention, SourceFile};
 use crossdock_engine::{BrokerAddress, EventView, Hub, HubOptions, Principal, Scope, outbound::Outbound};
 use crossdock_model::{clock::Clock, event::Event};
 use crossdock_store::Store;
@@ -138,6 +138,7 @@ impl Hall {
             data_dir: self.folder.path().join("var"),
             config_files: files,
             host: "here".into(),
+            retention: Retention::default(),
             outbound: Outbound::new(vec!["127.0.0.0/8".parse().unwrap()]).unwrap(),
             variable: |name| (name == WEBHOOK_SECRET_VARIABLE).then(|| WEBHOOK_SECRET.to_owned()),
         }

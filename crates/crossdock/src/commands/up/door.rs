@@ -3,7 +3,7 @@
 
 use std::{
     convert::Infallible,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use axum::{
@@ -21,7 +21,7 @@ const RETRY_AFTER_S: u32 = 2;
 /// Where requests go.
 #[derive(Clone)]
 pub(super) struct Door {
-    waiting_for: &'static str,
+    waiting_for: Arc<Mutex<&'static str>>,
     hub: Arc<OnceLock<Router>>,
 }
 
@@ -29,9 +29,14 @@ impl Door {
     /// A door behind which there is no hub yet, because it waits for something.
     pub(super) fn new(waiting_for: &'static str) -> Self {
         Self {
-            waiting_for,
+            waiting_for: Arc::new(Mutex::new(waiting_for)),
             hub: Arc::default(),
         }
+    }
+
+    /// That is there now; it waits for something else.
+    pub(super) fn wait_for(&self, what: &'static str) {
+        *self.waiting_for.lock().unwrap_or_else(PoisonError::into_inner) = what;
     }
 
     /// From now on `router` answers.
@@ -54,7 +59,8 @@ impl Door {
         if request.uri().path() == "/healthz" {
             return Json(json!({ "status": "alive" })).into_response();
         }
-        let reason = format!("the hub is starting and waits for {}", self.waiting_for);
+        let waiting_for = *self.waiting_for.lock().unwrap_or_else(PoisonError::into_inner);
+        let reason = format!("the hub is starting and waits for {waiting_for}");
         Problem::from(EngineError::Unavailable {
             reason,
             retry_after_s: RETRY_AFTER_S,

@@ -31,7 +31,7 @@ use crossdock_bus::node::Node;
 use crossdock_config::Settings;
 use crossdock_engine::{EngineError, Hub, HubOptions, outbound::Outbound};
 use crossdock_model::SystemClock;
-use crossdock_store::Store;
+use crossdock_store::{Store, StoreError};
 use crossdock_telemetry::Telemetry;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::{
@@ -53,6 +53,8 @@ use door::Door;
 
 /// How often the configuration files are read again.
 const FILES_ROUND: Duration = Duration::from_secs(5);
+/// Pause between attempts to open a database whose server is away.
+const DATABASE_PAUSE: Duration = Duration::from_secs(1);
 /// How long a stop may take in all.
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
 /// How long it waits for the collector to take the last spans.
@@ -94,7 +96,7 @@ impl Up {
         listen_for_signals(stop.clone())?;
         let data_dir = DataDir::open(&settings.data_dir)?;
         let listener = listen(settings.http.listen).await?;
-        let mut hall = Hall::open(&settings, listener)?;
+        let mut hall = Hall::open(listener)?;
         let telemetry = start_telemetry(&settings)?;
         let started = stop
             .run_until_cancelled(hall.start(&configuration, &settings, &data_dir))
@@ -191,17 +193,12 @@ struct Running {
 
 impl Hall {
     /// HTTP is up from here on.
-    fn open(settings: &Settings, listener: TcpListener) -> anyhow::Result<Self> {
+    fn open(listener: TcpListener) -> anyhow::Result<Self> {
         let metrics = PrometheusBuilder::new()
             .set_buckets(&BUCKETS_S)
             .and_then(PrometheusBuilder::install_recorder)
             .context("cannot set up the metrics")?;
-        let waiting_for = if settings.rabbitmq.url.is_some() {
-            "the database"
-        } else {
-            "the private RabbitMQ node"
-        };
-        let door = Door::new(waiting_for);
+        let door = Door::new("the database");
         let listen = listener.local_addr().context("the listener has no address")?;
         let mut tasks = JoinSet::new();
         let stop_http = CancellationToken::new();
@@ -233,6 +230,7 @@ impl Hall {
         data_dir: &DataDir,
     ) -> anyhow::Result<Running> {
         let store = open_store(settings, data_dir).await?;
+        self.door.wait_for("RabbitMQ");
         let Broker { address, node } = Broker::find(&settings.rabbitmq, data_dir).await?;
         self.node = node;
         let public_url = match &settings.http.public_url {
@@ -247,6 +245,7 @@ impl Hall {
             data_dir: data_dir.path().to_owned(),
             config_files: configuration.shared_files.clone(),
             host: host_name(),
+            retention: settings.retention,
             outbound: Outbound::new(settings.outbound.allow.clone()).context("cannot call other servers")?,
             variable: |name| std::env::var(name).ok(),
         };
@@ -342,9 +341,24 @@ async fn open_store(settings: &Settings, data_dir: &DataDir) -> anyhow::Result<S
             .context("database.url")?,
         None => sqlite_url(&data_dir.database_file()),
     };
-    crossdock_store::open(&url)
-        .await
-        .context("cannot open the database")
+    let is_file = url.starts_with("sqlite:");
+    let mut is_told = false;
+    loop {
+        match crossdock_store::open(&url).await {
+            // A server may come up after the hub, as RabbitMQ may; a file is there or it is not.
+            Err(StoreError::Unavailable(reason)) if !is_file => {
+                if !is_told {
+                    tracing::warn!(
+                        reason,
+                        "the database cannot be opened yet; the hub goes on trying"
+                    );
+                    is_told = true;
+                }
+                tokio::time::sleep(DATABASE_PAUSE).await;
+            }
+            opened => return opened.context("cannot open the database"),
+        }
+    }
 }
 
 /// The URL of a file, whatever characters its path has.

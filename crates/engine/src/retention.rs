@@ -1,0 +1,244 @@
+//! Retention: what was kept as long as the operator wants is forgotten, in steps so small that nobody waits for them.
+//!
+//! An event goes when all its deliveries are settled. A delivery without a word is, if the adapter was taken at its
+//! word for it: which these are, the ledger knows. The quarantine is bounded for each producer besides, so that one
+//! who sends nothing but garbage fills no disk.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use crossdock_store::{ForgetEvents, ForgetQuarantined, StoreError};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::{EngineError, ledger, measures, shared::Shared, words::counted};
+
+/// Pause between looks at the quarantine.
+const QUARANTINE_ROUND: Duration = Duration::from_secs(15);
+/// Pause between passes over the record.
+const RECORD_ROUND: Duration = Duration::from_secs(600);
+/// Events that are looked at in one step.
+const STEP_EVENTS: usize = 500;
+/// Quarantined messages that are forgotten in one step.
+const STEP_MESSAGES: usize = 200;
+/// Shortest pause between two steps. It is as long as the step before took, so that others have the database for at
+/// least half of the time.
+const STEP_PAUSE_MIN: Duration = Duration::from_millis(20);
+/// Messages of one producer that the quarantine keeps, whatever their age.
+const QUARANTINE_MAX_MESSAGES: u32 = 10_000;
+/// Bytes of theirs, bodies and headers.
+const QUARANTINE_MAX_BYTES: u64 = 256 * 1024 * 1024;
+
+const PART: &str = "retention";
+const QUARANTINE: &str = "quarantine";
+
+/// Rounds until `stop`.
+pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
+    let keeper = Keeper {
+        shared: &shared,
+        stop: &stop,
+    };
+    let mut next_pass = Instant::now();
+    while !stop.is_cancelled() {
+        if let Err(error) = keeper.tidy_quarantine().await {
+            tracing::debug!(%error, "the quarantine could not be tidied");
+        }
+        if Instant::now() >= next_pass {
+            next_pass = Instant::now() + keeper.tidy_record().await;
+        }
+        keeper.pause(QUARANTINE_ROUND).await;
+    }
+}
+
+struct Keeper<'a> {
+    shared: &'a Shared,
+    stop: &'a CancellationToken,
+}
+
+impl Keeper<'_> {
+    /// What was received before this time may go; `None`: it is kept for ever.
+    fn limit(&self, days: u32) -> Option<DateTime<Utc>> {
+        let age = (days > 0).then(|| TimeDelta::days(days.into()))?;
+        self.shared.clock.now().checked_sub_signed(age)
+    }
+
+    async fn tidy_quarantine(&self) -> Result<(), StoreError> {
+        let too_many = ForgetQuarantined {
+            received_before: None,
+            messages_per_producer: QUARANTINE_MAX_MESSAGES,
+            bytes_per_producer: QUARANTINE_MAX_BYTES,
+            limit: STEP_MESSAGES,
+        };
+        if let Some(received_before) = self.limit(self.shared.retention.quarantine_days) {
+            self.forget_quarantined(ForgetQuarantined {
+                received_before: Some(received_before),
+                messages_per_producer: u32::MAX,
+                bytes_per_producer: u64::MAX,
+                ..too_many
+            })
+            .await?;
+        }
+        let alarms = &self.shared.alarms;
+        if self.forget_quarantined(too_many).await? == 0 {
+            alarms.clear(PART, QUARANTINE);
+        } else {
+            let sentence = format!(
+                "a producer has filled its part of the quarantine ({QUARANTINE_MAX_MESSAGES} messages or {} MiB): its \
+                 oldest messages are forgotten",
+                QUARANTINE_MAX_BYTES / 1024 / 1024
+            );
+            alarms.raise(PART, QUARANTINE, sentence);
+        }
+        Ok(())
+    }
+
+    async fn forget_quarantined(&self, which: ForgetQuarantined) -> Result<u64, StoreError> {
+        let mut all = 0;
+        while !self.stop.is_cancelled() {
+            let began = Instant::now();
+            let forgotten = self.shared.store.forget_quarantined(&which).await?;
+            if forgotten == 0 {
+                break;
+            }
+            all += forgotten;
+            measures::forgotten(QUARANTINE, forgotten);
+            self.pause(began.elapsed()).await;
+        }
+        if all > 0 {
+            let what = counted(all, "quarantined message was", "quarantined messages were");
+            tracing::info!("{what} forgotten");
+        }
+        Ok(all)
+    }
+
+    /// One pass; gives when the next is due.
+    async fn tidy_record(&self) -> Duration {
+        let Some(received_before) = self.limit(self.shared.retention.events_days) else {
+            return RECORD_ROUND;
+        };
+        match self.forget_events(received_before).await {
+            Ok(true) => RECORD_ROUND,
+            Ok(false) => QUARANTINE_ROUND,
+            Err(error) => {
+                tracing::debug!(%error, "the record could not be tidied");
+                QUARANTINE_ROUND
+            }
+        }
+    }
+
+    /// `false`: RabbitMQ did not say what is in its queues, so that what was taken is not known.
+    async fn forget_events(&self, received_before: DateTime<Utc>) -> Result<bool, EngineError> {
+        let taken_before = self.taken_before().await?;
+        let queues_are_known = taken_before.is_some();
+        let mut step = ForgetEvents {
+            after_offset: 0,
+            limit: STEP_EVENTS,
+            received_before,
+            taken_before: taken_before.unwrap_or_default(),
+        };
+        let mut all = 0;
+        while !self.stop.is_cancelled() {
+            let began = Instant::now();
+            let done = self.shared.store.forget_events(&step).await?;
+            all += done.forgotten;
+            measures::forgotten("events", done.forgotten);
+            match done.next {
+                Some(next) => step.after_offset = next,
+                None => break,
+            }
+            self.pause(began.elapsed()).await;
+        }
+        if all > 0 {
+            let what = counted(all, "event was", "events were");
+            tracing::info!(before = %received_before, "{what} forgotten");
+        }
+        Ok(queues_are_known)
+    }
+
+    /// By adapter, the time before which every delivery without a word was taken; `None` if RabbitMQ does not answer.
+    async fn taken_before(&self) -> Result<Option<BTreeMap<String, DateTime<Utc>>>, EngineError> {
+        let Some(queues) = self.shared.queues().await else {
+            return Ok(None);
+        };
+        let routing = self.shared.routing.load_full();
+        let mut taken_before = BTreeMap::new();
+        for (adapter, line) in ledger::lines(self.shared, &routing, Some(&queues)).await? {
+            if line.taken == 0 {
+                continue;
+            }
+            // The oldest are gone first, so what came before the first that is not taken is.
+            let first_that_is_not = self.shared.store.pending_after(&adapter, line.taken).await?;
+            taken_before.insert(adapter, first_that_is_not.unwrap_or(line.certain_before));
+        }
+        Ok(Some(taken_before))
+    }
+
+    async fn pause(&self, pause: Duration) {
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = tokio::time::sleep(pause.max(STEP_PAUSE_MIN)) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use crossdock_store::{Batch, NewQuarantined};
+
+    use super::*;
+    use crate::testing;
+
+    #[tokio::test]
+    async fn a_full_quarantine_is_said_and_its_oldest_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let shared = testing::shared(testing::database(&folder).await, &folder);
+        let message = |n: u32| NewQuarantined {
+            received: testing::now(),
+            producer: Some("shop".into()),
+            reasons: Vec::new(),
+            headers: serde_json::json!({}),
+            content_type: None,
+            body: testing::garbage(),
+            routing_key: n.to_string(),
+            redelivered: false,
+        };
+        let full = Batch {
+            quarantined: (0..QUARANTINE_MAX_MESSAGES + 250).map(message).collect(),
+            ..Batch::default()
+        };
+        shared.store.record(full).await.unwrap();
+        let stop = CancellationToken::new();
+        let keeper = Keeper {
+            shared: &shared,
+            stop: &stop,
+        };
+        keeper.tidy_quarantine().await.unwrap();
+        let totals = shared.store.totals().await.unwrap();
+        assert_eq!((totals.forgotten_quarantined, totals.balanced()), (250, true));
+        assert!(shared.alarms.sentences()[0].contains("filled its part of the quarantine"));
+        let oldest = shared.store.quarantine_page(Some(251 + 1), 1).await.unwrap();
+        assert_eq!(oldest[0].routing_key, "250");
+        keeper.tidy_quarantine().await.unwrap();
+        assert!(shared.alarms.sentences().is_empty());
+    }
+
+    #[tokio::test]
+    async fn nothing_is_too_old_where_all_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut shared = testing::shared(testing::database(&folder).await, &folder);
+        let stop = CancellationToken::new();
+        let limit = |shared: &Shared, days| {
+            let keeper = Keeper { shared, stop: &stop };
+            keeper.limit(days)
+        };
+        assert_eq!(limit(&shared, 0), None);
+        assert_eq!(limit(&shared, 1), Some(testing::now() - TimeDelta::days(1)));
+        shared.retention.events_days = 0;
+        let keeper = Keeper {
+            shared: &shared,
+            stop: &stop,
+        };
+        assert_eq!(keeper.tidy_record().await, RECORD_ROUND);
+    }
+}
