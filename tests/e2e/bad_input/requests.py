@@ -450,6 +450,13 @@ CASES = [
         says="must be a media type, such as application/json",
     ),
     refused(
+        "an event as the data of an event, and said so",
+        event(datacontenttype=STRUCTURED),
+        *INVALID,
+        at="/datacontenttype",
+        says="must not be an encoding of CloudEvents",
+    ),
+    refused(
         "a `datacontenttype` of 256 bytes",
         event(datacontenttype="application/json; v=" + "1" * 236),
         *INVALID,

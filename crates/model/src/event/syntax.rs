@@ -84,6 +84,13 @@ pub(super) fn is_json_media_type(media_type: &str) -> bool {
     matches!(essence.as_str(), "application/json" | "text/json") || essence.ends_with("+json")
 }
 
+/// `application/cloudevents` and whatever begins so: by these the content type tells the encodings apart.
+pub(super) fn is_cloudevents_media_type(media_type: &str) -> bool {
+    essence(media_type)
+        .to_ascii_lowercase()
+        .starts_with("application/cloudevents")
+}
+
 /// `text/*` in UTF-8, said or left unsaid.
 pub(super) fn is_utf8_text_media_type(media_type: &str) -> bool {
     let lower = media_type.to_ascii_lowercase();

@@ -43,6 +43,11 @@ impl Event {
                 valid,
                 "must be a media type, such as application/json",
             );
+            faults.must(
+                "datacontenttype",
+                !syntax::is_cloudevents_media_type(media_type),
+                "must not be an encoding of CloudEvents: in binary mode the data would be taken for the event itself",
+            );
             let short = media_type.len() <= IDENTIFIER_MAX_BYTES;
             faults.must("datacontenttype", short, "is longer than 255 bytes");
         }

@@ -245,6 +245,8 @@ fn content_types_are_what_headers_can_carry() {
         "application/json; v=é".to_owned(),
         " application/json".to_owned(),
         "application/json ".to_owned(),
+        "application/cloudevents+json".to_owned(),
+        "Application/CloudEvents-Batch+JSON; charset=utf-8".to_owned(),
     ] {
         assert_eq!(
             typed(refused.clone()).refused(),
