@@ -195,7 +195,7 @@ fn each_message_brings_its_own_form_of_the_event() {
     let mut fates = [Fate::default()];
     let bodies: Vec<_> = pack(&wave, &Targets::default(), &mut fates)
         .iter()
-        .map(|parcel| parcel.message(&wave))
+        .map(|parcel| parcel.message(&wave, &mut Vec::new()))
         .map(|message| (message.bcc.join(" "), message.body))
         .collect();
     assert_eq!(
