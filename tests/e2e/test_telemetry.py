@@ -268,7 +268,7 @@ def test_a_collector_that_is_away_costs_nobody_anything(halls, broker, way):
         lost = eventually("it is counted", lambda: spans_lost(hub))
         assert lost >= 1
         assert hub.log().count("takes no spans") == 1
-        assert "is no" not in hub.log() and timed(lambda: hub.stop()) < 20
+        assert timed(hub.stop) < 20
         assert hub.process is not None and hub.process.returncode == 0
 
 
@@ -281,4 +281,4 @@ def spans_lost(hub: Hub) -> int:
 def test_an_endpoint_that_is_none_is_a_fault_of_the_settings(halls):
     hub = halls.hub({}, settings='[telemetry]\notlp_endpoint = "collector:4318"\n')
     done = hub.command("check", "--config", str(hub.config))
-    assert done.returncode == 1 and "otlp_endpoint" in done.stdout + done.stderr
+    assert (done.returncode, "crossdock.toml:2:17: " in done.stdout) == (1, True)
