@@ -3,7 +3,13 @@
 //! A key reads `cdk_<id>_<secret>`. The database holds the SHA-256 of the secret, which is enough for a
 //! secret of 256 random bits. A key seen lately stays known while the database is away.
 
-use std::{collections::HashSet, fmt, str::FromStr, sync::Mutex, time::Duration};
+use std::{
+    collections::HashSet,
+    fmt,
+    str::FromStr,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use crossdock_store::{ApiKey, Store, StoreError};
@@ -20,6 +26,9 @@ const REMEMBERED_KEYS: u64 = 10_000;
 /// How long a key may be used without asking the database again: the longest time in which a key that
 /// another hub revoked still works here.
 const FRESH: TimeDelta = TimeDelta::seconds(5);
+/// How long the database is not asked about remembered keys once it did not answer: a request is not to wait for it
+/// time and again.
+const AWAY: TimeDelta = TimeDelta::seconds(5);
 /// How long a remembered key is believed while the database is away.
 const REMEMBERED: Duration = Duration::from_secs(3600);
 
@@ -186,6 +195,8 @@ struct Remembered {
 pub(crate) struct Keys {
     store: Store,
     remembered: Cache<String, Remembered>,
+    /// When the database last did not answer.
+    away: Mutex<Option<DateTime<Utc>>>,
     used: Mutex<HashSet<String>>,
 }
 
@@ -198,6 +209,7 @@ impl Keys {
         Self {
             store,
             remembered,
+            away: Mutex::default(),
             used: Mutex::default(),
         }
     }
@@ -229,7 +241,7 @@ impl Keys {
     async fn find(&self, id: &str, now: DateTime<Utc>) -> Result<ApiKey, AuthError> {
         let remembered = self.remembered.get(id);
         if let Some(known) = &remembered
-            && (now - known.asked).abs() < FRESH
+            && ((now - known.asked).abs() < FRESH || self.is_away(now))
         {
             return Ok(known.key.clone());
         }
@@ -248,8 +260,16 @@ impl Keys {
                 self.remembered.invalidate(id);
                 Err(AuthError::Unknown)
             }
-            Err(_) => remembered.map(|known| known.key).ok_or(AuthError::Unavailable),
+            Err(_) => {
+                *self.away.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+                remembered.map(|known| known.key).ok_or(AuthError::Unavailable)
+            }
         }
+    }
+
+    fn is_away(&self, now: DateTime<Utc>) -> bool {
+        let away = *self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        away.is_some_and(|since| (now - since).abs() < AWAY)
     }
 
     /// Makes a key and returns it with its whole text, which is not kept.

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
 use tempfile::TempDir;
@@ -15,6 +15,7 @@ struct Ring {
     keys: Keys,
     store: Store,
     away: Arc<AtomicBool>,
+    asked: Arc<AtomicU32>,
     _folder: TempDir,
 }
 
@@ -22,8 +23,10 @@ impl Ring {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let away = Arc::new(AtomicBool::new(false));
-        let is_away = away.clone();
+        let asked = Arc::new(AtomicU32::new(0));
+        let (is_away, count) = (away.clone(), asked.clone());
         let store: Store = Moody::store(database(&folder).await, move |_| {
+            count.fetch_add(1, Ordering::SeqCst);
             is_away
                 .load(Ordering::SeqCst)
                 .then(|| StoreError::Unavailable("away".into()))
@@ -32,6 +35,7 @@ impl Ring {
             keys: Keys::new(store.clone()),
             store,
             away,
+            asked,
             _folder: folder,
         }
     }
@@ -191,6 +195,26 @@ async fn while_the_database_is_away_keys_seen_lately_are_known() {
     assert_eq!(ring.ask(&wrong, 60).await.unwrap_err(), AuthError::Unknown);
     ring.away.store(false, Ordering::SeqCst);
     assert!(ring.ask(&unseen, 60).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_is_not_asked_at_every_request() {
+    let ring = Ring::new().await;
+    let tokens = [
+        ring.add(&[Scope::Admin], None, None).await,
+        ring.add(&[Scope::Admin], None, None).await,
+    ];
+    for token in &tokens {
+        ring.ask(token, 0).await.unwrap();
+    }
+    ring.away.store(true, Ordering::SeqCst);
+    let before = ring.asked.load(Ordering::SeqCst);
+    for second in 60..70 {
+        for token in &tokens {
+            ring.ask(token, second).await.unwrap();
+        }
+    }
+    assert_eq!(ring.asked.load(Ordering::SeqCst) - before, 2);
 }
 
 #[tokio::test]

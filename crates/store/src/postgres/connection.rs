@@ -14,6 +14,8 @@ use crate::{Result, StoreError};
 
 /// How long a caller waits for a connection, or for a new one to be made.
 pub(super) const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// The same where a request or the gate waits for a short answer.
+const LOOKUP_CONNECT_MAX: Duration = Duration::from_secs(2);
 /// How long a statement waits for a lock, the writers' turn above all.
 pub(super) const LOCK_MAX: Duration = Duration::from_secs(5);
 /// How long a statement may run, by the server's clock.
@@ -21,19 +23,39 @@ pub(super) const STATEMENT_MAX: Duration = Duration::from_secs(20);
 /// How long the server's answer may take; longer than a statement may run, so that a server that answers at all
 /// says why it does not.
 pub(super) const ANSWER_MAX: Duration = Duration::from_secs(25);
+/// The same where a request or the gate waits for a short answer.
+const LOOKUP_ANSWER_MAX: Duration = Duration::from_secs(5);
 /// A connection that lay idle so long is tried before it is used. A busy one costs no round trip for it.
 const TRIED_AFTER: Duration = Duration::from_secs(1);
 /// How long the server may take to take a connection back.
 const RETURN_MAX: Duration = Duration::from_secs(5);
 
 /// Connections of one kind of work.
-pub(super) struct Pool(PgPool);
+pub(super) struct Pool {
+    connections: PgPool,
+    answer_max: Duration,
+}
 
 impl Pool {
+    /// For work that may take its time.
     pub(super) fn new(options: &PgConnectOptions, connections: u32) -> Self {
+        Self::with_limits(options, connections, CONNECT_MAX, ANSWER_MAX)
+    }
+
+    /// For short questions, for whose answers others wait.
+    pub(super) fn of_lookups(options: &PgConnectOptions, connections: u32) -> Self {
+        Self::with_limits(options, connections, LOOKUP_CONNECT_MAX, LOOKUP_ANSWER_MAX)
+    }
+
+    fn with_limits(
+        options: &PgConnectOptions,
+        connections: u32,
+        connect_max: Duration,
+        answer_max: Duration,
+    ) -> Self {
         let pool = PoolOptions::new()
             .max_connections(connections)
-            .acquire_timeout(CONNECT_MAX)
+            .acquire_timeout(connect_max)
             .test_before_acquire(false)
             .before_acquire(|connection: &mut PgConnection, meta| {
                 Box::pin(async move {
@@ -43,7 +65,15 @@ impl Pool {
                     Ok(true)
                 })
             });
-        Self(pool.connect_lazy_with(options.clone()))
+        Self {
+            connections: pool.connect_lazy_with(options.clone()),
+            answer_max,
+        }
+    }
+
+    /// Gives work of several statements up if it gets no answer in time.
+    pub(super) async fn in_time<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        in_time(self.answer_max, work).await
     }
 
     /// Begins a transaction. `begin` may hold several statements and takes one round trip.
@@ -58,7 +88,7 @@ impl Pool {
     where
         T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
     {
-        in_time(ANSWER_MAX, async {
+        self.in_time(async {
             let mut lease = self.lease().await?;
             let found = query.fetch_all(&mut **lease).await.map_err(failed)?;
             lease.give_back();
@@ -75,7 +105,7 @@ impl Pool {
     where
         T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
     {
-        in_time(ANSWER_MAX, async {
+        self.in_time(async {
             let mut lease = self.lease().await?;
             let found = query.fetch_optional(&mut **lease).await.map_err(failed)?;
             lease.give_back();
@@ -94,7 +124,7 @@ impl Pool {
 
     /// Runs one statement, commits it and says how many rows it touched.
     pub(super) async fn execute(&self, query: Query<'_, sqlx::Postgres, PgArguments>) -> Result<u64> {
-        in_time(ANSWER_MAX, async {
+        self.in_time(async {
             let mut lease = self.lease().await?;
             let done = query.execute(&mut **lease).await.map_err(failed)?;
             lease.give_back();
@@ -104,12 +134,12 @@ impl Pool {
     }
 
     async fn lease(&self) -> Result<Lease> {
-        let connection = self.0.acquire().await.map_err(failed)?;
+        let connection = self.connections.acquire().await.map_err(failed)?;
         Ok(Lease(Some(connection)))
     }
 }
 
-/// The same for work of several statements: what gets no answer in time is given up.
+/// Gives work up that gets no answer in time.
 pub(super) async fn in_time<T>(limit: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
     timeout(limit, work).await.unwrap_or_else(|_| {
         Err(StoreError::Unavailable(format!(

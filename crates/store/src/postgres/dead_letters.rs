@@ -2,7 +2,6 @@
 
 use async_trait::async_trait;
 
-use super::connection::{ANSWER_MAX, in_time};
 use super::text::{bound, bound_if_any};
 use super::{Postgres, SNAPSHOT, query};
 use crate::Result;
@@ -42,12 +41,13 @@ impl DeadLetters for Postgres {
     }
 
     async fn event_at(&self, event_offset: i64) -> Result<Option<StoredEvent>> {
-        in_time(ANSWER_MAX, async {
-            let mut snapshot = self.readers.begin(SNAPSHOT).await?;
-            let mut events = query::load(&mut snapshot, &[event_offset]).await?;
-            snapshot.commit().await?;
-            Ok(events.pop())
-        })
-        .await
+        self.readers
+            .in_time(async {
+                let mut snapshot = self.readers.begin(SNAPSHOT).await?;
+                let mut events = query::load(&mut snapshot, &[event_offset]).await?;
+                snapshot.commit().await?;
+                Ok(events.pop())
+            })
+            .await
     }
 }

@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 
-use super::connection::{ANSWER_MAX, in_time};
 use super::error::failed;
 use super::record::Rows;
 use super::text::{bound, bound_if_any};
@@ -54,16 +53,17 @@ impl Events for Postgres {
                 return Ok(());
             }
         }
-        in_time(ANSWER_MAX, async {
-            let mut transaction = self.writers.begin(AS_WRITER).await?;
-            record::with_outcomes(&mut transaction, &rows, &batch.outcomes).await?;
-            transaction.commit().await
-        })
-        .await
+        self.writers
+            .in_time(async {
+                let mut transaction = self.writers.begin(AS_WRITER).await?;
+                record::with_outcomes(&mut transaction, &rows, &batch.outcomes).await?;
+                transaction.commit().await
+            })
+            .await
     }
 
     async fn event(&self, id: &str, source: Option<&str>) -> Result<Vec<StoredEvent>> {
-        in_time(ANSWER_MAX, async {
+        self.readers.in_time(async {
             let mut snapshot = self.readers.begin(SNAPSHOT).await?;
             let offsets: Vec<i64> = sqlx::query_scalar(
                 "SELECT event_offset FROM events WHERE id = $1 AND ($2 IS NULL OR source = $2) ORDER BY event_offset",
@@ -81,14 +81,15 @@ impl Events for Postgres {
     }
 
     async fn find(&self, query: EventQuery) -> Result<Vec<StoredEvent>> {
-        in_time(ANSWER_MAX, async {
-            let mut snapshot = self.readers.begin(SNAPSHOT).await?;
-            let offsets = finding::offsets(&mut *snapshot, &query).await?;
-            let events = query::load(&mut snapshot, &offsets).await?;
-            snapshot.commit().await?;
-            Ok(events)
-        })
-        .await
+        self.readers
+            .in_time(async {
+                let mut snapshot = self.readers.begin(SNAPSHOT).await?;
+                let offsets = finding::offsets(&mut *snapshot, &query).await?;
+                let events = query::load(&mut snapshot, &offsets).await?;
+                snapshot.commit().await?;
+                Ok(events)
+            })
+            .await
     }
 
     async fn latest_offset(&self) -> Result<i64> {
@@ -98,13 +99,14 @@ impl Events for Postgres {
     }
 
     async fn journey(&self, key: &str) -> Result<Vec<StoredEvent>> {
-        in_time(ANSWER_MAX, async {
-            let mut snapshot = self.readers.begin(SNAPSHOT).await?;
-            let offsets = finding::journey(&mut *snapshot, key).await?;
-            let events = query::load(&mut snapshot, &offsets).await?;
-            snapshot.commit().await?;
-            Ok(events)
-        })
-        .await
+        self.readers
+            .in_time(async {
+                let mut snapshot = self.readers.begin(SNAPSHOT).await?;
+                let offsets = finding::journey(&mut *snapshot, key).await?;
+                let events = query::load(&mut snapshot, &offsets).await?;
+                snapshot.commit().await?;
+                Ok(events)
+            })
+            .await
     }
 }

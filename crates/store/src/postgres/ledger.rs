@@ -3,7 +3,6 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use super::connection::{ANSWER_MAX, in_time};
 use super::error::failed;
 use super::text::bound;
 use super::{Postgres, SNAPSHOT};
@@ -26,29 +25,30 @@ impl Ledger for Postgres {
     }
 
     async fn per_adapter(&self) -> Result<Vec<AdapterTotals>> {
-        in_time(ANSWER_MAX, async {
-            let mut snapshot = self.readers.begin(SNAPSHOT).await?;
-            let states: Vec<StateRow> = sqlx::query_as(
-                "SELECT adapter, state, count(*) AS deliveries, min(published) AS oldest
+        self.readers
+            .in_time(async {
+                let mut snapshot = self.readers.begin(SNAPSHOT).await?;
+                let states: Vec<StateRow> = sqlx::query_as(
+                    "SELECT adapter, state, count(*) AS deliveries, min(published) AS oldest
                  FROM deliveries GROUP BY adapter, state",
-            )
-            .fetch_all(&mut *snapshot)
+                )
+                .fetch_all(&mut *snapshot)
+                .await
+                .map_err(failed)?;
+                let forgotten: Vec<ForgottenRow> =
+                    sqlx::query_as("SELECT adapter, state, deliveries FROM forgotten_deliveries")
+                        .fetch_all(&mut *snapshot)
+                        .await
+                        .map_err(failed)?;
+                let activity: Vec<ActivityRow> =
+                    sqlx::query_as("SELECT adapter, receipts_since, last_settled FROM adapter_activity")
+                        .fetch_all(&mut *snapshot)
+                        .await
+                        .map_err(failed)?;
+                snapshot.commit().await?;
+                per_adapter(states, forgotten, activity)
+            })
             .await
-            .map_err(failed)?;
-            let forgotten: Vec<ForgottenRow> =
-                sqlx::query_as("SELECT adapter, state, deliveries FROM forgotten_deliveries")
-                    .fetch_all(&mut *snapshot)
-                    .await
-                    .map_err(failed)?;
-            let activity: Vec<ActivityRow> =
-                sqlx::query_as("SELECT adapter, receipts_since, last_settled FROM adapter_activity")
-                    .fetch_all(&mut *snapshot)
-                    .await
-                    .map_err(failed)?;
-            snapshot.commit().await?;
-            per_adapter(states, forgotten, activity)
-        })
-        .await
     }
 
     async fn pending_count(&self, adapter: &str, published_before: DateTime<Utc>) -> Result<u64> {

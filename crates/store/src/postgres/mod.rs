@@ -106,7 +106,7 @@ impl Postgres {
         Ok(Self {
             writers: Pool::new(&options, WRITERS),
             readers: Pool::new(&options, READERS),
-            lookups: Pool::new(&options, LOOKUPS),
+            lookups: Pool::of_lookups(&options, LOOKUPS),
         })
     }
 }

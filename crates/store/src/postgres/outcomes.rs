@@ -7,7 +7,6 @@ use std::collections::{HashMap, HashSet};
 use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
 
-use super::connection::{ANSWER_MAX, in_time};
 use super::error::failed;
 use super::text::bound;
 use super::{AS_WRITER, Postgres, SNAPSHOT, early};
@@ -23,37 +22,39 @@ impl Outcomes for Postgres {
         if outcomes.is_empty() {
             return Ok(SettleSummary::default());
         }
-        in_time(ANSWER_MAX, async {
-            let mut transaction = self.writers.begin(AS_WRITER).await?;
-            let summary = settle(&mut transaction, outcomes).await?;
-            transaction.commit().await?;
-            Ok(summary)
-        })
-        .await
+        self.writers
+            .in_time(async {
+                let mut transaction = self.writers.begin(AS_WRITER).await?;
+                let summary = settle(&mut transaction, outcomes).await?;
+                transaction.commit().await?;
+                Ok(summary)
+            })
+            .await
     }
 
     async fn standings(&self, keys: &[DeliveryKey]) -> Result<HashMap<DeliveryKey, Standing>> {
         let wanted = Wanted::of(keys);
-        in_time(ANSWER_MAX, async {
-            let mut snapshot = self.lookups.begin(SNAPSHOT).await?;
-            let recorded = sqlx::query_as(
-                "SELECT delivery.adapter, events.source, events.id, delivery.state
+        self.lookups
+            .in_time(async {
+                let mut snapshot = self.lookups.begin(SNAPSHOT).await?;
+                let recorded = sqlx::query_as(
+                    "SELECT delivery.adapter, events.source, events.id, delivery.state
                  FROM unnest($1::text[], $2::text[], $3::text[]) AS wanted (adapter, source, id)
                  JOIN events ON events.id = wanted.id AND events.source = wanted.source
                  JOIN deliveries AS delivery
                     ON delivery.event_offset = events.event_offset AND delivery.adapter = wanted.adapter",
-            )
-            .bind(&wanted.adapters)
-            .bind(&wanted.sources)
-            .bind(&wanted.ids)
-            .fetch_all(&mut *snapshot)
+                )
+                .bind(&wanted.adapters)
+                .bind(&wanted.sources)
+                .bind(&wanted.ids)
+                .fetch_all(&mut *snapshot)
+                .await
+                .map_err(failed)?;
+                let words = words(&mut snapshot, &wanted).await?;
+                snapshot.commit().await?;
+                standings(recorded, words)
+            })
             .await
-            .map_err(failed)?;
-            let words = words(&mut snapshot, &wanted).await?;
-            snapshot.commit().await?;
-            standings(recorded, words)
-        })
-        .await
     }
 }
 

@@ -5,7 +5,6 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 
-use super::connection::{ANSWER_MAX, in_time};
 use super::error::failed;
 use super::text::bound;
 use super::{AS_WRITER, Postgres};
@@ -29,16 +28,17 @@ impl Retention for Postgres {
         let Some(last) = row.last_of(step) else {
             return Ok(EventsForgotten::default());
         };
-        in_time(ANSWER_MAX, async {
-            let mut transaction = self.writers.begin(AS_WRITER).await?;
-            let forgotten = forget(&mut transaction, step, last).await?;
-            transaction.commit().await?;
-            Ok(EventsForgotten {
-                forgotten,
-                next: Some(last),
+        self.writers
+            .in_time(async {
+                let mut transaction = self.writers.begin(AS_WRITER).await?;
+                let forgotten = forget(&mut transaction, step, last).await?;
+                transaction.commit().await?;
+                Ok(EventsForgotten {
+                    forgotten,
+                    next: Some(last),
+                })
             })
-        })
-        .await
+            .await
     }
 
     async fn forget_quarantined(&self, which: &ForgetQuarantined) -> Result<u64> {
@@ -59,21 +59,22 @@ impl Retention for Postgres {
             return Ok(0);
         }
         let ids: Vec<i64> = ids.into_iter().map(|(id,)| id).collect();
-        in_time(ANSWER_MAX, async {
-            let mut transaction = self.writers.begin(AS_WRITER).await?;
-            let gone: i64 = sqlx::query_scalar(
-                "WITH gone AS (DELETE FROM quarantine WHERE id = ANY ($1) RETURNING id)
+        self.writers
+            .in_time(async {
+                let mut transaction = self.writers.begin(AS_WRITER).await?;
+                let gone: i64 = sqlx::query_scalar(
+                    "WITH gone AS (DELETE FROM quarantine WHERE id = ANY ($1) RETURNING id)
                  UPDATE totals SET forgotten_quarantined = forgotten_quarantined + (SELECT count(*) FROM gone)
                  RETURNING (SELECT count(*) FROM gone)",
-            )
-            .bind(ids)
-            .fetch_one(&mut *transaction)
+                )
+                .bind(ids)
+                .fetch_one(&mut *transaction)
+                .await
+                .map_err(failed)?;
+                transaction.commit().await?;
+                number("quarantine", gone)
+            })
             .await
-            .map_err(failed)?;
-            transaction.commit().await?;
-            number("quarantine", gone)
-        })
-        .await
     }
 
     async fn pending_after(&self, adapter: &str, older: u64) -> Result<Option<DateTime<Utc>>> {

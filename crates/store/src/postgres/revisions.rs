@@ -3,7 +3,6 @@
 use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
 
-use super::connection::{ANSWER_MAX, in_time};
 use super::error::failed;
 use super::text::{bound, bound_if_any, read};
 use super::{BESIDE, Postgres, SNAPSHOT};
@@ -16,16 +15,17 @@ use crate::stored::number;
 #[async_trait]
 impl Revisions for Postgres {
     async fn current_revision(&self) -> Result<Option<Revision>> {
-        in_time(ANSWER_MAX, async {
-            let mut snapshot = self.readers.begin(SNAPSHOT).await?;
-            let current = match current_number(&mut snapshot).await? {
-                Some(number) => load(&mut snapshot, number).await?,
-                None => None,
-            };
-            snapshot.commit().await?;
-            Ok(current)
-        })
-        .await
+        self.readers
+            .in_time(async {
+                let mut snapshot = self.readers.begin(SNAPSHOT).await?;
+                let current = match current_number(&mut snapshot).await? {
+                    Some(number) => load(&mut snapshot, number).await?,
+                    None => None,
+                };
+                snapshot.commit().await?;
+                Ok(current)
+            })
+            .await
     }
 
     async fn revisions(&self, limit: usize) -> Result<Vec<RevisionSummary>> {
@@ -38,25 +38,27 @@ impl Revisions for Postgres {
     }
 
     async fn revision(&self, number: u32) -> Result<Option<Revision>> {
-        in_time(ANSWER_MAX, async {
-            let mut snapshot = self.readers.begin(SNAPSHOT).await?;
-            let found = load(&mut snapshot, number).await?;
-            snapshot.commit().await?;
-            Ok(found)
-        })
-        .await
+        self.readers
+            .in_time(async {
+                let mut snapshot = self.readers.begin(SNAPSHOT).await?;
+                let found = load(&mut snapshot, number).await?;
+                snapshot.commit().await?;
+                Ok(found)
+            })
+            .await
     }
 
     async fn append_revision(&self, expected_current: Option<u32>, revision: NewRevision) -> Result<u32> {
-        in_time(ANSWER_MAX, async {
-            let mut transaction = self.writers.begin(BESIDE).await?;
-            // Of two who come here at once, the second finds the number taken.
-            let number = next_number(current_number(&mut transaction).await?, expected_current)?;
-            insert(&mut transaction, number, &revision).await?;
-            transaction.commit().await?;
-            Ok(number)
-        })
-        .await
+        self.writers
+            .in_time(async {
+                let mut transaction = self.writers.begin(BESIDE).await?;
+                // Of two who come here at once, the second finds the number taken.
+                let number = next_number(current_number(&mut transaction).await?, expected_current)?;
+                insert(&mut transaction, number, &revision).await?;
+                transaction.commit().await?;
+                Ok(number)
+            })
+            .await
     }
 }
 
