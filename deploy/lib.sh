@@ -17,6 +17,7 @@ have() {
     case $1 in
         linker) command -v cc >/dev/null ;;
         rabbitmq) compgen -G "/usr/lib/rabbitmq/lib/*/sbin/rabbitmq-server" >/dev/null || command -v rabbitmq-server >/dev/null ;;
+        postgresql) compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null || command -v initdb >/dev/null ;;
         certificates) [ -n "${SSL_CERT_FILE:-}" ] || [ -d /etc/pki ] || [ -s /etc/ssl/certs/ca-certificates.crt ] || [ -s /etc/ssl/cert.pem ] ;;
         venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
         node) command -v npm >/dev/null && [ "$(node --print 'parseInt(process.versions.node) >= 18' 2>/dev/null)" = true ] ;;
@@ -30,6 +31,7 @@ packages_for() {
     case $1 in
         linker) echo gcc libc6-dev ;;
         rabbitmq) echo rabbitmq-server ;;
+        postgresql) echo postgresql ;;
         certificates) echo ca-certificates ;;
         venv) echo python3 python3-venv ;;
         node) echo nodejs npm ;;
@@ -41,6 +43,7 @@ describe() {
     case $1 in
         linker) echo "a C compiler and linker as 'cc' (gcc or clang, with the C library's headers)" ;;
         rabbitmq) echo "RabbitMQ 3.10 or newer, with its rabbitmq-server on PATH (it need not run: the hub starts a private node), or a running one: set CROSSDOCK_RABBITMQ__URL and CROSSDOCK_RABBITMQ__MANAGEMENT_URL" ;;
+        postgresql) echo "PostgreSQL 13 or newer, with its initdb on PATH (it need not run: tests start servers of their own)" ;;
         certificates) echo "the CA certificates (ca-certificates)" ;;
         venv) echo "Python 3.10 or newer with the modules venv and ensurepip" ;;
         node) echo "Node 18 or newer with npm" ;;
@@ -78,6 +81,12 @@ install_packages() {
         *" rabbitmq-server "*)
             say "The rabbitmq-server package normally starts a broker for the whole system. The hub does not use that one,"
             say "so it is kept from starting, now and at boot (to have it: sudo systemctl unmask --now rabbitmq-server)." ;;
+    esac
+    case " $* " in
+        *" postgresql "*)
+            say "The postgresql package normally starts a server for the whole system. The tests use servers of their own, so"
+            say "it is kept from starting, now and at boot (to have it: sudo pg_ctlcluster VERSION main start, and 'auto' in"
+            say "/etc/postgresql/VERSION/main/start.conf)." ;;
     esac
     if [ "$(id -u)" -ne 0 ]; then
         command -v sudo >/dev/null || die "Neither root nor sudo here. As root, run: $root/deploy/install-packages $*"
