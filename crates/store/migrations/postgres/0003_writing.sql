@@ -3,7 +3,7 @@
 
 -- Waits for the right to write to the record, which lasts until the transaction ends. Only so do offsets become
 -- visible in their order, and only so does either of a record and a word about it see the other
--- (docs/adr/0007-one-writer-at-a-time.md). The number spells Crossdok.
+-- (docs/adr/0011-one-writer-at-a-time.md). The number spells Crossdok.
 CREATE FUNCTION writers_turn() RETURNS void LANGUAGE sql AS $$
     SELECT pg_advisory_xact_lock(4860069489534070635)
 $$;
