@@ -1,10 +1,11 @@
-"""Crashes under load: kill -9 of hub, RabbitMQ and adapter while events come in by HTTP and AMQP.
+"""Crashes under load: kill -9 of hub, RabbitMQ, adapter and PostgreSQL while events come in by HTTP and AMQP.
 
 The moments are drawn from the seed, as shares of the events accepted so far. Afterwards every accepted event must be
 at the adapter, in order per key, and `crossdock prove` must exit 0. By itself it prints what it saw as JSON and exits
 1 if anything is missing:
 
     tests/run crash --events 20000 --seed 1
+    tests/run crash --database postgres
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from harness.broker import Broker
 from harness.collector import Collector
 from harness.hub import Hub
 from harness.load import MANIFESTS, Load, out_of_order, repeats
+from harness.postgres import Postgres
 from harness.processes import end, processes_in
 from harness.wait import eventually
 
@@ -36,6 +38,7 @@ class Kills:
     hub: int = 3
     rabbitmq: int = 2
     adapter: int = 2
+    postgresql: int = 1
 
 
 @dataclass
@@ -73,6 +76,7 @@ class CrashRun:
             *[("hub", self.kill_hub)] * kills.hub,
             *[("rabbitmq", self.kill_rabbitmq)] * kills.rabbitmq,
             *[("adapter", self.kill_adapter)] * kills.adapter,
+            *[("postgresql", self.kill_postgresql)] * (kills.postgresql if self.hub.database else 0),
         ]
         drawn = [(self.random.uniform(EARLIEST_SHARE, LATEST_SHARE), *victim) for victim in victims]
         return sorted(drawn, key=lambda kill: kill[0])
@@ -94,6 +98,11 @@ class CrashRun:
     def kill_adapter(self) -> None:
         self.adapter.kill()
         self.adapter.start()
+
+    def kill_postgresql(self) -> None:
+        assert self.hub.database is not None
+        self.hub.database.kill()
+        self.hub.database.start()
 
     def run(self, events: int, within_s: float) -> Report:
         report, began = self.report, time.monotonic()
@@ -150,6 +159,13 @@ def main() -> int:
     options.add_argument("--rabbitmq", type=int, default=Kills.rabbitmq, help="kills of RabbitMQ")
     options.add_argument("--adapter", type=int, default=Kills.adapter, help="kills of the adapter")
     options.add_argument(
+        "--database",
+        choices=["sqlite", "postgres"],
+        default="sqlite",
+        help="where the hub keeps its record",
+    )
+    options.add_argument("--postgresql", type=int, default=Kills.postgresql, help="kills of PostgreSQL")
+    options.add_argument(
         "--private-node", action="store_true", help="the hub's own RabbitMQ, which dies with it"
     )
     options.add_argument("--within-s", type=float, default=600)
@@ -157,21 +173,25 @@ def main() -> int:
 
     folder = Path(tempfile.mkdtemp(prefix="crossdock-crash-"))
     broker = None if given.private_node else Broker(folder / "broker")
+    database = Postgres(folder / "postgres") if given.database == "postgres" else None
     hub = adapter = None
     try:
-        if broker is not None:
-            broker.start()
-        hub = Hub(MANIFESTS, broker=broker).start()
+        for server in (broker, database):
+            if server is not None:
+                server.start()
+        hub = Hub(MANIFESTS, broker=broker, database=database).start()
         adapter = Collector(hub, "depot").start()
-        kills = Kills(given.hub, given.rabbitmq, given.adapter)
+        of_postgresql = given.postgresql if database is not None else 0
+        kills = Kills(given.hub, given.rabbitmq, given.adapter, of_postgresql)
         report = CrashRun(hub, adapter, given.seed, kills).run(given.events, given.within_s)
     finally:
         if adapter is not None:
             adapter.kill()
         if hub is not None:
             hub.end()
-        if broker is not None:
-            broker.kill()
+        for server in (broker, database):
+            if server is not None:
+                server.kill()
     print(json.dumps(asdict(report), indent=2))
     print(f"logs: {hub.folder}", file=sys.stderr)
     return 0 if report.good() else 1

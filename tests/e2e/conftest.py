@@ -14,6 +14,7 @@ from harness.broker import Broker
 from harness.collector import Collector
 from harness.endpoint import ENVIRONMENT, Places
 from harness.hub import REPOSITORY, Hub, binaries
+from harness.postgres import Postgres
 from harness.receiver import Authority
 
 HAS_FAILED = pytest.StashKey[bool]()
@@ -41,6 +42,24 @@ def broker() -> Iterator[Broker]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL that the hubs of this run share; whoever stops or freezes one takes a server of their own."""
+    folder = Path(tempfile.mkdtemp(prefix="crossdock-postgres-"))
+    server = Postgres(folder)
+    try:
+        yield server.start()
+    finally:
+        server.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> Postgres | None:
+    """Where a hub keeps its record: what must hold on one must hold on the other."""
+    return request.getfixturevalue("postgres") if request.param == "postgresql" else None
+
+
 class Halls:
     """Makes hubs and collectors, and ends them all."""
 
@@ -48,6 +67,7 @@ class Halls:
         assert (binaries() / "crossdock").exists(), f"no hub in {binaries()}: build it, or use tests/run e2e"
         self._hubs: list[Hub] = []
         self._brokers: list[Broker] = []
+        self._databases: list[Postgres] = []
         self._collectors: list[Collector] = []
 
     def hub(self, manifests: dict[str, str], **options) -> Hub:
@@ -60,6 +80,12 @@ class Halls:
         """A RabbitMQ of the test's own, not started yet."""
         made = Broker(Path(tempfile.mkdtemp(prefix="crossdock-broker-")))
         self._brokers.append(made)
+        return made
+
+    def postgres(self) -> Postgres:
+        """A PostgreSQL of the test's own, not started yet."""
+        made = Postgres(Path(tempfile.mkdtemp(prefix="crossdock-postgres-")))
+        self._databases.append(made)
         return made
 
     def collector(self, hub: Hub, name: str, **options) -> Collector:
@@ -76,6 +102,9 @@ class Halls:
         for broker in self._brokers:
             broker.kill()
             keep(broker.folder, keep_as)
+        for database in self._databases:
+            database.kill()
+            keep(database.folder, keep_as)
 
 
 def keep(folder: Path, name: str | None) -> None:

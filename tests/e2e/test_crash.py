@@ -12,8 +12,8 @@ EVENTS = 3_000
 DEADLINE_S = 120
 
 
-def test_kill_9_of_hub_rabbitmq_and_adapter(halls):
-    hub = halls.hub(MANIFESTS, broker=halls.broker().start()).start()
+def test_kill_9_of_hub_rabbitmq_and_adapter(halls, database):
+    hub = halls.hub(MANIFESTS, broker=halls.broker().start(), database=database).start()
     depot = halls.collector(hub, "depot")
     report = CrashRun(hub, depot, seed=1, kills=Kills(hub=2, rabbitmq=1, adapter=2)).run(EVENTS, DEADLINE_S)
     print(report)
@@ -33,8 +33,8 @@ def test_a_private_node_that_dies_is_started_again_with_everything_in_it(halls):
     assert report.prove_exit == 0
 
 
-def test_order_holds_over_an_orderly_stop(halls, broker):
-    hub = halls.hub(MANIFESTS, broker=broker).start()
+def test_order_holds_over_an_orderly_stop(halls, broker, database):
+    hub = halls.hub(MANIFESTS, broker=broker, database=database).start()
     depot = halls.collector(hub, "depot")
     load = Load(hub, EVENTS).start()
     for share in (0.2, 0.5):
@@ -52,9 +52,11 @@ def test_order_holds_over_an_orderly_stop(halls, broker):
 
 
 @pytest.mark.parametrize("place", ["gate-before-publish", "gate-after-confirm", "gate-after-record"])
-def test_order_holds_over_a_panic_in_the_gate(halls, broker, place):
+def test_order_holds_over_a_panic_in_the_gate(halls, broker, database, place):
     panics = "->".join(["5*off->1*panic"] * 3 + ["off"])
-    hub = halls.hub(MANIFESTS, broker=broker).start(environment={"FAILPOINTS": f"{place}={panics}"})
+    hub = halls.hub(MANIFESTS, broker=broker, database=database).start(
+        environment={"FAILPOINTS": f"{place}={panics}"}
+    )
     depot = halls.collector(hub, "depot")
     load = Load(hub, EVENTS).start()
     try:

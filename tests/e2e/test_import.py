@@ -43,8 +43,8 @@ def totals(events: list[tuple[str, dict]], event_type: str) -> dict[str, int]:
     return {data["order"]: data["total"]["amount"] for found, data in events if found == event_type}
 
 
-def test_a_month_of_orders_agrees_to_the_penny(shared_halls, broker, files, figures):
-    hub = shared_halls.hub(MANIFESTS, broker=broker).start()
+def test_a_month_of_orders_agrees_to_the_penny(shared_halls, broker, database, files, figures):
+    hub = shared_halls.hub(MANIFESTS, broker=broker, database=database).start()
     ledgers = shared_halls.collector(hub, "ledgers", prefetch=200)
     rejects = hub.folder / "rejects.jsonl"
     arguments = ["import", *map(str, files), "--map", str(MAPPING), "--group-by", "InvoiceNo", "--distinct"]

@@ -33,9 +33,9 @@ def assert_repeat_later(answer: requests.Response) -> None:
     assert answer.headers["content-type"].startswith("application/problem+json")
 
 
-def test_an_outage_under_load_is_answered_503_and_loses_nothing(halls):
+def test_an_outage_under_load_is_answered_503_and_loses_nothing(halls, database):
     broker = halls.broker().start()
-    hub = halls.hub(MANIFESTS, broker=broker).start()
+    hub = halls.hub(MANIFESTS, broker=broker, database=database).start()
     depot = halls.collector(hub, "depot")
     events = 2_000
     load = Load(hub, events).start()
@@ -61,6 +61,75 @@ def test_an_outage_under_load_is_answered_503_and_loses_nothing(halls):
     deliveries = depot.wait_for(*load.accepted_ids(), within_s=DEADLINE_S)
     assert out_of_order(deliveries) == []
     assert hub.command("prove").returncode == 0
+
+
+def test_an_outage_of_postgresql_makes_the_gate_wait_and_no_producer(halls, broker):
+    server = halls.postgres().start()
+    hub = halls.hub(MANIFESTS, broker=broker, database=server).start()
+    depot = halls.collector(hub, "depot")
+    events = 3_000
+    load = Load(hub, events).start()
+    try:
+        eventually("load is on", lambda: load.accepted() > events / 10, DEADLINE_S)
+        server.stop()
+        stopped, before = time.monotonic(), load.accepted()
+        not_ready = eventually("it says so", lambda: refused_by("database", hub), 30)
+        assert requests.get(f"{hub.url}/healthz", timeout=5).status_code == 200
+        assert_repeat_later(hub.request("GET", "/v1/ledger", timeout=60))
+        wanted = min(events, before + 200)
+        eventually("producers go on", lambda: load.accepted() >= wanted, DEADLINE_S)
+        delivered = depot.count()
+        eventually("the outage has lasted", lambda: time.monotonic() - stopped > OUTAGE_S, OUTAGE_S + 60)
+        assert depot.count() == delivered, "the gate must not pass on what it cannot record"
+        assert hub.running()
+        server.start()
+        load.wait(DEADLINE_S)
+    finally:
+        load.end()
+    assert not load.refusals(), load.refusals()[0].text
+    assert not_ready
+    deliveries = depot.wait_for(*load.accepted_ids(), within_s=DEADLINE_S)
+    assert out_of_order(deliveries) == []
+    hub.wait_until_ready()
+    ledger = hub.wait_until_balanced()
+    assert ledger["accepted"] == events
+    assert hub.command("prove").returncode == 0
+
+
+def refused_by(part: str, hub) -> bool:
+    """Whether the hub is not ready, and names this part of it."""
+    answer = requests.get(f"{hub.url}/readyz", timeout=10)
+    return answer.status_code == 503 and part in answer.text.lower()
+
+
+def test_a_hub_starts_before_its_database(halls, broker):
+    server = halls.postgres().start()
+    hub = halls.hub(MANIFESTS, broker=broker, database=server)
+    server.kill()
+    hub.start(ready=False)
+    eventually("it says what it waits for", lambda: "the database" in first_text(hub))
+    assert hub.running()
+    server.start()
+    hub.wait_until_ready()
+    depot = halls.collector(hub, "depot")
+    event = parcel("/anyone")
+    hub.must_accept(event)
+    depot.wait_for(event["id"])
+
+    server.freeze()
+    try:
+        frozen = parcel("/anyone")
+        hub.must_accept(frozen)
+        eventually("it is seen to hang", lambda: refused_by("database", hub), 40)
+    finally:
+        server.thaw()
+    depot.wait_for(frozen["id"], within_s=90)
+    hub.wait_until_ready()
+    hub.wait_until_balanced()
+
+
+def first_text(hub) -> str:
+    return " ".join(answer.text for answer in readiness(hub))
 
 
 def test_a_hub_starts_before_its_broker(halls):
@@ -98,8 +167,8 @@ def readiness(hub) -> list[requests.Response]:
         return []
 
 
-def test_closed_connections_and_a_deleted_queue_are_mended(halls, broker):
-    hub = halls.hub(MANIFESTS, broker=broker).start()
+def test_closed_connections_and_a_deleted_queue_are_mended(halls, broker, database):
+    hub = halls.hub(MANIFESTS, broker=broker, database=database).start()
     vhost = quote(hub.vhost, safe="")
     depot = halls.collector(hub, "depot")
 

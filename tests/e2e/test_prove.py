@@ -17,8 +17,8 @@ MANIFESTS = {
 PURGED = 100
 
 
-def test_prove_names_exactly_the_purged_events(halls, broker):
-    hub = halls.hub(MANIFESTS, broker=broker).start()
+def test_prove_names_exactly_the_purged_events(halls, broker, database):
+    hub = halls.hub(MANIFESTS, broker=broker, database=database).start()
     depot = halls.collector(hub, "depot")
     office = halls.collector(hub, "office", receipts=False)
     before = [parcel("/anyone") for _ in range(50)]

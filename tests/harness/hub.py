@@ -16,6 +16,7 @@ from urllib.parse import quote
 import requests
 
 from harness.broker import Broker
+from harness.postgres import Postgres
 from harness.processes import end_all_in, free_port
 from harness.reaper import leave_nothing_in
 from harness.wait import eventually
@@ -38,13 +39,15 @@ def clean_environment() -> dict[str, str]:
 
 class Hub:
     """One hub: `config/` and `var/` below `folder`. With a broker it gets a virtual host there, without one it
-    starts its private node. Manifests are given as text by name."""
+    starts its private node; with a database server a database there, without one it keeps its record in SQLite.
+    Manifests are given as text by name."""
 
     def __init__(
         self,
         manifests: dict[str, str],
         *,
         broker: Broker | None = None,
+        database: Postgres | None = None,
         folder: Path | None = None,
         settings: str = "",
         environment: dict[str, str] | None = None,
@@ -65,6 +68,9 @@ class Hub:
             self.vhost = self.folder.name
             self.environment["CROSSDOCK_RABBITMQ__URL"] = broker.add_vhost(self.vhost)
             self.environment["CROSSDOCK_RABBITMQ__MANAGEMENT_URL"] = broker.management_url
+        self.database = database
+        if database is not None:
+            self.environment["CROSSDOCK_DATABASE__URL"] = database.add_database(self.folder.name)
         self.process: subprocess.Popen[bytes] | None = None
         (self.config.parent / "adapters").mkdir(parents=True, exist_ok=True)
         self.config.write_text(settings)
@@ -141,6 +147,20 @@ class Hub:
         if self.broker is not None:
             with contextlib.suppress(requests.RequestException):
                 self.broker.api("DELETE", f"/vhosts/{quote(self.vhost, safe='')}")
+        if self.database is not None:
+            # Its server may be down, as the test left it.
+            with contextlib.suppress(AssertionError):
+                self.database.remove_database(self.database_url)
+
+    @property
+    def database_url(self) -> str:
+        return self.environment["CROSSDOCK_DATABASE__URL"]
+
+    def record(self) -> bytes:
+        """All that the hub keeps in its database, whichever it is."""
+        if self.database is not None:
+            return self.database.dump(self.database_url.rpartition("/")[2])
+        return b"".join(path.read_bytes() for path in self.data.glob("crossdock.db*"))
 
     def log(self) -> str:
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""

@@ -13,7 +13,7 @@ use super::error::failed;
 use crate::{Result, StoreError};
 
 /// How long a caller waits for a connection, or for a new one to be made.
-pub(super) const CONNECT_MAX: Duration = Duration::from_secs(10);
+pub(super) const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// The same where a request or the gate waits for a short answer.
 const LOOKUP_CONNECT_MAX: Duration = Duration::from_secs(2);
 /// How long a statement waits for a lock, the writers' turn above all.
