@@ -55,8 +55,12 @@ def test_after_all_of_them_the_hub_is_what_it_was(hall):
     assert {delivery.id for delivery in hall.depot.deliveries()} - hall.good == imported_ids(hall)
     print(f"memory {memory_peak_mib(hall)} MiB at its peak; a neighbour waited at most {hall.slowest:.2f} s")
     assert memory_peak_mib(hall) < MEMORY_MAX_MIB
-    eventually("the ledger balances", lambda: hall.hub.ledger()["balanced"], 60)
-    assert hall.hub.ledger()["waiting_in_ingress"] == 0
+
+    def at_rest() -> bool:
+        ledger = hall.hub.ledger()
+        return ledger["balanced"] and ledger["waiting_in_ingress"] == 0
+
+    eventually("the ledger balances, and all is judged", at_rest, 60)
     assert hall.hub.stop() == 0
 
 
