@@ -172,6 +172,7 @@ def main() -> int:
     given = options.parse_args()
 
     folder = Path(tempfile.mkdtemp(prefix="crossdock-crash-"))
+    folder.chmod(0o755)  # PostgreSQL runs as a user of its own where this runs as root.
     broker = None if given.private_node else Broker(folder / "broker")
     database = Postgres(folder / "postgres") if given.database == "postgres" else None
     hub = adapter = None
