@@ -1,0 +1,17 @@
+import { svelte } from '@sveltejs/vite-plugin-svelte';
+import { svelteTesting } from '@testing-library/svelte/vite';
+import { defineConfig } from 'vitest/config';
+
+// The hub that `npm run dev` shows. It sees the browser's own Host, so that its check of where a request comes from holds.
+const hub = { target: process.env['CROSSDOCK_URL'] ?? 'http://127.0.0.1:8080', changeOrigin: false };
+
+export default defineConfig({
+  plugins: [svelte(), svelteTesting()],
+  build: {
+    // Nothing is put inline: the hub's Content-Security-Policy has no 'unsafe-inline', and fonts and pictures are files.
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+  },
+  server: { proxy: { '/v1': hub, '/docs': hub } },
+  test: { environment: 'happy-dom', include: ['src/**/*.test.ts'] },
+});
