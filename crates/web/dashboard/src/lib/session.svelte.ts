@@ -1,0 +1,34 @@
+// Who is signed in.
+import { Failure, get, send } from '../api/client';
+import type { Session } from '../api/types';
+
+class SignedIn {
+  /** `undefined`: not asked yet; `null`: nobody. */
+  session = $state<Session | null | undefined>(undefined);
+
+  /** Asks the hub. A hub that does not answer leaves things as they are and is thrown. */
+  async ask(): Promise<void> {
+    try {
+      this.session = await get<Session>('/v1/session');
+    } catch (error) {
+      if (error instanceof Failure && error.status === 401) this.session = null;
+      else throw error;
+    }
+  }
+
+  async signIn(name: string, password: string): Promise<void> {
+    this.session = await send<Session>('POST', '/v1/session', { name, password });
+  }
+
+  async signOut(everywhere: boolean): Promise<void> {
+    await send('DELETE', everywhere ? '/v1/session?everywhere=true' : '/v1/session');
+    this.session = null;
+  }
+
+  may(scope: string): boolean {
+    const scopes = this.session?.scopes ?? [];
+    return scopes.includes(scope) || scopes.includes('admin');
+  }
+}
+
+export const signedIn = new SignedIn();
