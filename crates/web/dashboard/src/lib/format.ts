@@ -27,7 +27,7 @@ const UNITS = [
 /** A length of time with its two largest units: `4 m 12 s`. */
 export function duration(seconds: number | null | undefined): string {
   if (seconds == null || !Number.isFinite(seconds)) return UNKNOWN;
-  if (seconds > 0 && seconds < 0.5) return `${Math.max(1, Math.round(seconds * 1000))} ms`;
+  if (seconds > 0 && seconds < 0.9995) return `${Math.max(1, Math.round(seconds * 1000))} ms`;
   let left = Math.max(0, Math.round(seconds));
   const parts = UNITS.map((unit) => {
     const whole = Math.floor(left / unit.seconds);
