@@ -198,7 +198,7 @@ impl Hall {
             .set_buckets(&BUCKETS_S)
             .and_then(PrometheusBuilder::install_recorder)
             .context("cannot set up the metrics")?;
-        let door = Door::new("the database");
+        let door = Door::new(crossdock_web::router(), "the database");
         let listen = listener.local_addr().context("the listener has no address")?;
         let mut tasks = JoinSet::new();
         let stop_http = CancellationToken::new();
