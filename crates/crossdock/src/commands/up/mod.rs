@@ -77,7 +77,7 @@ const EXIT_INTERRUPTED: i32 = 130;
     after_help = "Examples:\n  crossdock up --demo\n  crossdock up --config config/crossdock.toml"
 )]
 pub(crate) struct Up {
-    /// Also run the demo's adapters: a small shop, its ERP and its warehouse
+    /// Also run the demo's adapters: a small shop with its ERP, warehouse and parcel desk
     #[arg(long)]
     demo: bool,
 }
