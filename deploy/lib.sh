@@ -20,7 +20,8 @@ have() {
         postgresql) compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null || command -v initdb >/dev/null ;;
         certificates) [ -n "${SSL_CERT_FILE:-}" ] || [ -d /etc/pki ] || [ -s /etc/ssl/certs/ca-certificates.crt ] || [ -s /etc/ssl/cert.pem ] ;;
         venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
-        node) command -v npm >/dev/null && [ "$(node --print 'parseInt(process.versions.node) >= 18' 2>/dev/null)" = true ] ;;
+        node) command -v npm >/dev/null && node_is_enough "$(node --version 2>/dev/null)" ;;
+        chromium) command -v chromium >/dev/null ;;
         curl | git) command -v "$1" >/dev/null ;;
         *) die "deploy/lib.sh does not know the need '$1'" ;;
     esac
@@ -35,7 +36,7 @@ packages_for() {
         certificates) echo ca-certificates ;;
         venv) echo python3 python3-venv ;;
         node) echo nodejs npm ;;
-        curl | git) echo "$1" ;;
+        chromium | curl | git) echo "$1" ;;
     esac
 }
 
@@ -46,7 +47,8 @@ describe() {
         postgresql) echo "PostgreSQL 13 or newer, with its initdb on PATH (it need not run: tests start servers of their own)" ;;
         certificates) echo "the CA certificates (ca-certificates)" ;;
         venv) echo "Python 3.10 or newer with the modules venv and ensurepip" ;;
-        node) echo "Node 18 or newer with npm" ;;
+        node) echo "Node 20.19 or newer (of 22: 22.13 or newer) with npm" ;;
+        chromium) echo "Chromium, as 'chromium' on PATH" ;;
         curl | git) echo "$1" ;;
     esac
 }
@@ -113,6 +115,68 @@ require_rust() {
     if [ "$(printf '%s\n' "$wanted" "$found" | sort -V | head -n 1)" != "$wanted" ]; then
         die "Rust $wanted or newer is needed and $(command -v cargo) is $found: run 'rustup update stable' (https://rustup.rs where there is no rustup) and start this again."
     fi
+}
+
+# node_is_enough VERSION: can the pages be built with it? As `engines` in crates/web/package.json.
+node_is_enough() {
+    local major minor
+    IFS=. read -r major minor _ <<<"${1#v}"
+    case $major in
+        '' | *[!0-9]*) return 1 ;;
+        20) [ "$minor" -ge 19 ] ;;
+        22) [ "$minor" -ge 13 ] ;;
+        *) [ "$major" -ge 24 ] ;;
+    esac
+}
+
+# Ends with one clear sentence unless there is a Node that can build the pages. Debian's is taken where it is new enough.
+require_node() {
+    local found candidate
+    if have node; then return; fi
+    if is_debian; then
+        candidate=$(apt-cache policy nodejs | sed -n 's/^ *Candidate: \([0-9.]*\).*/\1/p')
+        if node_is_enough "$candidate"; then
+            require node
+            return
+        fi
+    fi
+    found="no node with npm is on PATH"
+    if command -v node >/dev/null; then found="$(command -v node) is $(node --version 2>/dev/null || echo broken)"; fi
+    if command -v node >/dev/null && ! command -v npm >/dev/null; then found="$found, without npm"; fi
+    die "Node 20.19 or newer (of 22: 22.13 or newer) with npm is needed to build the pages, and $found: install it from https://nodejs.org and start this again. Debian 12's own nodejs is too old; Debian packages of newer ones are at https://github.com/nodesource/distributions."
+}
+
+# What the pages are built with, as the lock file has it; nothing of it is run while it is installed.
+web_tools() {
+    local web=$root/crates/web
+    if ! cmp -s "$web/package-lock.json" "$web/node_modules/.installed.json"; then
+        say "Installing what the pages are built with…"
+        npm ci --prefix "$web" --ignore-scripts --no-audit --no-fund --loglevel=error >&2 || return 1
+        cp "$web/package-lock.json" "$web/node_modules/.installed.json"
+    fi
+}
+
+# Builds the pages that the hub embeds, unless those that are there were made of the same sources.
+build_web() {
+    local web=$root/crates/web built sources
+    built=$web/dashboard/dist/.built
+    sources=$(web_sources) || return 1
+    if [ "$(cat "$built" 2>/dev/null)" != "$sources" ]; then
+        web_tools || return 1
+        say "Building the pages…"
+        npm run --prefix "$web" --silent build >&2 || return 1
+        printf '%s\n' "$sources" >"$built"
+    fi
+}
+
+# One line that changes with anything that the pages are built from.
+web_sources() {
+    (
+        cd "$root" || exit
+        find docs/openapi.json crates/web/package-lock.json crates/web/dashboard \
+            \( -name node_modules -o -path crates/web/dashboard/dist -o -name schema.d.ts \) -prune -o -type f -print0 |
+            LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum
+    )
 }
 
 # The folder cargo builds into, whether from CARGO_TARGET_DIR, a cargo configuration or the default.

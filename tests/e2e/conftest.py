@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -9,8 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Error as PlaywrightError
 
 from harness.broker import Broker
+from harness.browser import Browser, Theme, Visit
 from harness.collector import Collector
 from harness.endpoint import ENVIRONMENT, Places
 from harness.hub import REPOSITORY, Hub, binaries
@@ -124,8 +127,12 @@ def halls_for(request: pytest.FixtureRequest) -> Iterator[Halls]:
         yield halls
     finally:
         failed = request.node.stash.get(HAS_FAILED, False)
-        name = request.node.nodeid.replace("/", ".").replace("::", ".")
-        halls.end(name if failed else None)
+        halls.end(folder_name(request) if failed else None)
+
+
+def folder_name(request: pytest.FixtureRequest) -> str:
+    """A test's name, or its module's, as a folder may be called."""
+    return request.node.nodeid.replace("/", ".").replace("::", ".")
 
 
 @pytest.fixture
@@ -158,6 +165,33 @@ def places(webhook_hub) -> Iterator[Places]:
     made = Places(webhook_hub)
     yield made
     made.end()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A Chromium that the tests of this run share; a visit has a profile of its own."""
+    made = Browser()
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def visit(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Callable[..., Visit]]:
+    """Opens browser profiles for one test; keeps pictures of what they showed when it fails."""
+    visits: list[Visit] = []
+
+    def begin(hub: Hub | None = None, theme: Theme = "light") -> Visit:
+        visits.append(browser.visit(hub, theme))
+        return visits[-1]
+
+    yield begin
+    for number, visit in enumerate(visits, start=1):
+        if request.node.stash.get(HAS_FAILED, False):
+            picture = KEPT_LOGS / folder_name(request) / f"browser-{number}.png"
+            with contextlib.suppress(PlaywrightError):
+                visit.page.screenshot(path=picture, full_page=True)
+                print(f"picture kept in {picture}")
+        visit.end()
 
 
 @pytest.fixture(scope="session")

@@ -124,5 +124,21 @@ def test_the_demo_has_something_to_show_at_once(halls):
 
     eventually("the demo's consumers are seen", all_live)
     hub.must("status")
+
+    def dead_letters() -> list[dict]:
+        return [one for one in hub.get("/v1/dead-letters")["dead_letters"] if one["adapter"] == "courier"]
+
+    letter = eventually("the parcel desk leaves a dead letter", dead_letters, 60)[0]
+    assert letter["attempts"] == 3
+    assert "no collection from LDN1 is planned yet" in letter["detail"]
+    hub.must("dead-letter", "redrive", letter["id"])
+
+    def delivered() -> bool:
+        view = hub.get(f"/v1/events/{letter['event_id']}")
+        return any(row["adapter"] == "courier" and row["state"] == "confirmed" for row in view["deliveries"])
+
+    eventually("its redrive succeeds", delivered)
+    assert letter["id"] not in [one["id"] for one in dead_letters()]
+
     assert hub.stop() == 0
     eventually("the demo's processes end with it", lambda: not processes_in(hub.folder), 20)

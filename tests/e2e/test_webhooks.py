@@ -10,19 +10,15 @@ import time
 import uuid
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
-from pathlib import Path
 
 import pytest
 
 from harness.endpoint import Place
 from harness.events import event
 from harness.hub import REPOSITORY
+from harness.node import NODE_MODULES
 from harness.receiver import SECRET, Answer, Authority, Endless, Held, Receiver
 from harness.wait import eventually
-
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
-NODE_MODULES = Path(os.environ.get("CROSSDOCK_TEST_NODE_MODULES", TARGET / "test-node" / "node_modules"))
-
 
 # ── what is sent ─────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -75,14 +75,14 @@ fn keys_of_schema(root: &Value, schema: &Value, path: &str) -> BTreeSet<String> 
 
 #[test]
 fn the_demo_adapters_are_without_a_fault() {
-    let files = ["shop", "erp", "warehouse"].map(|name| read(&format!("adapters/{name}.toml")));
+    let files = ["shop", "erp", "warehouse", "courier"].map(|name| read(&format!("adapters/{name}.toml")));
     let adapters = load_adapters(&files).unwrap();
     let names: Vec<_> = adapters
         .manifests
         .iter()
         .map(|manifest| manifest.name.as_str())
         .collect();
-    assert_eq!(names, ["erp", "shop", "warehouse"]);
+    assert_eq!(names, ["courier", "erp", "shop", "warehouse"]);
     let published: BTreeSet<_> = adapters
         .manifests
         .iter()

@@ -1,5 +1,5 @@
-//! The HTTP door while the hub starts: it answers from the first moment, says what it waits for, and from one
-//! request to the next becomes the hub's own.
+//! The HTTP door while the hub starts: it answers from the first moment, shows the pages, says what it waits for,
+//! and from one request to the next becomes the hub's own.
 
 use std::{
     convert::Infallible,
@@ -21,14 +21,16 @@ const RETRY_AFTER_S: u32 = 2;
 /// Where requests go.
 #[derive(Clone)]
 pub(super) struct Door {
+    pages: Router,
     waiting_for: Arc<Mutex<&'static str>>,
     hub: Arc<OnceLock<Router>>,
 }
 
 impl Door {
-    /// A door behind which there is no hub yet, because it waits for something.
-    pub(super) fn new(waiting_for: &'static str) -> Self {
+    /// A door with pages behind which there is no hub yet, because it waits for something.
+    pub(super) fn new(pages: Router, waiting_for: &'static str) -> Self {
         Self {
+            pages,
             waiting_for: Arc::new(Mutex::new(waiting_for)),
             hub: Arc::default(),
         }
@@ -39,7 +41,7 @@ impl Door {
         *self.waiting_for.lock().unwrap_or_else(PoisonError::into_inner) = what;
     }
 
-    /// From now on `router` answers.
+    /// From now on `router` answers, for all but the pages.
     pub(super) fn open(&self, router: Router) {
         // The first router stays; there is never a second.
         let _ = self.hub.set(router);
@@ -47,8 +49,13 @@ impl Door {
 
     /// What the listener serves.
     pub(super) fn router(&self) -> Router {
-        let door = self.clone();
-        Router::new().fallback(move |request: Request| async move { door.answer(request).await })
+        let (door, same_door) = (self.clone(), self.clone());
+        self.pages
+            .clone()
+            .method_not_allowed_fallback(
+                move |request: Request| async move { same_door.answer(request).await },
+            )
+            .fallback(move |request: Request| async move { door.answer(request).await })
     }
 
     async fn answer(self, request: Request) -> Response {
@@ -83,8 +90,10 @@ mod tests {
 
     #[tokio::test]
     async fn says_that_it_is_starting_and_then_lets_in() {
-        let door = Door::new("the private RabbitMQ node");
+        let pages = Router::new().route("/", routing::get(async || "a page"));
+        let door = Door::new(pages, "the private RabbitMQ node");
         let router = door.router();
+        assert_eq!(status(&router, "/").await, StatusCode::OK);
         assert_eq!(status(&router, "/healthz").await, StatusCode::OK);
         assert_eq!(status(&router, "/readyz").await, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(
@@ -93,6 +102,7 @@ mod tests {
         );
         door.open(Router::new().route("/v1/events", routing::get(async || "here")));
         assert_eq!(status(&router, "/v1/events").await, StatusCode::OK);
+        assert_eq!(status(&router, "/").await, StatusCode::OK);
         assert_eq!(status(&router, "/elsewhere").await, StatusCode::NOT_FOUND);
     }
 }

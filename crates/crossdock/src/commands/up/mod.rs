@@ -77,7 +77,7 @@ const EXIT_INTERRUPTED: i32 = 130;
     after_help = "Examples:\n  crossdock up --demo\n  crossdock up --config config/crossdock.toml"
 )]
 pub(crate) struct Up {
-    /// Also run the demo's adapters: a small shop, its ERP and its warehouse
+    /// Also run the demo's adapters: a small shop with its ERP, warehouse and parcel desk
     #[arg(long)]
     demo: bool,
 }
@@ -198,7 +198,7 @@ impl Hall {
             .set_buckets(&BUCKETS_S)
             .and_then(PrometheusBuilder::install_recorder)
             .context("cannot set up the metrics")?;
-        let door = Door::new("the database");
+        let door = Door::new(crossdock_web::router(), "the database");
         let listen = listener.local_addr().context("the listener has no address")?;
         let mut tasks = JoinSet::new();
         let stop_http = CancellationToken::new();
