@@ -3,6 +3,9 @@
 //!
 //! Duplicates are the gate's business; a repeat of a request that was not confirmed is therefore safe.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use crossdock_bus::{
     Publisher,
     message::{HeaderValue, Outgoing, encode_event},
@@ -10,34 +13,64 @@ use crossdock_bus::{
 };
 use crossdock_model::{Traceparent, event::Event, fault::Fault};
 use crossdock_telemetry::{Messaging, SEND, Span};
+use tokio::sync::Semaphore;
 
 use crate::{AcceptError, Principal, error::RETRY_AFTER_S, routing::Routing};
 
 /// Names the adapter or key on whose behalf the hub publishes to the ingress exchange.
 pub(crate) const PRODUCER_HEADER: &str = "crossdock-producer";
 
-/// Accepts all events, in their order, or reports every fault of every one; returns how many RabbitMQ confirmed.
-/// `request` is the step that they came with, if it is traced.
-pub(crate) async fn accept(
-    routing: &Routing,
-    publisher: &Publisher,
-    hub_user: &str,
+/// Requests that are judged at one time on threads of their own; more wait.
+const JUDGED_AT_ONCE: usize = 2;
+/// Events of so many bytes together are judged on the spot: no schema asks for much work about so little.
+const LIGHT_MAX_BYTES: usize = 16 * 1024;
+
+static JUDGES: Semaphore = Semaphore::const_new(JUDGED_AT_ONCE);
+
+/// Every fault of every event, if there is any. Schemas may ask for much work, so what is not light is judged off the
+/// threads on which others wait.
+pub(crate) async fn judge(
+    routing: Arc<Routing>,
     who: &Principal,
-    mut events: Vec<Event>,
-    request: Option<Traceparent>,
-) -> Result<usize, AcceptError> {
+    events: Vec<Event>,
+) -> (Vec<Event>, Result<(), AcceptError>) {
     if let Some(fault) = &routing.fault {
-        return Err(AcceptError::Unavailable {
+        let unavailable = AcceptError::Unavailable {
             reason: fault.clone(),
             retry_after_s: RETRY_AFTER_S,
-        });
+        };
+        return (events, Err(unavailable));
     }
     let producer = who.producer();
+    let bytes: usize = events
+        .iter()
+        .filter_map(|event| event.data.as_ref())
+        .map(Bytes::len)
+        .sum();
+    if bytes <= LIGHT_MAX_BYTES {
+        let judged = faults(&routing, &producer, &events);
+        return (events, judged);
+    }
+    let _place = JUDGES.acquire().await;
+    let judge = move || {
+        let judged = faults(&routing, &producer, &events);
+        (events, judged)
+    };
+    tokio::task::spawn_blocking(judge).await.unwrap_or_else(|_| {
+        let unavailable = AcceptError::Unavailable {
+            reason: "the events could not be judged; the hub's log says more".to_owned(),
+            retry_after_s: RETRY_AFTER_S,
+        };
+        (Vec::new(), Err(unavailable))
+    })
+}
+
+fn faults(routing: &Routing, producer: &str, events: &[Event]) -> Result<(), AcceptError> {
     let mut forbidden = Vec::new();
     let mut invalid = Vec::new();
     for (index, event) in events.iter().enumerate() {
         let at = |fault: Fault| fault.within(&format!("/{index}"));
-        forbidden.extend(routing.permission_faults(&producer, event).into_iter().map(at));
+        forbidden.extend(routing.permission_faults(producer, event).into_iter().map(at));
         invalid.extend(routing.content_faults(event).into_iter().map(at));
     }
     if !forbidden.is_empty() {
@@ -46,7 +79,19 @@ pub(crate) async fn accept(
     if !invalid.is_empty() {
         return Err(AcceptError::Invalid(invalid));
     }
+    Ok(())
+}
 
+/// Publishes events that were judged, in their order; returns how many RabbitMQ confirmed. `request` is the step that
+/// they came with, if it is traced.
+pub(crate) async fn publish(
+    publisher: &Publisher,
+    hub_user: &str,
+    who: &Principal,
+    mut events: Vec<Event>,
+    request: Option<Traceparent>,
+) -> Result<usize, AcceptError> {
+    let producer = who.producer();
     let mut spans = trace(&mut events, request);
     let messages: Vec<Outgoing> = events
         .iter()
@@ -145,17 +190,19 @@ mod tests {
     }
 
     /// What the edge says without a broker: nothing that is refused may get as far as that.
-    async fn sent(routing: &Routing, who: &Principal, events: &[Value]) -> AcceptError {
+    async fn sent(routing: Routing, who: &Principal, events: &[Value]) -> AcceptError {
         let events = events.iter().map(|changes| event(changes.clone())).collect();
         refusal(routing, who, events).await
     }
 
-    async fn refusal(routing: &Routing, who: &Principal, events: Vec<Event>) -> AcceptError {
+    async fn refusal(routing: Routing, who: &Principal, events: Vec<Event>) -> AcceptError {
+        let (events, judged) = judge(Arc::new(routing), who, events).await;
+        if let Err(refused) = judged {
+            return refused;
+        }
         let broker = Broker::new("amqp://hub:secret@127.0.0.1:1/").unwrap();
         let publisher = Publisher::spawn(broker, "test", &TaskTracker::new(), CancellationToken::new());
-        accept(routing, &publisher, HUB, who, events, None)
-            .await
-            .unwrap_err()
+        publish(&publisher, HUB, who, events, None).await.unwrap_err()
     }
 
     fn pointers(faults: &[Fault]) -> Vec<&str> {
@@ -169,11 +216,11 @@ mod tests {
             json!({ "source": "/erp" }),
             json!({ "type": "thing.seen.v1" }),
         ];
-        match sent(&routing(), &caller(Some("shop")), &events).await {
+        match sent(routing(), &caller(Some("shop")), &events).await {
             AcceptError::Forbidden(faults) => assert_eq!(pointers(&faults), ["/1/source", "/2/type"]),
             other => panic!("{other}"),
         }
-        match sent(&routing(), &caller(Some("gone")), &[json!({})]).await {
+        match sent(routing(), &caller(Some("gone")), &[json!({})]).await {
             AcceptError::Forbidden(faults) => assert_eq!(pointers(&faults), ["/0"]),
             other => panic!("{other}"),
         }
@@ -182,7 +229,7 @@ mod tests {
     #[tokio::test]
     async fn a_key_uses_no_adapters_source_whatever_it_is_called() {
         let events = [json!({ "source": "/import", "type": "any.thing.v9" }), json!({})];
-        match sent(&routing(), &caller(None), &events).await {
+        match sent(routing(), &caller(None), &events).await {
             AcceptError::Forbidden(faults) => assert_eq!(pointers(&faults), ["/1/source"]),
             other => panic!("{other}"),
         }
@@ -194,7 +241,7 @@ mod tests {
             "source": "/import", "type": "order.placed.v1", "datacontenttype": "application/json", "data": {},
         });
         let events = [order, json!({ "source": "/import", "type": "Nonsense" })];
-        match sent(&routing(), &caller(None), &events).await {
+        match sent(routing(), &caller(None), &events).await {
             AcceptError::Invalid(faults) => {
                 let pointers = pointers(&faults);
                 assert!(pointers.len() > 1, "{pointers:?}");
@@ -213,7 +260,7 @@ mod tests {
         for number in 0..4_000 {
             large.extensions.insert(format!("a{number:04}"), "x".into());
         }
-        match refusal(&routing(), &caller(None), vec![small, large]).await {
+        match refusal(routing(), &caller(None), vec![small, large]).await {
             AcceptError::TooLarge(faults) => assert_eq!(pointers(&faults), ["/1"]),
             other => panic!("{other}"),
         }
@@ -228,11 +275,10 @@ mod tests {
             } => (reason, retry_after_s),
             other => panic!("{other}"),
         };
-        let (reason, retry_after_s) =
-            unavailable(sent(&routing(), &caller(Some("shop")), &[json!({})]).await);
+        let (reason, retry_after_s) = unavailable(sent(routing(), &caller(Some("shop")), &[json!({})]).await);
         assert!(retry_after_s > 0 && !reason.contains("secret"), "{reason}");
         let unreadable = Routing::unreadable(7, String::new(), "revision 7 cannot be read".into());
-        let (reason, _) = unavailable(sent(&unreadable, &caller(Some("shop")), &[json!({})]).await);
+        let (reason, _) = unavailable(sent(unreadable, &caller(Some("shop")), &[json!({})]).await);
         assert_eq!(reason, "revision 7 cannot be read");
     }
 

@@ -1,8 +1,12 @@
-//! Revisions of the configuration: numbered, whole, and in force on every hub at once.
+//! Revisions of the configuration: numbered, whole, and in force at once on the hub that applied it, within seconds on
+//! every other.
 
 mod versions;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
 use crossdock_bus::names;
@@ -52,12 +56,13 @@ pub(crate) async fn first(
 /// holds, with an alarm.
 pub(crate) async fn follow(shared: &Shared) -> Result<(), EngineError> {
     let known = shared.routing.load().revision;
+    let latest = shared.store.revisions(1).await?;
+    if latest.first().is_none_or(|latest| latest.number == known) {
+        return Ok(());
+    }
     let Some(current) = shared.store.current_revision().await? else {
         return Ok(());
     };
-    if current.summary.number == known {
-        return Ok(());
-    }
     let routing = routing(current);
     if let Some(fault) = &routing.fault {
         let sentence = format!("this hub routes by revision {known}: {fault}");
@@ -71,6 +76,29 @@ pub(crate) async fn follow(shared: &Shared) -> Result<(), EngineError> {
     );
     shared.put_in_force(routing);
     Ok(())
+}
+
+/// The routing by the revision in force, for whoever is about to give something up because the one known here does not
+/// have it: another hub may have applied a revision a moment ago. `None`: nobody can say now, or this version cannot
+/// read it.
+pub(crate) async fn newest(shared: &Shared) -> Option<Arc<Routing>> {
+    let _one_at_a_time = shared.change().await.ok()?;
+    follow(shared).await.ok()?;
+    Some(shared.routing.load_full())
+}
+
+/// The routing by which to decide about deliveries to these adapters, and whether one that it does not have is gone
+/// for certain.
+pub(crate) async fn knowing(shared: &Shared, adapters: impl Iterator<Item = &str>) -> (Arc<Routing>, bool) {
+    let known = shared.routing.load_full();
+    let mut adapters = adapters;
+    if adapters.all(|adapter| known.adapters.contains_key(adapter)) {
+        return (known, true);
+    }
+    match newest(shared).await {
+        Some(newest) => (newest, true),
+        None => (known, false),
+    }
 }
 
 fn routing(revision: Revision) -> Routing {

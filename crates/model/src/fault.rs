@@ -5,6 +5,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// How much of an attribute's name is shown.
+const NAME_SHOWN_MAX_BYTES: usize = 128;
+
 /// One thing that is wrong, and where.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -23,6 +26,18 @@ impl Fault {
             pointer: pointer.into(),
             message: message.into(),
         }
+    }
+
+    /// A fault of a context attribute. A name longer than any attribute's may be is cut, and the fault lies in the whole:
+    /// an answer must not grow with what was sent.
+    pub fn of_attribute(name: &str, message: impl Into<String>) -> Self {
+        if name.len() <= NAME_SHOWN_MAX_BYTES {
+            let mut pointer = String::new();
+            push_token(&mut pointer, name);
+            return Self::new(pointer, message);
+        }
+        let shown = &name[..name.floor_char_boundary(NAME_SHOWN_MAX_BYTES)];
+        Self::new("", format!("{shown}…: {}", message.into()))
     }
 
     /// The same fault seen from an enclosing document, where this one lies at `prefix`.
@@ -104,6 +119,18 @@ mod tests {
         assert_eq!(
             Fault::new(pointer, "odd").within("/3").to_string(),
             "/3/data/a~1b~0c: odd"
+        );
+    }
+
+    #[test]
+    fn an_attributes_name_is_shown_in_part_if_it_is_longer_than_any_may_be() {
+        assert_eq!(Fault::of_attribute("a/b", "odd").pointer, "/a~1b");
+        let long = "ä".repeat(1_000_000);
+        let fault = Fault::of_attribute(&long, "odd");
+        assert_eq!(fault.pointer, "");
+        assert_eq!(
+            fault.message,
+            format!("{}…: odd", "ä".repeat(NAME_SHOWN_MAX_BYTES / 2))
         );
     }
 

@@ -9,10 +9,11 @@ use chrono::Utc;
 use clap::{Args, Subcommand};
 use comfy_table::Cell;
 use crossdock_engine::{DeadLetterDetail, DeadLetterPage, Redriven};
+use reqwest::StatusCode;
 
 use crate::{
     Context,
-    client::Client,
+    client::{Client, ClientError},
     human::{count, printable, relative},
     output::Output,
     story::attempt_line,
@@ -107,7 +108,7 @@ impl List {
     }
 }
 
-/// Whether the dead letter has left the list within a few seconds.
+/// Whether the hub says within a few seconds that it is no dead letter any more.
 async fn wait_for_hand_over(client: &Client, redriven: &Redriven) -> bool {
     let began = Instant::now();
     while began.elapsed() < HAND_OVER_PATIENCE {
@@ -115,8 +116,9 @@ async fn wait_for_hand_over(client: &Client, redriven: &Redriven) -> bool {
             .get::<DeadLetterDetail>(&["v1", "dead-letters", &redriven.id], &[])
             .await;
         match found {
-            Ok(letter) if letter.letter.attempts < redriven.attempt => {}
-            _ => return true,
+            Err(ClientError::Refused(problem)) if problem.status == StatusCode::NOT_FOUND => return true,
+            // It stands there still, it has failed again, or nobody can say.
+            Ok(_) | Err(_) => {}
         }
         tokio::time::sleep(HAND_OVER_INTERVAL).await;
     }

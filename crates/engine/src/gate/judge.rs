@@ -1,17 +1,21 @@
-//! The gate's first step, pure: who sent this message, is it a CloudEvent, may its producer send it, does it
+//! The gate's first step: who sent this message, is it a CloudEvent, may its producer send it, does it
 //! fit its schema. The answer names every fault at once.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
 use crossdock_bus::{
+    BusError,
     message::{Delivery, HeaderValue, Headers, decode_event},
     names,
 };
 use crossdock_model::{event::Event, fault::Fault};
 use crossdock_store::{EventKey, NewQuarantined};
 
-use crate::{edge::PRODUCER_HEADER, quarantine, routing::Routing};
+use crate::{edge::PRODUCER_HEADER, quarantine, revisions, routing::Routing, shared::Shared};
 
 /// Headers that only RabbitMQ or the hub may set: a copy of them on the way in would steer the message.
 const FORBIDDEN_HEADERS: [&str; 4] = ["CC", "BCC", "x-death", "x-delay"];
@@ -44,6 +48,42 @@ impl Judged {
     pub(super) fn refuse(self, reasons: Vec<Fault>) -> NewQuarantined {
         quarantine::keep(self.delivery, Some(self.producer), reasons, self.received)
     }
+}
+
+/// Judges a batch, off the threads on which others wait: a schema may ask for much work. What is refused by a revision
+/// that another hub has replaced meanwhile is judged once more, by the new one. Gives the routing that was judged by.
+pub(super) async fn all(
+    shared: &Shared,
+    deliveries: Vec<Delivery>,
+    received: DateTime<Utc>,
+) -> Result<(Arc<Routing>, Vec<Verdict>), BusError> {
+    let known = shared.routing.load_full();
+    let verdicts = by(&known, shared, deliveries.clone(), received).await?;
+    let is_refused = |verdict: &Verdict| matches!(verdict, Verdict::Quarantine(_));
+    if verdicts.iter().any(is_refused)
+        && let Some(newest) = revisions::newest(shared).await
+        && newest.revision != known.revision
+    {
+        let verdicts = by(&newest, shared, deliveries, received).await?;
+        return Ok((newest, verdicts));
+    }
+    Ok((known, verdicts))
+}
+
+async fn by(
+    routing: &Arc<Routing>,
+    shared: &Shared,
+    deliveries: Vec<Delivery>,
+    received: DateTime<Utc>,
+) -> Result<Vec<Verdict>, BusError> {
+    let (routing, hub_user) = (routing.clone(), shared.hub_user.clone());
+    let judge = move || {
+        let one = |delivery| judge(&routing, &hub_user, delivery, received);
+        deliveries.into_iter().map(one).collect()
+    };
+    tokio::task::spawn_blocking(judge)
+        .await
+        .map_err(|error| BusError::Unavailable(format!("events could not be judged: {error}")))
 }
 
 /// Judges one message. A fault of our own while judging is a reason for quarantine too: one message that

@@ -118,12 +118,12 @@ impl Gate<'_> {
         let storing = self.storing();
         let received = shared.clock.now();
         let tags: Vec<u64> = deliveries.iter().map(|delivery| delivery.tag).collect();
-        let routing = shared.routing.load_full();
+        let (routing, verdicts) = judge::all(shared, deliveries, received).await?;
 
         let mut batch = Batch::default();
         let mut candidates = Vec::new();
-        for delivery in deliveries {
-            match judge::judge(&routing, &shared.hub_user, delivery, received) {
+        for verdict in verdicts {
+            match verdict {
                 Verdict::Quarantine(refused) => batch.quarantined.push(refused),
                 Verdict::Event(judged) => candidates.push(*judged),
             }

@@ -96,11 +96,11 @@ fn failure(delivery: &Delivery) -> Result<Failure, Fault> {
 }
 
 /// Decides about each failure, in their order; nothing about what was decided before: the record knows it, or it is
-/// here twice.
+/// here twice. An adapter that `routing` does not have is gone, if that is `certain`.
 pub(super) fn decide(
     failures: Vec<Failure>,
     standings: &HashMap<DeliveryKey, Standing>,
-    routing: &Routing,
+    (routing, certain): (&Routing, bool),
     now: DateTime<Utc>,
     mut luck: impl FnMut() -> f64,
 ) -> Vec<Option<Decided>> {
@@ -115,11 +115,23 @@ pub(super) fn decide(
         if is_known || !seen.insert((failure.key(), attempt, failure.kind)) {
             return None;
         }
-        let manifest = routing.adapters.get(&failure.adapter);
-        let schedule = manifest.map(|manifest| manifest.retry.schedule.as_slice());
+        let schedule = match routing.adapters.get(&failure.adapter) {
+            Some(manifest) => Schedule::Of(&manifest.retry.schedule),
+            None if certain => Schedule::Gone,
+            None => Schedule::NotKnownYet,
+        };
         Some(failure.follow_up(standing, schedule, now, luck()))
     };
     failures.into_iter().map(decide).collect()
+}
+
+/// When an adapter wants its deliveries again.
+enum Schedule<'a> {
+    Of(&'a [Duration]),
+    /// There is no such adapter any more.
+    Gone,
+    /// A revision may have it that this hub cannot read, now or ever: another hub will know.
+    NotKnownYet,
 }
 
 impl Failure {
@@ -130,14 +142,17 @@ impl Failure {
     fn follow_up(
         self,
         standing: Option<&Standing>,
-        schedule: Option<&[Duration]>,
+        schedule: Schedule<'_>,
         now: DateTime<Utc>,
         luck: f64,
     ) -> Decided {
         let next = match (self.is_over(standing), schedule) {
             (true, _) => Next::Never(None),
-            (false, None) => Next::Never(Some(format!("there is no adapter {} any more", self.adapter))),
-            (false, Some(schedule)) => {
+            (false, Schedule::Gone) => {
+                Next::Never(Some(format!("there is no adapter {} any more", self.adapter)))
+            }
+            (false, Schedule::NotKnownYet) => policy::later(self.progress, now),
+            (false, Schedule::Of(schedule)) => {
                 let attempt = self.progress.attempt;
                 let all = standing.map_or(&[][..], |standing| standing.words.as_slice());
                 let words: Vec<&Word> = all.iter().filter(|word| word.attempt == attempt).collect();
@@ -312,14 +327,46 @@ mod tests {
             words: words.to_vec(),
         };
         let standings = HashMap::from([(failure.key(), standing)]);
-        decide(vec![failure], &standings, &testing::routing(), now(), || 0.0)
-            .into_iter()
-            .flatten()
-            .map(|decided| {
-                assert_eq!(decided.outcome.due, decided.again.as_ref().map(|again| again.due));
-                (decided.outcome.kind, decided.again.is_some())
-            })
-            .collect()
+        decide(
+            vec![failure],
+            &standings,
+            (&testing::routing(), true),
+            now(),
+            || 0.0,
+        )
+        .into_iter()
+        .flatten()
+        .map(|decided| {
+            assert_eq!(decided.outcome.due, decided.again.as_ref().map(|again| again.due));
+            (decided.outcome.kind, decided.again.is_some())
+        })
+        .collect()
+    }
+
+    #[test]
+    fn nothing_is_given_up_for_an_adapter_that_another_hub_may_know() {
+        let given_up = |certain| {
+            let stranger = Failure {
+                adapter: "newcomer".into(),
+                ..rejected(2)
+            };
+            let decided = decide(
+                vec![stranger],
+                &HashMap::new(),
+                (&testing::routing(), certain),
+                now(),
+                || 0.0,
+            );
+            decided
+                .into_iter()
+                .flatten()
+                .next()
+                .and_then(|decided| decided.again)
+        };
+        assert!(given_up(true).is_none());
+        let again = given_up(false).unwrap();
+        assert_eq!((again.progress.attempt, again.progress.step), (3, 0));
+        assert!(again.due > now());
     }
 
     #[test]
@@ -348,7 +395,7 @@ mod tests {
         assert_eq!(decided(Pending, &[begun, word(1, Dead)]), [(Rejected, true)]);
 
         let twice = vec![rejected(1), rejected(1), rejected(2)];
-        let decided = decide(twice, &HashMap::new(), &testing::routing(), now(), || 0.0);
+        let decided = decide(twice, &HashMap::new(), (&testing::routing(), true), now(), || 0.0);
         let decided: Vec<bool> = decided.iter().map(Option::is_some).collect();
         assert_eq!(decided, [true, false, true], "not recorded yet");
     }
@@ -357,7 +404,13 @@ mod tests {
     fn an_adapter_that_is_gone_gets_nothing_again() {
         let mut failure = rejected(1);
         failure.adapter = "gone".into();
-        let decided = decide(vec![failure], &HashMap::new(), &testing::routing(), now(), || 0.0);
+        let decided = decide(
+            vec![failure],
+            &HashMap::new(),
+            (&testing::routing(), true),
+            now(),
+            || 0.0,
+        );
         let decided = decided[0].as_ref().unwrap();
         assert!(decided.again.is_none());
         assert!(decided.outcome.detail.as_deref().unwrap().contains("gone"));

@@ -24,6 +24,7 @@ use crate::{
     measures::{self, Judgement},
     quarantine,
     retry::{Outlet, due::confirmed},
+    revisions,
     shared::Shared,
     storing::Storing,
 };
@@ -149,8 +150,9 @@ async fn follow_up(
     let Some(standings) = storing.insist(|| shared.store.standings(&keys)).await else {
         return Ok(None);
     };
-    let routing = shared.routing.load_full();
-    let mut decided = failures::decide(failed, &standings, &routing, now, rand::random);
+    let adapters = failed.iter().map(|failure| failure.adapter.as_str());
+    let (routing, certain) = revisions::knowing(shared, adapters).await;
+    let mut decided = failures::decide(failed, &standings, (&routing, certain), now, rand::random);
 
     let again = || {
         decided

@@ -22,7 +22,7 @@ use super::{Outlet, ladder::Waiting, policy::UNDELIVERED_PAUSE};
 use crate::{
     gate,
     lanes::{self, Post},
-    measures, quarantine,
+    measures, quarantine, revisions,
     shared::Shared,
     storing::Storing,
 };
@@ -97,10 +97,15 @@ async fn process(
     };
 
     let (mut wait, mut hand_over) = (Vec::new(), Vec::new());
-    let routing = shared.routing.load_full();
+    let adapters = read.iter().map(|(waiting, _)| waiting.adapter.as_str());
+    let (routing, certain) = revisions::knowing(shared, adapters).await;
     for (waiting, redelivered) in read {
-        let exists = routing.adapters.contains_key(&waiting.adapter);
-        match step(waiting, redelivered, exists, &standings, now) {
+        let adapter = match routing.adapters.contains_key(&waiting.adapter) {
+            true => Adapter::Known,
+            false if certain => Adapter::Gone,
+            false => Adapter::PerhapsNew,
+        };
+        match step(waiting, redelivered, adapter, &standings, now) {
             Step::Wait(waiting) => wait.push(waiting),
             Step::HandOver(waiting) => hand_over.push(waiting),
             Step::GiveUp(waiting, why) => {
@@ -124,10 +129,19 @@ async fn process(
     Ok(note(storing, not_taken).await)
 }
 
+/// What this hub knows of a delivery's adapter.
+#[derive(Clone, Copy)]
+enum Adapter {
+    Known,
+    Gone,
+    /// A revision may have it that this hub cannot read, now or ever.
+    PerhapsNew,
+}
+
 fn step(
-    waiting: Waiting,
+    mut waiting: Waiting,
     redelivered: bool,
-    adapter_exists: bool,
+    adapter: Adapter,
     standings: &HashMap<DeliveryKey, Standing>,
     now: DateTime<Utc>,
 ) -> Step {
@@ -147,14 +161,17 @@ fn step(
             return Step::Drop;
         }
     }
-    if !adapter_exists {
-        let why = format!("there is no adapter {} any more", waiting.adapter);
-        return Step::GiveUp(waiting, why);
-    }
-    if waiting.is_due(now) {
-        Step::HandOver(waiting)
-    } else {
-        Step::Wait(waiting)
+    match adapter {
+        Adapter::Gone => {
+            let why = format!("there is no adapter {} any more", waiting.adapter);
+            Step::GiveUp(waiting, why)
+        }
+        Adapter::PerhapsNew => {
+            waiting.due = waiting.due.max(now + UNDELIVERED_PAUSE);
+            Step::Wait(waiting)
+        }
+        Adapter::Known if waiting.is_due(now) => Step::HandOver(waiting),
+        Adapter::Known => Step::Wait(waiting),
     }
 }
 
@@ -257,5 +274,87 @@ fn word(waiting: &Waiting, kind: OutcomeKind, detail: Option<String>, at: DateTi
         detail,
         attempt: Some(waiting.progress.attempt),
         ..Outcome::about(key(waiting), kind, at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use crossdock_store::Word;
+
+    use super::*;
+    use crate::{retry::Progress, testing};
+
+    fn waiting(attempt: u32, due_in: TimeDelta) -> Waiting {
+        Waiting {
+            adapter: "erp".into(),
+            event: testing::event(serde_json::json!({})),
+            progress: Progress::starting_with(attempt),
+            due: testing::now() + due_in,
+            redrive: false,
+        }
+    }
+
+    fn taken(waiting: Waiting, redelivered: bool, adapter: Adapter, known: Option<Standing>) -> &'static str {
+        let standings = known
+            .map(|standing| (key(&waiting), standing))
+            .into_iter()
+            .collect();
+        match step(waiting, redelivered, adapter, &standings, testing::now()) {
+            Step::HandOver(_) => "handed over",
+            Step::Wait(waiting) if waiting.due >= testing::now() + UNDELIVERED_PAUSE => "waits for long",
+            Step::Wait(_) => "waits",
+            Step::GiveUp(..) => "given up",
+            Step::Drop => "dropped",
+        }
+    }
+
+    fn standing(state: DeliveryState, begun: Option<u32>) -> Standing {
+        let word = |attempt| Word {
+            attempt,
+            kind: OutcomeKind::HandedOver,
+            detail: None,
+            retry_after_s: None,
+        };
+        Standing {
+            state,
+            words: begun.map(word).into_iter().collect(),
+        }
+    }
+
+    #[test]
+    fn what_is_due_is_handed_over_and_the_rest_waits() {
+        let of = |due_in, adapter| taken(waiting(2, due_in), false, adapter, None);
+        let (due, later) = (TimeDelta::zero(), TimeDelta::seconds(5));
+        assert_eq!(of(due, Adapter::Known), "handed over");
+        assert_eq!(of(later, Adapter::Known), "waits");
+        assert_eq!(of(due, Adapter::PerhapsNew), "waits for long");
+        assert_eq!(of(due, Adapter::Gone), "given up");
+    }
+
+    #[test]
+    fn of_two_copies_one_is_handed_over() {
+        use DeliveryState::{Confirmed, Parked, Retrying};
+        let of = |redelivered, state, begun| {
+            let known = Some(standing(state, begun));
+            taken(waiting(2, TimeDelta::zero()), redelivered, Adapter::Known, known)
+        };
+        assert_eq!(of(false, Retrying, None), "handed over");
+        assert_eq!(of(false, Retrying, Some(1)), "handed over");
+        assert_eq!(of(false, Retrying, Some(2)), "dropped");
+        // The crash may have come between record and publish.
+        assert_eq!(of(true, Retrying, Some(2)), "handed over");
+        assert_eq!(of(true, Confirmed, None), "dropped");
+        assert_eq!(of(false, Parked, None), "dropped");
+    }
+
+    #[test]
+    fn a_dead_letter_that_a_person_sends_again_is_handed_over() {
+        let again = Waiting {
+            redrive: true,
+            ..waiting(2, TimeDelta::zero())
+        };
+        let known = Some(standing(DeliveryState::Parked, Some(1)));
+        assert_eq!(taken(again, false, Adapter::Known, known), "handed over");
     }
 }

@@ -84,6 +84,17 @@ pub(crate) fn after(
     }
 }
 
+/// The next attempt where nothing is known of the adapter yet: not by its schedule, of which nothing is used up.
+pub(crate) fn later(progress: Progress, now: DateTime<Utc>) -> Next {
+    Next::Again {
+        due: now + UNDELIVERED_PAUSE,
+        progress: Progress {
+            attempt: progress.attempt.saturating_add(1),
+            ..progress
+        },
+    }
+}
+
 fn jittered(delay: Duration, luck: f64) -> TimeDelta {
     let longest = Duration::from_secs(RETRY_AFTER_MAX_S.into());
     let lengthened = delay.min(longest).mul_f64(1.0 + JITTER * luck.clamp(0.0, 1.0));

@@ -235,7 +235,7 @@ impl Sender<'_> {
         let verdict = finished.verdict.as_ref()?;
         measures::webhook_answered(&self.webhook.adapter, verdict.counted, Some(finished.took));
         match verdict.health {
-            Health::Gone => return Some(verdict.detail.clone()),
+            Health::Gone => return Some(verdict.in_short.clone()),
             Health::Answers => {
                 if self.throttle.answered(finished.began) {
                     self.shared.webhooks.is_well(self.shared, &self.webhook.adapter);
@@ -255,7 +255,7 @@ impl Sender<'_> {
         if times >= PAUSES_WORTH_AN_ALARM {
             let sentence = format!(
                 "{adapter}: its endpoint takes no events for now: {}",
-                verdict.detail
+                verdict.in_short
             );
             self.shared.alarms.raise(PART, adapter, sentence);
         }

@@ -22,8 +22,10 @@ const BODY_KEPT_MAX_CHARS: usize = 200;
 pub(super) struct Verdict {
     /// Done, retry or dead.
     pub(super) kind: OutcomeKind,
-    /// The reason, for people.
+    /// The reason, for people who may see the event.
     pub(super) detail: String,
+    /// The same without the endpoint's words, which may repeat the event's: for alarms and logs.
+    pub(super) in_short: String,
     /// When the endpoint wants the event again, in seconds.
     pub(super) retry_after_s: Option<u32>,
     /// What it says about the endpoint.
@@ -55,12 +57,14 @@ pub(super) fn judge(answer: &Result<Response, OutboundError>, now: DateTime<Utc>
 
 /// An event that is out of date is not sent.
 pub(super) fn expired(expiry: DateTime<Utc>) -> Verdict {
+    let detail = format!(
+        "not sent: it was out of date from {} on (expirytime)",
+        expiry.to_rfc3339()
+    );
     Verdict {
         kind: OutcomeKind::Dead,
-        detail: format!(
-            "not sent: it was out of date from {} on (expirytime)",
-            expiry.to_rfc3339()
-        ),
+        in_short: detail.clone(),
+        detail,
         retry_after_s: None,
         health: Health::Silent,
         counted: Answer::Unsent,
@@ -86,8 +90,10 @@ fn of_response(response: &Response, now: DateTime<Utc>) -> Verdict {
         }
         _ => (OutcomeKind::Retry, Health::Answers, Answer::Failure),
     };
+    let in_short = in_short(status);
     Verdict {
-        detail: detail(status, kind, &response.body),
+        detail: detail(&in_short, kind, &response.body),
+        in_short,
         retry_after_s: retry_after_s.filter(|_| kind == OutcomeKind::Retry),
         kind,
         health,
@@ -114,26 +120,29 @@ fn of_error(error: &OutboundError) -> Verdict {
     Verdict {
         kind,
         detail: error.to_string(),
+        in_short: error.to_string(),
         retry_after_s: None,
         health,
         counted,
     }
 }
 
-fn detail(status: StatusCode, kind: OutcomeKind, body: &[u8]) -> String {
-    let mut detail = format!("HTTP {}", status.as_u16());
-    if kind == OutcomeKind::Done {
-        return detail;
-    }
-    if status.is_redirection() {
-        detail += " (redirects are not followed)";
-    }
+fn in_short(status: StatusCode) -> String {
+    let redirects = if status.is_redirection() {
+        " (redirects are not followed)"
+    } else {
+        ""
+    };
+    format!("HTTP {}{redirects}", status.as_u16())
+}
+
+fn detail(in_short: &str, kind: OutcomeKind, body: &[u8]) -> String {
     let said = printable(body);
-    if !said.is_empty() {
-        detail += ": ";
-        detail += &said;
+    if kind == OutcomeKind::Done || said.is_empty() {
+        in_short.to_owned()
+    } else {
+        format!("{in_short}: {said}")
     }
-    detail
 }
 
 /// The beginning of a body as one line of text.

@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use super::json::check_envelope;
 use super::validate::{too_large, too_many_extensions};
 use super::{AttributeValue, CORE_ATTRIBUTES, DATA_MAX_BYTES, EXTENSIONS_MAX, Event, SPEC_VERSION, syntax};
-use crate::fault::{Fault, Faults, push_token};
+use crate::fault::{Fault, Faults};
 
 /// Levels that enclose the data of a structured event.
 const EVENT_LEVELS: usize = 1;
@@ -269,9 +269,7 @@ struct Draft {
 
 impl Draft {
     fn fault(&mut self, attribute: &str, message: &str) {
-        let mut pointer = String::new();
-        push_token(&mut pointer, attribute);
-        self.faults.push(Fault::new(pointer, message));
+        self.faults.push(Fault::of_attribute(attribute, message));
     }
 
     fn set(&mut self, name: String, value: AttributeValue) {

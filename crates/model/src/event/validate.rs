@@ -6,10 +6,7 @@ use super::{
     EXTENSION_NAME_MAX_BYTES, EXTENSIONS_MAX, Event, IDENTIFIER_MAX_BYTES, REFERENCE_MAX_BYTES, check_json,
     syntax,
 };
-use crate::{
-    fault::{Fault, push_token},
-    traceparent::Traceparent,
-};
+use crate::{fault::Fault, traceparent::Traceparent};
 
 impl Event {
     /// Everything that is wrong with the event, context and data; empty if it is valid. The type
@@ -118,9 +115,7 @@ struct Checks(Vec<Fault>);
 
 impl Checks {
     fn add(&mut self, attribute: &str, message: impl Into<String>) {
-        let mut pointer = String::new();
-        push_token(&mut pointer, attribute);
-        self.0.push(Fault::new(pointer, message));
+        self.0.push(Fault::of_attribute(attribute, message));
     }
 
     fn must(&mut self, attribute: &str, holds: bool, message: &str) {

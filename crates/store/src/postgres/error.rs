@@ -51,7 +51,9 @@ fn sorted(error: &dyn DatabaseError) -> StoreError {
         DATA | LIMIT => StoreError::Invalid(message),
         CONNECTION | AUTHORIZATION | NO_DATABASE | ROLLED_BACK | RESOURCES | STATE | INTERVENTION
         | SYSTEM => StoreError::Unavailable(message),
-        _ if matches!(code.as_ref(), READ_ONLY | NO_RIGHT) => StoreError::Unavailable(message),
+        _ if matches!(code.as_ref(), READ_ONLY | IDLE_TOO_LONG | NO_RIGHT) => {
+            StoreError::Unavailable(message)
+        }
         _ => StoreError::Corrupt(message),
     }
 }
@@ -72,4 +74,6 @@ const INTERVENTION: &str = "57";
 const SYSTEM: &str = "58";
 /// A standby, until it is promoted.
 const READ_ONLY: &str = "25006";
+/// The hub was stopped in the middle of a transaction, as by a suspended machine.
+const IDLE_TOO_LONG: &str = "25P03";
 const NO_RIGHT: &str = "42501";
