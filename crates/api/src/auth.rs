@@ -9,8 +9,8 @@ use axum::http::{HeaderMap, header, request::Parts};
 use crossdock_engine::{AuthError, Principal, Scope, SessionView};
 use tokio::time::Instant;
 
-use crate::{ApiState, Problem, access_log::CallerSlot, client, cookie, origin, problem_types as kinds};
 use crate::origin::Silence;
+use crate::{ApiState, Problem, access_log::CallerSlot, client, cookie, origin, problem_types as kinds};
 
 /// No key is as long as this, in bytes.
 const TOKEN_MAX_BYTES: usize = 256;
@@ -146,7 +146,9 @@ impl FromRequestParts<ApiState> for OwnSession {
             refused(problem.header(header::WWW_AUTHENTICATE, CHALLENGE))
         };
         if parts.headers.contains_key(header::AUTHORIZATION) {
-            return Err(none("the request shows an API key; this is about a person's session"));
+            return Err(none(
+                "the request shows an API key; this is about a person's session",
+            ));
         }
         let Some(token) = cookie::session(&parts.headers, api) else {
             return Err(none("the request has no session"));

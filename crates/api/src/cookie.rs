@@ -71,7 +71,11 @@ mod tests {
 
     #[test]
     fn the_one_cookie_of_the_name_is_read() {
-        for cookies in [&["crossdock_session=a"][..], &["x=1; crossdock_session=a"], &["x=1", "crossdock_session=a; y"]] {
+        for cookies in [
+            &["crossdock_session=a"][..],
+            &["x=1; crossdock_session=a"],
+            &["x=1", "crossdock_session=a; y"],
+        ] {
             assert_eq!(find(&with(cookies), NAME), Some("a"), "{cookies:?}");
         }
         let long = format!("crossdock_session={}", "a".repeat(TOKEN_MAX_BYTES + 1));
@@ -91,7 +95,10 @@ mod tests {
     #[test]
     fn it_says_what_browsers_may_do_with_it() {
         let plain = text("t", 5, false);
-        assert_eq!(plain, "crossdock_session=t; Path=/; HttpOnly; SameSite=Strict; Max-Age=5");
+        assert_eq!(
+            plain,
+            "crossdock_session=t; Path=/; HttpOnly; SameSite=Strict; Max-Age=5"
+        );
         let over_tls = text("t", 5, true);
         assert_eq!(
             over_tls,

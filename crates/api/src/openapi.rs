@@ -228,8 +228,8 @@ mod tests {
                 "{operation} shares its name"
             );
             // A sign-in shows neither key nor session, and may be refused.
-            let open = details["security"].as_array().unwrap().is_empty()
-                && details["operationId"] != "sign_in";
+            let open =
+                details["security"].as_array().unwrap().is_empty() && details["operationId"] != "sign_in";
             assert_eq!(
                 open,
                 details["responses"].get("401").is_none(),

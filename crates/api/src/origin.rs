@@ -87,8 +87,17 @@ mod tests {
 
     #[test]
     fn what_the_browser_says_goes_before_the_origin() {
-        for (site, expected) in [("same-origin", true), ("same-site", false), ("cross-site", false), ("none", false)] {
-            let said = [("sec-fetch-site", site), ("origin", "https://hub.example"), ("host", "hub.example")];
+        for (site, expected) in [
+            ("same-origin", true),
+            ("same-site", false),
+            ("cross-site", false),
+            ("none", false),
+        ] {
+            let said = [
+                ("sec-fetch-site", site),
+                ("origin", "https://hub.example"),
+                ("host", "hub.example"),
+            ];
             assert_eq!(own(&said), Some(expected), "{site}");
         }
     }
@@ -113,7 +122,11 @@ mod tests {
             assert_eq!(own(&said), Some(expected), "{origin} at {host}");
         }
         assert_eq!(own(&[("host", "hub.example")]), None);
-        let two = [("origin", "http://a.example"), ("origin", "http://hub.example"), ("host", "hub.example")];
+        let two = [
+            ("origin", "http://a.example"),
+            ("origin", "http://hub.example"),
+            ("host", "hub.example"),
+        ];
         let mut headers = HeaderMap::new();
         for (name, value) in two {
             headers.append(name, value.parse().unwrap());
@@ -123,7 +136,13 @@ mod tests {
 
     #[test]
     fn only_what_changes_nothing_is_safe() {
-        for (method, safe) in [("GET", true), ("HEAD", true), ("POST", false), ("DELETE", false), ("PATCH", false)] {
+        for (method, safe) in [
+            ("GET", true),
+            ("HEAD", true),
+            ("POST", false),
+            ("DELETE", false),
+            ("PATCH", false),
+        ] {
             assert_eq!(is_safe(&method.parse().unwrap()), safe);
         }
     }

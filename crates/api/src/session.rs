@@ -101,7 +101,10 @@ async fn sign_in(
         // It has no cookie any more, and nobody would miss it.
         let _ = api.hub().sign_out(before).await;
     }
-    Ok(([(header::SET_COOKIE, cookie::set(&token, &api))], axum::Json(view)))
+    Ok((
+        [(header::SET_COOKIE, cookie::set(&token, &api))],
+        axum::Json(view),
+    ))
 }
 
 /// Who is signed in
@@ -130,7 +133,10 @@ async fn sign_out(
         api.hub().sign_out(&own.token).await?;
     }
     tracing::info!(user = own.view.name, everywhere, "somebody has signed out");
-    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie::forget(&api))]))
+    Ok((
+        StatusCode::NO_CONTENT,
+        [(header::SET_COOKIE, cookie::forget(&api))],
+    ))
 }
 
 /// Change one's own password
@@ -158,11 +164,13 @@ async fn change_password(
     let changed = api
         .to_the_end(async move { hub.change_password(&token, &current, &new, visitor.address).await })
         .await;
-    changed.map_err(|problem: Problem| match problem.body().r#type == kinds::SIGN_IN_REFUSED.uri() {
-        // The session is as good as before; it is the request that is refused.
-        true => kinds::WRONG_PASSWORD.with("the current password is another"),
-        false => problem,
-    })?;
+    changed.map_err(
+        |problem: Problem| match problem.body().r#type == kinds::SIGN_IN_REFUSED.uri() {
+            // The session is as good as before; it is the request that is refused.
+            true => kinds::WRONG_PASSWORD.with("the current password is another"),
+            false => problem,
+        },
+    )?;
     tracing::info!(user = own.view.name, "somebody has changed their password");
     Ok(StatusCode::NO_CONTENT)
 }

@@ -92,7 +92,11 @@ async fn add_user(
     let name = utf8_percent_encode(&view.name, NON_ALPHANUMERIC);
     let location = format!("/v1/users/{name}");
     let added = AddedUser { password, view };
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], axum::Json(added)))
+    Ok((
+        StatusCode::CREATED,
+        [(header::LOCATION, location)],
+        axum::Json(added),
+    ))
 }
 
 /// Give a person another role or password

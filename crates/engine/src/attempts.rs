@@ -86,7 +86,11 @@ impl Attempts {
             let seconds = (wait.num_milliseconds() + 999) / 1_000;
             return Err(u32::try_from(seconds).unwrap_or(1));
         }
-        let free = if of_name.count < FREE_OF_NAME { FREE_OF_PAIR } else { 1 };
+        let free = if of_name.count < FREE_OF_NAME {
+            FREE_OF_PAIR
+        } else {
+            1
+        };
         self.pairs.insert(pair.clone(), of_pair.another(free, now));
         self.addresses
             .insert(address, of_address.another(FREE_OF_ADDRESS, now));
@@ -121,7 +125,11 @@ impl Attempts {
         if let Some(now) = failures.get(key) {
             let count = now.count.saturating_sub(1);
             // Others may have failed meanwhile: then their wait stands.
-            let until = if count == before.count { before.until } else { now.until };
+            let until = if count == before.count {
+                before.until
+            } else {
+                now.until
+            };
             failures.insert(key.clone(), Failures { count, until });
         }
     }
@@ -171,7 +179,10 @@ mod tests {
                     assert!(attempts.begin("anna", ip("192.0.2.1"), at(second)).is_err());
                     waits.push(wait);
                     second += i64::from(wait);
-                    attempts.begin("anna", ip("192.0.2.1"), at(second)).map(drop).unwrap();
+                    attempts
+                        .begin("anna", ip("192.0.2.1"), at(second))
+                        .map(drop)
+                        .unwrap();
                 }
             }
         }
@@ -219,7 +230,11 @@ mod tests {
                 attempts.succeeded(attempts.begin("own", address, at(0)).unwrap());
             }
         }
-        assert!(attempts.begin("another", ip(&format!("{from}ffff")), at(0)).is_err());
+        assert!(
+            attempts
+                .begin("another", ip(&format!("{from}ffff")), at(0))
+                .is_err()
+        );
         assert!(attempts.begin("another", ip("2001:db8:1:3::1"), at(0)).is_ok());
     }
 

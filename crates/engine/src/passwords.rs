@@ -142,20 +142,32 @@ mod tests {
         let hash = passwords.hash("correct horse battery").await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
         assert_ne!(hash, passwords.hash("correct horse battery").await.unwrap());
-        assert!(passwords.fits("correct horse battery", Some(&hash)).await.unwrap());
+        assert!(
+            passwords
+                .fits("correct horse battery", Some(&hash))
+                .await
+                .unwrap()
+        );
         for (password, hash) in [
             ("correct horse batterY", Some(hash.as_str())),
             ("", Some(hash.as_str())),
             ("correct horse battery", Some("not a hash")),
             ("correct horse battery", None),
         ] {
-            assert!(!passwords.fits(password, hash).await.unwrap(), "{password} {hash:?}");
+            assert!(
+                !passwords.fits(password, hash).await.unwrap(),
+                "{password} {hash:?}"
+            );
         }
     }
 
     #[test]
     fn a_chosen_password_is_neither_short_nor_endless() {
-        for good in ["twelve chars", "größer als zwölf", &"x".repeat(PASSWORD_MAX_BYTES)] {
+        for good in [
+            "twelve chars",
+            "größer als zwölf",
+            &"x".repeat(PASSWORD_MAX_BYTES),
+        ] {
             check(good).unwrap();
         }
         for bad in ["", "eleven char", &"x".repeat(PASSWORD_MAX_BYTES + 1)] {

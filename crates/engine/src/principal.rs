@@ -257,7 +257,10 @@ mod tests {
     #[test]
     fn nobody_passes_for_an_adapter_by_a_name() {
         let (id, name) = (String::from("a"), String::from("erp"));
-        let key = is(Holder::Key { id: id.clone(), name: name.clone() });
+        let key = is(Holder::Key {
+            id: id.clone(),
+            name: name.clone(),
+        });
         let person = is(Holder::Person { name: name.clone() });
         let adapter = is(Holder::Adapter { key_id: id, name });
         for (who, producer, counts_as_adapter) in [

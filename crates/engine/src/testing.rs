@@ -26,8 +26,8 @@ use crossdock_store::{
     DeadLetterCursor, DeadLetters, DeliveryKey, DisabledEndpoint, Endpoints, EventKey, EventQuery, Events,
     EventsForgotten, ForgetEvents, ForgetQuarantined, HubBeat, Hubs, Ledger, NewRevision, Outcome, Outcomes,
     PendingDelivery, Quarantine, Quarantined, QuarantinedSummary, Result, Revision, RevisionSummary,
-    Revisions, Session, Sessions, SettleSummary, SignedIn, Standing, Store, StoreError, StoredEvent, TokenHash, Totals,
-    User, UserChange,
+    Revisions, Session, Sessions, SettleSummary, SignedIn, Standing, Store, StoreError, StoredEvent,
+    TokenHash, Totals, User, UserChange,
 };
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};

@@ -119,7 +119,11 @@ impl Users {
         let attempt = self.begin(&session.user, from, now)?;
         let user = self.store.user(&session.user).await.map_err(EngineError::from)?;
         let hash = user.as_ref().map(|user| user.password.as_str());
-        let current = if passwords::is_too_long(current) { "" } else { current };
+        let current = if passwords::is_too_long(current) {
+            ""
+        } else {
+            current
+        };
         if !self.passwords.fits(current, hash).await? {
             tracing::warn!(user = session.user, client = %from, "a change of password was refused");
             return Err(SignInError::Refused);
@@ -138,7 +142,9 @@ impl Users {
     async fn add(&self, new: NewUser, now: DateTime<Utc>) -> Result<(UserView, Option<String>), EngineError> {
         let name = spelled(&new.name)?;
         if self.store.users().await?.len() >= USERS_MAX {
-            return Err(EngineError::Conflict(format!("there are {USERS_MAX} people already")));
+            return Err(EngineError::Conflict(format!(
+                "there are {USERS_MAX} people already"
+            )));
         }
         let (password, made) = match new.password {
             Some(password) => {
@@ -389,3 +395,6 @@ impl Hub {
         &self.shared.public_url
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -83,7 +83,10 @@ async fn the_whole_text_opens_what_its_scopes_say() {
     let ring = Ring::new().await;
     let token = ring.add(&[Scope::EventsRead], None, None).await;
     let who = ring.ask(&token, 0).await.unwrap();
-    assert_eq!((who.name().as_str(), who.producer().as_str()), ("till", "key:till"));
+    assert_eq!(
+        (who.name().as_str(), who.producer().as_str()),
+        ("till", "key:till")
+    );
     assert!(who.may(Scope::EventsRead));
     assert!(!who.may(Scope::EventsWrite) && !who.may(Scope::Admin));
 

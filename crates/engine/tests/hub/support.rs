@@ -18,7 +18,9 @@ use crossdock_bus::{
     names,
 };
 use crossdock_config::{Retention, SourceFile};
-use crossdock_engine::{BrokerAddress, EventView, Holder, Hub, HubOptions, Principal, Scope, outbound::Outbound};
+use crossdock_engine::{
+    BrokerAddress, EventView, Holder, Hub, HubOptions, Principal, Scope, outbound::Outbound,
+};
 use crossdock_model::{clock::Clock, event::Event};
 use crossdock_store::Store;
 use crossdock_testkit::{TestBroker, TestVhost};

@@ -40,7 +40,10 @@ pub async fn of_many_first_people_one_is_added(database: &impl Database) {
         one.add_first_user(user("anna", ADMIN)),
         other.add_first_user(user("ben", ADMIN))
     );
-    assert_eq!([first, second].iter().filter(|added| **added == Ok(true)).count(), 1);
+    assert_eq!(
+        [first, second].iter().filter(|added| **added == Ok(true)).count(),
+        1
+    );
     assert_eq!(one.add_first_user(user("carla", ADMIN)).await, Ok(false));
     assert_eq!(one.users().await.unwrap().len(), 1);
 }
@@ -52,11 +55,17 @@ pub async fn people_come_change_and_go(database: &impl Database) {
     }
     let taken = store.add_user(user("anna", "viewer")).await;
     assert!(matches!(taken, Err(StoreError::Conflict(_))), "{taken:?}");
-    assert_eq!(store.users().await.unwrap(), [user("anna", ADMIN), user("ben", "viewer")]);
+    assert_eq!(
+        store.users().await.unwrap(),
+        [user("anna", ADMIN), user("ben", "viewer")]
+    );
     assert_eq!(store.user("carla").await.unwrap(), None);
     assert!(!format!("{:?}", user("anna", ADMIN)).contains("hash of"));
 
-    store.change_user("ben", other_role("operator"), ADMIN).await.unwrap();
+    store
+        .change_user("ben", other_role("operator"), ADMIN)
+        .await
+        .unwrap();
     assert_eq!(store.user("ben").await.unwrap(), Some(user("ben", "operator")));
     let nobody = store.change_user("carla", other_role("viewer"), ADMIN).await;
     assert_eq!(nobody, Err(StoreError::NotFound));
@@ -92,13 +101,22 @@ pub async fn a_session_begins_with_the_right_password_only(database: &impl Datab
         assert_eq!(store.add_session(session(1, 5), wrong, 3).await, Ok(false));
     }
     assert_eq!(store.session(&[1; 32]).await.unwrap(), None);
-    assert_eq!(store.add_session(session(1, 5), "hash of anna", 3).await, Ok(true));
+    assert_eq!(
+        store.add_session(session(1, 5), "hash of anna", 3).await,
+        Ok(true)
+    );
     let signed_in = store.session(&[1; 32]).await.unwrap().unwrap();
-    assert_eq!((signed_in.session, signed_in.role.as_str()), (session(1, 5), ADMIN));
+    assert_eq!(
+        (signed_in.session, signed_in.role.as_str()),
+        (session(1, 5), ADMIN)
+    );
     let last = store.user("anna").await.unwrap().unwrap().last_sign_in;
     assert_eq!(last, Some(at(5)));
 
-    store.touch_sessions(&[([1; 32], at(9)), ([1; 32], at(7)), ([2; 32], at(9))]).await.unwrap();
+    store
+        .touch_sessions(&[([1; 32], at(9)), ([1; 32], at(7)), ([2; 32], at(9))])
+        .await
+        .unwrap();
     store.touch_sessions(&[([1; 32], at(8))]).await.unwrap();
     store.touch_sessions(&[]).await.unwrap();
     let used = store.session(&[1; 32]).await.unwrap().unwrap();
@@ -113,7 +131,11 @@ pub async fn the_oldest_of_too_many_sessions_ends(database: &impl Database) {
         store.add_session(begun, "hash of anna", 3).await.unwrap();
     }
     for (number, holds) in [(1, false), (2, false), (3, true), (4, true), (5, true)] {
-        assert_eq!(store.session(&[number; 32]).await.unwrap().is_some(), holds, "{number}");
+        assert_eq!(
+            store.session(&[number; 32]).await.unwrap().is_some(),
+            holds,
+            "{number}"
+        );
     }
 }
 
@@ -164,7 +186,10 @@ pub async fn sessions_that_are_over_are_forgotten(database: &impl Database) {
     let store = database.open().await;
     store.add_user(user("anna", ADMIN)).await.unwrap();
     for (number, second) in [(1, 0), (2, 100), (3, 200)] {
-        store.add_session(session(number, second), "hash of anna", 50).await.unwrap();
+        store
+            .add_session(session(number, second), "hash of anna", 50)
+            .await
+            .unwrap();
     }
     store.touch_sessions(&[([1; 32], at(500))]).await.unwrap();
     assert_eq!(store.forget_sessions(at(0), at(150)).await, Ok(1));
