@@ -117,7 +117,8 @@ pub(crate) fn routes() -> OpenApiRouter<ApiState> {
 fn let_sessions_in(description: &mut Description) {
     let with_session = |requirements: &mut Vec<SecurityRequirement>| {
         let by_key = serde_json::to_value(&*requirements).unwrap_or_default();
-        if let Some(scopes) = by_key.pointer("/0/api_key").and_then(|scopes| scopes.as_array()) {
+        let mut all = by_key.as_array().into_iter().flatten();
+        if let Some(scopes) = all.find_map(|requirement| requirement["api_key"].as_array()) {
             let scopes = scopes.iter().filter_map(|scope| scope.as_str());
             requirements.push(SecurityRequirement::new("session", scopes));
         }
