@@ -8,7 +8,10 @@ use std::sync::{
 use tempfile::TempDir;
 
 use super::*;
-use crate::testing::{Moody, database, now};
+use crate::{
+    principal::is_adapter,
+    testing::{Moody, database, now},
+};
 
 /// Keys on a database that can be away.
 struct Ring {
