@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use crossdock_store::{Session, SignedIn, Store, StoreError, TokenHash};
 use moka::sync::Cache;
 use sha2::{Digest, Sha256};
@@ -95,6 +95,8 @@ impl Sessions {
         now: DateTime<Utc>,
     ) -> Result<Option<(String, DateTime<Utc>)>, EngineError> {
         let token = format!("{TOKEN_PREFIX}{}", keys::random(SECRET_CHARS));
+        // As exactly as the database keeps it.
+        let now = now.trunc_subsecs(6);
         let session = Session {
             token_hash: digest(&token),
             user: user.to_owned(),
