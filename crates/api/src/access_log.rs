@@ -1,4 +1,4 @@
-//! One log line and one measurement for each request: method, route, status, time and key id.
+//! One log line and one measurement for each request: method, route, status, time and who called.
 //! Never the path as sent, a query, a header or a body, which may hold secrets or personal data.
 
 use std::sync::{Arc, OnceLock};
@@ -12,14 +12,14 @@ use crossdock_telemetry::Span;
 
 use crate::{health, metrics::METRICS_PATH, problem::ProblemMark, trace};
 
-/// Where authentication leaves the key's id for the log.
+/// Where authentication leaves for the log who calls: a key's id, or `user:<name>`.
 #[derive(Clone, Default)]
 pub(crate) struct CallerSlot(Arc<OnceLock<String>>);
 
 impl CallerSlot {
-    pub(crate) fn fill(&self, key_id: &str) {
-        // A second authentication within one request is by the same key.
-        let _ = self.0.set(key_id.to_owned());
+    pub(crate) fn fill(&self, mark: &str) {
+        // A second authentication within one request is by the same caller.
+        let _ = self.0.set(mark.to_owned());
     }
 }
 
@@ -41,17 +41,17 @@ pub(crate) async fn record(mut request: Request, next: Next) -> Response {
     let status = response.status().as_u16();
     let elapsed = started.elapsed();
     let ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-    let key = caller.0.get().map(String::as_str);
+    let by = caller.0.get().map(String::as_str);
     let problem = response
         .extensions()
         .get::<ProblemMark>()
         .map(|mark| mark.0.as_str());
     if response.status().is_server_error() {
-        tracing::warn!(method, route, status, ms, key, problem, "request");
+        tracing::warn!(method, route, status, ms, by, problem, "request");
     } else if is_probe(route) {
-        tracing::debug!(method, route, status, ms, key, problem, "request");
+        tracing::debug!(method, route, status, ms, by, problem, "request");
     } else {
-        tracing::info!(method, route, status, ms, key, problem, "request");
+        tracing::info!(method, route, status, ms, by, problem, "request");
     }
     let route = route.to_owned();
     metrics::counter!("crossdock_http_requests_total", "method" => method, "route" => route.clone(), "status" => status.to_string())
@@ -141,7 +141,7 @@ mod tests {
             .collect();
         assert!(!text.to_lowercase().contains("jane"), "{text}");
         assert_eq!(logged[0]["fields"]["route"], "/v1/events/{id}");
-        assert_eq!(logged[0]["fields"]["key"], "key7");
+        assert_eq!(logged[0]["fields"]["by"], "key7");
         assert_eq!(logged[1]["fields"]["method"], "other");
         assert_eq!(logged[1]["fields"]["status"], 404);
     }

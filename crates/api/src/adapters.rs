@@ -91,7 +91,7 @@ async fn rotate_adapter(
     let hub = api.hub().clone();
     let issued = api.to_the_end(async move { hub.rotate(&name).await }).await?;
     tracing::info!(
-        key = caller.principal.key_id,
+        by = caller.principal.mark(),
         user = issued.user,
         "credentials were rotated"
     );
@@ -118,7 +118,7 @@ async fn finish_rotation(
         .to_the_end(async move { hub.finish_rotation(&name).await })
         .await?;
     tracing::info!(
-        key = caller.principal.key_id,
+        by = caller.principal.mark(),
         ?deleted_users,
         "a rotation was finished"
     );
@@ -142,7 +142,7 @@ async fn resume_adapter(
 ) -> Result<Json<Resumed>, Problem> {
     let resumed = api.hub().resume_adapter(&name).await?;
     tracing::info!(
-        key = caller.principal.key_id,
+        by = caller.principal.mark(),
         adapter = name,
         resumed,
         "an adapter was resumed"

@@ -99,7 +99,7 @@ async fn add_api_key(
         })
         .await?;
     tracing::info!(
-        key = caller.principal.key_id,
+        by = caller.principal.mark(),
         made = view.id,
         "an API key was made"
     );
@@ -127,7 +127,7 @@ async fn revoke_api_key(
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
     api.hub().revoke_key(&id).await?;
-    tracing::info!(key = caller.principal.key_id, revoked = ?id, "an API key was revoked");
+    tracing::info!(by = caller.principal.mark(), revoked = ?id, "an API key was revoked");
     Ok(StatusCode::NO_CONTENT)
 }
 

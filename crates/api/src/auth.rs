@@ -1,16 +1,21 @@
-//! Who is calling and whether they may: `Authorization: Bearer <api key>` (RFC 6750). A handler
-//! names the scope it needs in its signature and so cannot forget to ask.
+//! Who is calling and whether they may: `Authorization: Bearer <api key>` (RFC 6750), or the cookie of a person's
+//! session. A handler names the scope it needs in its signature and so cannot forget to ask.
 
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::{HeaderMap, header, request::Parts};
-use crossdock_engine::{Principal, Scope};
+use crossdock_engine::{AuthError, Principal, Scope, SessionView};
+use tokio::time::Instant;
 
-use crate::{ApiState, Problem, access_log::CallerSlot, client, problem_types as kinds};
+use crate::origin::Silence;
+use crate::{ApiState, Problem, access_log::CallerSlot, client, cookie, origin, problem_types as kinds};
 
 /// No key is as long as this, in bytes.
 const TOKEN_MAX_BYTES: usize = 256;
+
+pub(crate) const CHALLENGE: &str = "Bearer realm=\"crossdock\"";
 
 /// A scope as a type.
 pub(crate) trait Requirement {
@@ -33,47 +38,147 @@ requirements!(
     Admin
 );
 
-/// A caller that has shown a key with the scope `R`.
+/// A caller that has shown a key with the scope `R`, or a session whose role has it.
 pub(crate) struct Caller<R> {
     pub(crate) principal: Principal,
+    /// For answers that go on: whether the caller still may.
+    pub(crate) standing: Standing,
     requirement: PhantomData<R>,
+}
+
+/// What a caller has shown, kept to be asked about again while an answer goes on: a key that is revoked or a session
+/// that ends meanwhile shall not listen for ever.
+pub(crate) struct Standing {
+    credential: Credential,
+    scope: Scope,
+    checked: Instant,
+}
+
+impl Standing {
+    fn new(credential: Credential, scope: Scope) -> Self {
+        Self {
+            credential,
+            scope,
+            checked: Instant::now(),
+        }
+    }
+
+    /// Whether the caller still may, looked at again no more often than once in `every`.
+    pub(crate) async fn holds(&mut self, api: &ApiState, every: Duration) -> bool {
+        if self.checked.elapsed() < every {
+            return true;
+        }
+        self.checked = Instant::now();
+        let asked = match &self.credential {
+            Credential::Key(key) => api.hub().authenticate(key).await,
+            // A page that is left open is nobody's use of it.
+            Credential::Session(token) => api.hub().check_session(token).await,
+        };
+        match asked {
+            Ok(principal) => principal.may(self.scope),
+            // While the database is away nobody can say that it ended.
+            Err(AuthError::Unavailable) => true,
+            Err(_) => false,
+        }
+    }
+}
+
+/// What proves who calls.
+enum Credential {
+    Key(String),
+    Session(String),
+}
+
+impl Credential {
+    /// A request with an Authorization header is judged by it alone.
+    fn of(parts: &Parts, api: &ApiState) -> Result<Self, Problem> {
+        if parts.headers.contains_key(header::AUTHORIZATION) {
+            return bearer(&parts.headers).map(|key| Self::Key(key.to_owned()));
+        }
+        match cookie::session(&parts.headers, api) {
+            Some(token) => {
+                origin::check(parts, api, Silence::Refused)?;
+                Ok(Self::Session(token.to_owned()))
+            }
+            None => bearer(&parts.headers).map(|key| Self::Key(key.to_owned())),
+        }
+    }
 }
 
 impl<R: Requirement> FromRequestParts<ApiState> for Caller<R> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &ApiState) -> Result<Self, Problem> {
-        let refused = |problem: Problem| {
-            let client = client::address(&parts.extensions, &parts.headers, api.trusted_proxies());
-            let client = client.map(|address| address.to_string());
-            tracing::warn!(client, problem = problem.body().r#type, "a request was refused");
-            problem
+        let refused = |problem| refused(problem, parts, api);
+        let credential = Credential::of(parts, api).map_err(refused)?;
+        let principal = match &credential {
+            Credential::Key(key) => api.hub().authenticate(key).await,
+            Credential::Session(token) => api.hub().authenticate_session(token).await,
         };
-        let token = bearer(&parts.headers).map_err(refused)?;
-        let principal = api
-            .hub()
-            .authenticate(token)
-            .await
-            .map_err(|error| refused(error.into()))?;
+        let principal = principal.map_err(|error| refused(error.into()))?;
         if let Some(slot) = parts.extensions.get::<CallerSlot>() {
-            slot.fill(&principal.key_id);
+            slot.fill(&principal.mark());
         }
         if !principal.may(R::SCOPE) {
             return Err(refused(lacking(R::SCOPE)));
         }
         Ok(Self {
             principal,
+            standing: Standing::new(credential, R::SCOPE),
             requirement: PhantomData,
         })
     }
 }
 
+/// A person's own session, for what only they may do. API keys have none.
+pub(crate) struct OwnSession {
+    pub(crate) token: String,
+    pub(crate) view: SessionView,
+}
+
+impl FromRequestParts<ApiState> for OwnSession {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &ApiState) -> Result<Self, Problem> {
+        let refused = |problem| refused(problem, parts, api);
+        let none = |detail: &str| {
+            let problem = kinds::SESSION_ENDED.with(detail);
+            refused(problem.header(header::WWW_AUTHENTICATE, CHALLENGE))
+        };
+        if parts.headers.contains_key(header::AUTHORIZATION) {
+            return Err(none(
+                "the request shows an API key; this is about a person's session",
+            ));
+        }
+        let Some(token) = cookie::session(&parts.headers, api) else {
+            return Err(none("the request has no session"));
+        };
+        origin::check(parts, api, Silence::Refused).map_err(refused)?;
+        let session = api.hub().session(token).await;
+        let view = session.map_err(|error| refused(error.into()))?;
+        if let Some(slot) = parts.extensions.get::<CallerSlot>() {
+            slot.fill(&format!("user:{}", view.name));
+        }
+        Ok(Self {
+            token: token.to_owned(),
+            view,
+        })
+    }
+}
+
+fn refused(problem: Problem, parts: &Parts, api: &ApiState) -> Problem {
+    let client = client::address(&parts.extensions, &parts.headers, api.trusted_proxies());
+    let client = client.map(|address| address.to_string());
+    tracing::warn!(client, problem = problem.body().r#type, "a request was refused");
+    problem
+}
+
 /// The API key of a request.
-pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     let missing = |detail: &str| {
         kinds::API_KEY_MISSING
             .with(detail)
-            .header(header::WWW_AUTHENTICATE, "Bearer realm=\"crossdock\"")
+            .header(header::WWW_AUTHENTICATE, CHALLENGE)
     };
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = values

@@ -95,7 +95,7 @@ async fn redrive_dead_letter(
     let hub = api.hub().clone();
     let redriven = api.to_the_end(async move { hub.redrive(&id).await }).await?;
     tracing::info!(
-        key = caller.principal.key_id,
+        by = caller.principal.mark(),
         dead_letter = redriven.id,
         attempt = redriven.attempt,
         "a dead letter was sent on its way again"

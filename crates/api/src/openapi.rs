@@ -3,7 +3,9 @@
 
 use axum::Router;
 use utoipa::openapi::OpenApi as Description;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::{Modify, OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::{Config, SwaggerUi};
@@ -11,7 +13,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use crate::problem::ProblemBody;
 use crate::{
     ApiState, adapters, api_keys, dead_letters, events, health, journeys, ledger, metrics, problem_types,
-    quarantine, queues, revisions, status, stream,
+    quarantine, queues, revisions, session, status, stream, users,
 };
 
 pub(crate) const DESCRIPTION_PATH: &str = "/v1/openapi.json";
@@ -33,7 +35,8 @@ pub(crate) const DOCUMENTATION_PATH: &str = "/docs";
         (name = "dead-letters", description = "Deliveries that failed for good"),
         (name = "adapters", description = "What adapters do, and their credentials"),
         (name = "revisions", description = "Numbered configurations"),
-        (name = "api-keys", description = "Who may call this API"),
+        (name = "api-keys", description = "Programs that may call this API"),
+        (name = "people", description = "People who may sign in, and their sessions"),
         (name = "operations", description = "Whether all is well"),
         (name = "problems", description = "What error responses mean"),
     ),
@@ -53,6 +56,11 @@ impl Modify for ApiKeyScheme {
             .build();
         let components = description.components.get_or_insert_default();
         components.add_security_scheme("api_key", SecurityScheme::Http(scheme));
+        let session = ApiKeyValue::with_description(
+            "crossdock_session",
+            "A person's session, `__Host-crossdock_session` over TLS. It opens what the scopes of their role open.",
+        );
+        components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(session)));
     }
 }
 
@@ -100,6 +108,38 @@ pub(crate) struct CloudEvent {
 
 /// Every route with its description.
 pub(crate) fn routes() -> OpenApiRouter<ApiState> {
+    let mut routes = every_route();
+    let_sessions_in(routes.get_openapi_mut());
+    routes
+}
+
+/// What a key opens, a session opens too whose role has the same scopes.
+fn let_sessions_in(description: &mut Description) {
+    let with_session = |requirements: &mut Vec<SecurityRequirement>| {
+        let by_key = serde_json::to_value(&*requirements).unwrap_or_default();
+        let mut all = by_key.as_array().into_iter().flatten();
+        if let Some(scopes) = all.find_map(|requirement| requirement["api_key"].as_array()) {
+            let scopes = scopes.iter().filter_map(|scope| scope.as_str());
+            requirements.push(SecurityRequirement::new("session", scopes));
+        }
+    };
+    for item in description.paths.paths.values_mut() {
+        let operations = [
+            &mut item.get,
+            &mut item.put,
+            &mut item.post,
+            &mut item.delete,
+            &mut item.patch,
+        ];
+        operations
+            .into_iter()
+            .flatten()
+            .filter_map(|operation| operation.security.as_mut())
+            .for_each(with_session);
+    }
+}
+
+fn every_route() -> OpenApiRouter<ApiState> {
     OpenApiRouter::with_openapi(Frame::openapi())
         .merge(events::routes())
         .merge(journeys::routes())
@@ -109,6 +149,8 @@ pub(crate) fn routes() -> OpenApiRouter<ApiState> {
         .merge(adapters::routes())
         .merge(revisions::routes())
         .merge(api_keys::routes())
+        .merge(session::routes())
+        .merge(users::routes())
         .merge(queues::routes())
         .merge(ledger::routes())
         .merge(status::routes())
@@ -186,7 +228,9 @@ mod tests {
                 names.insert(details["operationId"].as_str().unwrap().to_owned()),
                 "{operation} shares its name"
             );
-            let open = details["security"].as_array().unwrap().is_empty();
+            // A sign-in shows neither key nor session, and may be refused.
+            let open =
+                details["security"].as_array().unwrap().is_empty() && details["operationId"] != "sign_in";
             assert_eq!(
                 open,
                 details["responses"].get("401").is_none(),

@@ -15,6 +15,7 @@ use utoipa::openapi::{
 };
 use utoipa::{IntoResponses, ToSchema};
 
+use crate::auth::CHALLENGE;
 use crate::problem_types::{self as kinds, ProblemType};
 
 /// The media type of a problem (RFC 9457, section 3).
@@ -282,6 +283,11 @@ impl From<AuthError> for Problem {
             AuthError::Unknown => kinds::API_KEY_UNKNOWN,
             AuthError::Expired => kinds::API_KEY_EXPIRED,
             AuthError::Revoked => kinds::API_KEY_REVOKED,
+            AuthError::SessionEnded => {
+                return kinds::SESSION_ENDED
+                    .with(error.to_string())
+                    .header(header::WWW_AUTHENTICATE, CHALLENGE);
+            }
             AuthError::Unavailable => {
                 return kinds::UNAVAILABLE
                     .with(error.to_string())
@@ -305,7 +311,7 @@ pub(crate) fn from_panic(_: Box<dyn Any + Send + 'static>) -> Response {
     kinds::INTERNAL.with("the hub's log says more").into_response()
 }
 
-/// What every route that needs an API key may answer besides its own responses.
+/// What every route that needs an API key or a session may answer besides its own responses.
 pub(crate) struct Guarded;
 
 impl IntoResponses for Guarded {
@@ -313,9 +319,9 @@ impl IntoResponses for Guarded {
         [
             (
                 401,
-                "No API key, or one that opens nothing; WWW-Authenticate says why",
+                "No API key or session, or one that opens nothing; WWW-Authenticate says why",
             ),
-            (403, "The key lacks a scope, or its adapter may not do this"),
+            (403, "The key or role lacks a scope, its adapter may not do this, or a session is used from another site's page"),
             (
                 503,
                 "RabbitMQ or the database is away, or the hub is overloaded; see Retry-After",

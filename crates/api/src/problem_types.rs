@@ -58,9 +58,24 @@ catalogue! {
     API_KEY_REVOKED = UNAUTHORIZED "api-key-revoked": "The API key was revoked",
         "Somebody revoked the key, or a rotation replaced it.",
         "Use the key that replaced it, or ask an administrator for a new one.";
-    SCOPE_MISSING = FORBIDDEN "scope-missing": "The API key lacks a scope",
-        "The key is known but may not do this; scope names what it lacks.",
-        "Use a key that has the scope.";
+    SIGN_IN_REFUSED = UNAUTHORIZED "sign-in-refused": "Not signed in",
+        "Nobody has this name, or the password is another.",
+        "Try again, or have an administrator set another password.";
+    TOO_MANY_SIGN_INS = TOO_MANY_REQUESTS "too-many-sign-ins": "Too many sign-ins have failed",
+        "So many sign-ins with this name or from this address have failed that the next has to wait. This one was not looked at.",
+        "Repeat after Retry-After seconds, at most a minute.";
+    SESSION_ENDED = UNAUTHORIZED "session-ended": "No session",
+        "The request shows no session of a person, or one that is over.",
+        "Sign in.";
+    WRONG_PASSWORD = FORBIDDEN "wrong-password": "The current password is another",
+        "Whoever changes their password has to know it. Nothing was changed.",
+        "Repeat with the right one, or have an administrator set another password.";
+    CROSS_ORIGIN = FORBIDDEN "cross-origin": "Asked for by another site's page",
+        "The request would change something, and it does not come from this hub's own pages as far as the browser says.",
+        "Use the hub's own pages; programs use an API key.";
+    SCOPE_MISSING = FORBIDDEN "scope-missing": "The caller lacks a scope",
+        "The key or person is known but may not do this; scope names what the key or the person's role lacks.",
+        "Use a key that has the scope, or have an administrator give you another role.";
     EVENT_FORBIDDEN = FORBIDDEN "event-forbidden": "The sender may not send this event",
         "At least one event has a source or a type that this key's adapter may not use, or a source that belongs to an adapter. Nothing of the request was kept.",
         "Send with the key of the adapter that owns the source, or add the type to the adapter's manifest.";

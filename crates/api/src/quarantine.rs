@@ -109,7 +109,7 @@ async fn resend_quarantined(
     api.to_the_end(async move { hub.resend(id, &principal).await })
         .await?;
     tracing::info!(
-        key = caller.principal.key_id,
+        by = caller.principal.mark(),
         quarantined = id,
         "a quarantined message was sent again"
     );

@@ -123,12 +123,12 @@ async fn apply_revision(
         })
         .collect();
     let hub = api.hub().clone();
-    let author = caller.principal.name;
+    let author = caller.principal.name();
     let applied = api
         .to_the_end(async move { hub.apply(files, &author, note, dry_run).await })
         .await?;
     tracing::info!(
-        key = caller.principal.key_id,
+        by = caller.principal.mark(),
         revision = applied.number,
         dry_run,
         changes = applied.changes.len(),

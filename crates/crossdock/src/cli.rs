@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    adapter, api_key, apply, check, dead_letter, event, import, journey, prove, status, up,
+    adapter, api_key, apply, check, dead_letter, event, import, journey, prove, status, up, user,
 };
 
 /// A self-hosted integration hub for commerce events: RabbitMQ at the centre, vendors as adapters.
@@ -61,6 +61,9 @@ pub(crate) enum Command {
     /// Make, list and revoke API keys
     #[command(subcommand)]
     ApiKey(api_key::ApiKeyCommand),
+    /// Say who may sign in, and what they may do
+    #[command(subcommand)]
+    User(user::UserCommand),
     Prove(prove::Prove),
 }
 

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     edge,
-    keys::hub_producer,
+    principal::hub_producer,
     routing::{Placed, Routing},
     shared::Shared,
     storing::PAUSE_MIN,

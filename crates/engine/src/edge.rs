@@ -176,15 +176,23 @@ mod tests {
 
     use super::*;
     use crate::{
-        Scope,
+        Holder, Scope,
         testing::{HUB, event, routing},
     };
 
     fn caller(adapter: Option<&str>) -> Principal {
+        let holder = match adapter {
+            Some(name) => Holder::Adapter {
+                key_id: "id".into(),
+                name: name.into(),
+            },
+            None => Holder::Key {
+                id: "id".into(),
+                name: "shop".into(),
+            },
+        };
         Principal {
-            key_id: "id".into(),
-            name: adapter.unwrap_or("shop").into(),
-            adapter: adapter.map(str::to_owned),
+            holder,
             scopes: vec![Scope::EventsWrite],
         }
     }

@@ -94,7 +94,7 @@ pub enum AcceptError {
     },
 }
 
-/// Why a key opens nothing.
+/// Why a key or session opens nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
     /// No such key, or the secret is wrong.
@@ -106,9 +106,32 @@ pub enum AuthError {
     /// It was revoked.
     #[error("this API key was revoked")]
     Revoked,
-    /// The database is away and the key was not seen lately.
-    #[error("API keys cannot be checked while the database is away")]
+    /// There is no such session, or it is over.
+    #[error("there is no such session, or it is over")]
+    SessionEnded,
+    /// The database is away and the key or session was not seen lately.
+    #[error("API keys and sessions cannot be checked while the database is away")]
     Unavailable,
+}
+
+/// Why somebody is not signed in, or their password not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum SignInError {
+    /// Nobody has this name, or the password is another.
+    #[error("the name or the password is wrong")]
+    Refused,
+    /// Too many others failed.
+    #[error("too many sign-ins have failed; try again in {retry_after_s} s")]
+    TooSoon {
+        /// Seconds to wait.
+        retry_after_s: u32,
+    },
+    /// The session in which it was asked for.
+    #[error(transparent)]
+    Session(#[from] AuthError),
+    /// Whatever else can go wrong.
+    #[error(transparent)]
+    Failed(#[from] EngineError),
 }
 
 fn list(faults: &[ConfigFault]) -> String {

@@ -34,6 +34,7 @@ use crate::{
     outcomes, retention, retry, revisions,
     shared::Shared,
     upkeep,
+    users::Users,
     webhooks::{self, Webhooks},
 };
 
@@ -139,6 +140,7 @@ impl Hub {
             data_dir: options.data_dir,
             files_digest: ArcSwap::from_pointee(files_digest),
             keys: Keys::new(options.store.clone()),
+            users: Users::new(options.store.clone()),
             store: options.store,
             clock: options.clock,
             hub_user: broker.user().to_owned(),

@@ -5,8 +5,6 @@
 
 use std::{
     collections::HashSet,
-    fmt,
-    str::FromStr,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -15,11 +13,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crossdock_store::{ApiKey, Store, StoreError};
 use moka::sync::Cache;
 use rand::{Rng, distr::Alphanumeric};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::{ApiKeyView, AuthError, EngineError};
+use crate::{ApiKeyView, AuthError, EngineError, Holder, Principal, Scope};
 
 /// Keys remembered at most.
 const REMEMBERED_KEYS: u64 = 10_000;
@@ -36,141 +33,6 @@ const NAME_MAX_CHARS: usize = 100;
 const ID_CHARS: usize = 12;
 /// 256 random bits.
 const SECRET_CHARS: usize = 43;
-
-const KEY_PRODUCER_PREFIX: &str = "key:";
-
-const HUB_PRODUCER_PREFIX: &str = "hub:";
-
-/// Whether a recorded producer is an adapter, not the key of a person or service, and no hub.
-pub(crate) fn is_adapter(producer: &str) -> bool {
-    !producer.starts_with(KEY_PRODUCER_PREFIX) && !is_hub(producer)
-}
-
-/// Whether a recorded producer is a hub. An adapter's name has no colon, a key's producer another beginning.
-pub(crate) fn is_hub(producer: &str) -> bool {
-    producer.starts_with(HUB_PRODUCER_PREFIX)
-}
-
-/// What a hub is called as a producer.
-pub(crate) fn hub_producer(host: &str) -> String {
-    format!("{HUB_PRODUCER_PREFIX}{host}")
-}
-
-/// What a key may do. The wire form is `events:read` and so on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Scope {
-    /// Search events, journeys, the stream and the quarantine.
-    #[serde(rename = "events:read")]
-    EventsRead,
-    /// Send events.
-    #[serde(rename = "events:write")]
-    EventsWrite,
-    /// See adapters, queues, the ledger, status and revisions.
-    #[serde(rename = "adapters:read")]
-    AdaptersRead,
-    /// Rotate credentials, send quarantined messages again.
-    #[serde(rename = "adapters:write")]
-    AdaptersWrite,
-    /// Redrive and discard dead letters.
-    #[serde(rename = "dead-letters:write")]
-    DeadLettersWrite,
-    /// Read live state.
-    #[serde(rename = "state:read")]
-    StateRead,
-    /// Mint browser tokens.
-    #[serde(rename = "browser-tokens:write")]
-    BrowserTokensWrite,
-    /// Enrol and remove devices.
-    #[serde(rename = "devices:write")]
-    DevicesWrite,
-    /// Everything.
-    #[serde(rename = "admin")]
-    Admin,
-}
-
-impl Scope {
-    /// Every scope there is.
-    pub const ALL: [Self; 9] = [
-        Self::EventsRead,
-        Self::EventsWrite,
-        Self::AdaptersRead,
-        Self::AdaptersWrite,
-        Self::DeadLettersWrite,
-        Self::StateRead,
-        Self::BrowserTokensWrite,
-        Self::DevicesWrite,
-        Self::Admin,
-    ];
-
-    /// The wire form.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::EventsRead => "events:read",
-            Self::EventsWrite => "events:write",
-            Self::AdaptersRead => "adapters:read",
-            Self::AdaptersWrite => "adapters:write",
-            Self::DeadLettersWrite => "dead-letters:write",
-            Self::StateRead => "state:read",
-            Self::BrowserTokensWrite => "browser-tokens:write",
-            Self::DevicesWrite => "devices:write",
-            Self::Admin => "admin",
-        }
-    }
-}
-
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Scope {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|scope| scope.as_str() == text)
-            .ok_or_else(|| {
-                let known: Vec<_> = Self::ALL.iter().map(|scope| scope.as_str()).collect();
-                format!("{text:?} is not a scope; expected one of {}", known.join(", "))
-            })
-    }
-}
-
-/// Who is calling, as its key proves.
-#[derive(Clone, Debug)]
-pub struct Principal {
-    /// The public half of the key.
-    pub key_id: String,
-    /// The key's name; for an adapter's key the adapter's name.
-    pub name: String,
-    /// The adapter the key belongs to.
-    pub adapter: Option<String>,
-    /// What it may do.
-    pub scopes: Vec<Scope>,
-}
-
-impl Principal {
-    /// Whether this caller may do what `scope` opens. `admin` opens everything; an adapter may send its events
-    /// by being one.
-    pub fn may(&self, scope: Scope) -> bool {
-        let by_itself = self.adapter.is_some() && scope == Scope::EventsWrite;
-        by_itself
-            || self
-                .scopes
-                .iter()
-                .any(|held| *held == scope || *held == Scope::Admin)
-    }
-
-    /// The name under which its events are recorded: the adapter's, or `key:<name>`. No adapter's name
-    /// contains a colon, so nobody can pass for one by the name of a key.
-    pub fn producer(&self) -> String {
-        self.adapter
-            .clone()
-            .unwrap_or_else(|| format!("{KEY_PRODUCER_PREFIX}{}", self.name))
-    }
-}
 
 /// A key to be made.
 #[derive(Clone, Debug)]
@@ -230,12 +92,14 @@ impl Keys {
             used.insert(key.id.clone());
         }
         let scopes = key.scopes.iter().filter_map(|scope| scope.parse().ok()).collect();
-        Ok(Principal {
-            key_id: key.id,
-            name: key.adapter.clone().unwrap_or(key.name),
-            adapter: key.adapter,
-            scopes,
-        })
+        let holder = match key.adapter {
+            Some(name) => Holder::Adapter { key_id: key.id, name },
+            None => Holder::Key {
+                id: key.id,
+                name: key.name,
+            },
+        };
+        Ok(Principal { holder, scopes })
     }
 
     async fn find(&self, id: &str, now: DateTime<Utc>) -> Result<ApiKey, AuthError> {

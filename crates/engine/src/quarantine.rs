@@ -147,7 +147,7 @@ impl Hub {
                 other => EngineError::unavailable(other.to_string()),
             })?;
         shared.store.mark_resent(id, shared.clock.now()).await?;
-        tracing::info!(id, by = who.name, "a quarantined message was sent again");
+        tracing::info!(id, by = who.name(), "a quarantined message was sent again");
         Ok(())
     }
 }

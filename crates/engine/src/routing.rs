@@ -22,7 +22,7 @@ use self::{
     mappings::{Reading, Subscriptions},
     pace::{RunClock, processor_time},
 };
-use crate::keys::{is_adapter, is_hub};
+use crate::principal::{is_adapter, is_hub};
 
 pub(crate) use mappings::{Failure, Placed, Role, Route};
 #[cfg(test)]
@@ -261,7 +261,7 @@ mod tests {
         let routing = routing(&[("erp", "publishes = [\"hub.alert_raised.v1\"]")]);
         let alert = event(json!({ "source": "/crossdock", "type": "hub.alert_raised.v1" }));
         assert!(routing.permission_faults("hub:here", &alert).is_empty());
-        for producer in ["erp", "key:hub:here", "key:import"] {
+        for producer in ["erp", "key:hub:here", "key:import", "user:erp"] {
             let faults = routing.permission_faults(producer, &alert);
             assert_eq!(faults.len(), 1, "{producer}");
             assert_eq!(faults[0].pointer, "/source", "{producer}");

@@ -30,6 +30,7 @@ use crate::{
     gate::ChainsUnderWay,
     keys::Keys,
     routing::Routing,
+    users::Users,
     webhooks::Webhooks,
 };
 
@@ -55,6 +56,7 @@ pub(crate) struct Shared {
     pub(crate) management: Management,
     pub(crate) publisher: ArcSwap<Publisher>,
     pub(crate) keys: Keys,
+    pub(crate) users: Users,
     pub(crate) routing: ArcSwap<Routing>,
     /// The number of the revision in force, for those who wait for the next; see [`Shared::put_in_force`].
     pub(crate) in_force: watch::Sender<u32>,

@@ -26,7 +26,8 @@ use crossdock_store::{
     DeadLetterCursor, DeadLetters, DeliveryKey, DisabledEndpoint, Endpoints, EventKey, EventQuery, Events,
     EventsForgotten, ForgetEvents, ForgetQuarantined, HubBeat, Hubs, Ledger, NewRevision, Outcome, Outcomes,
     PendingDelivery, Quarantine, Quarantined, QuarantinedSummary, Result, Revision, RevisionSummary,
-    Revisions, SettleSummary, Standing, Store, StoreError, StoredEvent, Totals,
+    Revisions, Session, Sessions, SettleSummary, SignedIn, Standing, Store, StoreError, StoredEvent,
+    TokenHash, Totals, User, UserChange,
 };
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
@@ -34,7 +35,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     BrokerAddress, alarms::Alarms, alerts::Alerts, gate::ChainsUnderWay, keys::Keys, outbound::Outbound,
-    routing::Routing, shared::Shared, webhooks::Webhooks,
+    routing::Routing, shared::Shared, users::Users, webhooks::Webhooks,
 };
 
 /// The hub's RabbitMQ user.
@@ -144,6 +145,7 @@ pub(crate) fn shared(store: Store, folder: &tempfile::TempDir) -> Shared {
         data_dir: folder.path().to_owned(),
         files_digest: ArcSwap::from_pointee("digest".into()),
         keys: Keys::new(store.clone()),
+        users: Users::new(store.clone()),
         store,
         clock: Arc::new(FixedClock::at(now())),
         hub_user: HUB.into(),
@@ -352,6 +354,56 @@ impl ApiKeys for Moody {
     }
     async fn touch_api_keys(&self, uses: &[(String, DateTime<Utc>)]) -> Result<()> {
         self.inner.touch_api_keys(uses).await
+    }
+}
+
+#[async_trait]
+impl crossdock_store::Users for Moody {
+    async fn add_user(&self, user: User) -> Result<()> {
+        self.inner.add_user(user).await
+    }
+    async fn add_first_user(&self, user: User) -> Result<bool> {
+        self.inner.add_first_user(user).await
+    }
+    async fn user(&self, name: &str) -> Result<Option<User>> {
+        self.ask([name])?;
+        self.inner.user(name).await
+    }
+    async fn users(&self) -> Result<Vec<User>> {
+        self.inner.users().await
+    }
+    async fn change_user(&self, name: &str, change: UserChange, needed: &str) -> Result<()> {
+        self.inner.change_user(name, change, needed).await
+    }
+    async fn remove_user(&self, name: &str, needed: &str) -> Result<()> {
+        self.inner.remove_user(name, needed).await
+    }
+}
+
+#[async_trait]
+impl Sessions for Moody {
+    async fn add_session(&self, session: Session, password: &str, max: u32) -> Result<bool> {
+        self.inner.add_session(session, password, max).await
+    }
+    async fn session(&self, token_hash: &TokenHash) -> Result<Option<SignedIn>> {
+        self.ask(["session"])?;
+        self.inner.session(token_hash).await
+    }
+    async fn end_session(&self, token_hash: &TokenHash) -> Result<()> {
+        self.inner.end_session(token_hash).await
+    }
+    async fn end_sessions_of(&self, user: &str) -> Result<()> {
+        self.inner.end_sessions_of(user).await
+    }
+    async fn touch_sessions(&self, uses: &[(TokenHash, DateTime<Utc>)]) -> Result<()> {
+        self.inner.touch_sessions(uses).await
+    }
+    async fn forget_sessions(
+        &self,
+        expired_before: DateTime<Utc>,
+        used_before: DateTime<Utc>,
+    ) -> Result<u64> {
+        self.inner.forget_sessions(expired_before, used_before).await
     }
 }
 

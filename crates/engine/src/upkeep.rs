@@ -233,7 +233,7 @@ fn look_around(shared: &Shared, queues: &[QueueInfo]) {
     shared.alarms.replace("queues", alarms);
 }
 
-/// Reports that this hub is alive, and which keys were used.
+/// Reports that this hub is alive, and which keys and sessions were used.
 async fn beat(shared: &Shared) {
     let now = shared.clock.now();
     let beat = HubBeat {
@@ -244,11 +244,12 @@ async fn beat(shared: &Shared) {
         revision: Some(shared.routing.load().revision),
         at: now,
     };
-    let written = match shared.store.heartbeat(beat).await {
-        Ok(()) => shared.keys.note_use(now).await,
-        Err(error) => Err(error),
+    let written = async {
+        shared.store.heartbeat(beat).await?;
+        shared.keys.note_use(now).await?;
+        shared.users.look_after(now).await
     };
-    if let Err(error) = written {
+    if let Err(error) = written.await {
         tracing::debug!(%error, "no sign of life could be written");
     }
 }

@@ -8,6 +8,8 @@ use crossdock_model::fault::Fault;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::Role;
+
 /// An accepted event with what became of it at each adapter.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct EventView {
@@ -233,6 +235,32 @@ pub struct ApiKeyView {
     pub revoked: Option<DateTime<Utc>>,
     /// When it was last used, to within a minute.
     pub last_used: Option<DateTime<Utc>>,
+}
+
+/// A person who may sign in.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct UserView {
+    /// What they sign in with.
+    pub name: String,
+    /// What they may do.
+    pub role: Role,
+    /// When they were added.
+    pub created: DateTime<Utc>,
+    /// When they last signed in.
+    pub last_sign_in: Option<DateTime<Utc>>,
+}
+
+/// Who is signed in, and what that opens.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct SessionView {
+    /// The person's name.
+    pub name: String,
+    /// Their role.
+    pub role: Role,
+    /// What the role opens.
+    pub scopes: Vec<String>,
+    /// When the session ends in any case; 12 hours after its last use it ends before.
+    pub expires: DateTime<Utc>,
 }
 
 /// A numbered revision of the configuration.

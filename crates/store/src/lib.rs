@@ -24,9 +24,11 @@ pub mod quarantine;
 pub mod retention;
 pub mod revisions;
 mod rows;
+pub mod sessions;
 mod settlement;
 mod sqlite;
 mod stored;
+pub mod users;
 
 use std::sync::Arc;
 
@@ -47,6 +49,8 @@ pub use outcomes::{
 pub use quarantine::{NewQuarantined, Quarantine, Quarantined, QuarantinedSummary};
 pub use retention::{EventsForgotten, ForgetEvents, ForgetQuarantined, Retention};
 pub use revisions::{NewRevision, Revision, RevisionFile, RevisionSummary, Revisions};
+pub use sessions::{Session, Sessions, SignedIn, TokenHash};
+pub use users::{User, UserChange, Users};
 
 /// What every function of this crate returns.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -64,6 +68,8 @@ pub trait Backend:
     + Retention
     + Revisions
     + ApiKeys
+    + Users
+    + Sessions
     + Adapters
     + Endpoints
     + Hubs

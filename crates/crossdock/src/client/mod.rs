@@ -183,6 +183,19 @@ impl Client {
         self.answer(self.send(request).await?).await
     }
 
+    /// `PATCH` of a JSON body.
+    pub(crate) async fn patch<T: DeserializeOwned>(
+        &self,
+        segments: &[&str],
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let request = self
+            .request(Method::PATCH, segments)
+            .json(body)
+            .timeout(ANSWER_DEADLINE);
+        self.answer(self.send(request).await?).await
+    }
+
     /// `POST` without a body.
     pub(crate) async fn post_empty<T: DeserializeOwned>(&self, segments: &[&str]) -> Result<T, ClientError> {
         let request = self.request(Method::POST, segments).timeout(ANSWER_DEADLINE);

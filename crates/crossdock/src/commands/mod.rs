@@ -11,3 +11,4 @@ pub(crate) mod journey;
 pub(crate) mod prove;
 pub(crate) mod status;
 pub(crate) mod up;
+pub(crate) mod user;

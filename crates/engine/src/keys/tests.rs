@@ -8,7 +8,10 @@ use std::sync::{
 use tempfile::TempDir;
 
 use super::*;
-use crate::testing::{Moody, database, now};
+use crate::{
+    principal::is_adapter,
+    testing::{Moody, database, now},
+};
 
 /// Keys on a database that can be away.
 struct Ring {
@@ -83,7 +86,10 @@ async fn the_whole_text_opens_what_its_scopes_say() {
     let ring = Ring::new().await;
     let token = ring.add(&[Scope::EventsRead], None, None).await;
     let who = ring.ask(&token, 0).await.unwrap();
-    assert_eq!((who.name.as_str(), who.producer().as_str()), ("till", "key:till"));
+    assert_eq!(
+        (who.name().as_str(), who.producer().as_str()),
+        ("till", "key:till")
+    );
     assert!(who.may(Scope::EventsRead));
     assert!(!who.may(Scope::EventsWrite) && !who.may(Scope::Admin));
 
@@ -97,7 +103,7 @@ async fn an_adapters_key_sends_as_the_adapter_and_a_key_named_like_one_does_not(
     let ring = Ring::new().await;
     let erp = ring.add(&[], Some("erp"), None).await;
     let erp = ring.ask(&erp, 0).await.unwrap();
-    assert_eq!((erp.name.as_str(), erp.producer().as_str()), ("erp", "erp"));
+    assert_eq!((erp.name().as_str(), erp.producer().as_str()), ("erp", "erp"));
     assert!(erp.may(Scope::EventsWrite) && !erp.may(Scope::EventsRead));
 
     let new = NewKey {

@@ -165,7 +165,7 @@ async fn keys_of_people_come_and_go() {
     let (view, text) = hub.add_key(new(None)).await.unwrap();
     let who = hub.authenticate(&text).await.unwrap();
     assert_eq!(
-        (who.key_id.as_str(), who.producer().as_str()),
+        (who.mark().as_str(), who.producer().as_str()),
         (view.id.as_str(), "key:till")
     );
     hub.revoke_key(&view.id).await.unwrap();

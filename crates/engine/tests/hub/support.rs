@@ -18,7 +18,9 @@ use crossdock_bus::{
     names,
 };
 use crossdock_config::{Retention, SourceFile};
-use crossdock_engine::{BrokerAddress, EventView, Hub, HubOptions, Principal, Scope, outbound::Outbound};
+use crossdock_engine::{
+    BrokerAddress, EventView, Holder, Hub, HubOptions, Principal, Scope, outbound::Outbound,
+};
 use crossdock_model::{clock::Clock, event::Event};
 use crossdock_store::Store;
 use crossdock_testkit::{TestBroker, TestVhost};
@@ -215,9 +217,10 @@ pub(crate) async fn ready(hub: &Hub) {
 /// Whoever holds a key named `name`.
 pub(crate) fn key(name: &str) -> Principal {
     Principal {
-        key_id: "test".into(),
-        name: name.into(),
-        adapter: None,
+        holder: Holder::Key {
+            id: "test".into(),
+            name: name.into(),
+        },
         scopes: vec![Scope::EventsWrite],
     }
 }

@@ -17,6 +17,7 @@ mod events;
 mod hubs;
 mod ledger;
 mod outcomes;
+mod people;
 mod quarantine;
 mod query;
 mod record;

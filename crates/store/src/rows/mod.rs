@@ -5,6 +5,7 @@ pub(crate) mod dead_letters;
 pub(crate) mod events;
 pub(crate) mod ledger;
 pub(crate) mod outcomes;
+pub(crate) mod people;
 pub(crate) mod quarantine;
 pub(crate) mod retention;
 pub(crate) mod set_up;

@@ -11,6 +11,7 @@ mod events;
 mod hubs;
 mod ledger;
 mod outcomes;
+mod people;
 mod quarantine;
 mod query;
 mod record;

@@ -7,6 +7,7 @@ pub mod finding;
 pub mod ledger;
 pub mod odd_text;
 pub mod outcomes;
+pub mod people;
 pub mod quarantine;
 pub mod record;
 pub mod retention;
@@ -60,6 +61,11 @@ macro_rules! conformance {
             set_up {
                 revisions_are_numbered_without_gaps, of_two_revisions_at_once_one_wins, api_keys_live_and_end,
                 credentials_have_generations, endpoints_are_disabled_and_enabled, hubs_come_and_go,
+            }
+            people {
+                of_many_first_people_one_is_added, people_come_change_and_go, the_last_one_of_a_role_stays,
+                a_session_begins_with_the_right_password_only, the_oldest_of_too_many_sessions_ends,
+                sessions_end_with_what_they_rest_on, sessions_that_are_over_are_forgotten,
             }
             retention {
                 only_what_is_old_and_settled_is_forgotten, the_ledger_goes_on_as_if_it_were_there,

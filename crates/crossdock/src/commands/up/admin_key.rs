@@ -13,7 +13,7 @@ pub(super) async fn ensure(hub: &Hub, data_dir: &DataDir) -> anyhow::Result<Path
     let path = data_dir.admin_key_file();
     match fs::read_to_string(&path) {
         Ok(text) => match hub.authenticate(text.trim()).await {
-            Err(AuthError::Unknown) => {
+            Err(AuthError::Unknown | AuthError::SessionEnded) => {
                 tracing::warn!(file = %path.display(), "the database does not know this key; it is replaced");
             }
             Err(error @ (AuthError::Revoked | AuthError::Expired)) => {

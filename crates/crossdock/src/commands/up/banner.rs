@@ -4,6 +4,7 @@ use std::{io, path::PathBuf};
 
 use serde::Serialize;
 
+use super::first_admin::FirstAdmin;
 use crate::output::Output;
 
 /// Where everything is.
@@ -18,6 +19,8 @@ pub(super) struct Banner {
     pub(super) data_dir: PathBuf,
     /// The file that holds the operators' API key.
     pub(super) admin_key: PathBuf,
+    /// How the first person signs in; none where others have been added and no password lies about.
+    pub(super) first_admin: Option<FirstAdmin>,
 }
 
 pub(super) fn print(output: Output, banner: &Banner) -> io::Result<()> {
@@ -37,6 +40,7 @@ fn lines(banner: &Banner) -> Vec<String> {
         private_node,
         data_dir,
         admin_key,
+        first_admin,
     } = banner;
     let rabbitmq = match private_node {
         Some(file) => format!(
@@ -45,7 +49,13 @@ fn lines(banner: &Banner) -> Vec<String> {
         ),
         None => management_url.clone(),
     };
-    vec![
+    let sign_in = first_admin.as_ref().map(|admin| match admin {
+        FirstAdmin::Password { name, password } => {
+            format!("  sign in   as {name}, password {password}  (shown this once)")
+        }
+        FirstAdmin::File(file) => format!("  sign in   as admin  (first password in {})", file.display()),
+    });
+    let places = vec![
         format!("crossdock {} is up", env!("CARGO_PKG_VERSION")),
         format!("  HTTP      {url}"),
         format!("  API docs  {url}/docs"),
@@ -55,11 +65,14 @@ fn lines(banner: &Banner) -> Vec<String> {
             data_dir.display(),
             admin_key.display()
         ),
+    ];
+    let next = [
         "In another terminal:".to_owned(),
         "  crossdock status        what runs, what waits, what wants attention".to_owned(),
         "  crossdock event tail    events as they are accepted".to_owned(),
         "  crossdock prove         that none is lost".to_owned(),
-    ]
+    ];
+    places.into_iter().chain(sign_in).chain(next).collect()
 }
 
 #[cfg(test)]
@@ -74,6 +87,7 @@ mod tests {
             private_node: Some("var/rabbitmq/node.json".into()),
             data_dir: "var".into(),
             admin_key: "var/admin.key".into(),
+            first_admin: Some(FirstAdmin::File("var/admin.password".into())),
         };
         let text = lines(&banner).join("\n");
         for place in [
@@ -81,6 +95,7 @@ mod tests {
             "http://127.0.0.1:25673",
             "var/rabbitmq/node.json",
             "var/admin.key",
+            "var/admin.password",
         ] {
             assert!(text.contains(place), "{place}");
         }

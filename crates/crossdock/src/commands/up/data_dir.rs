@@ -59,6 +59,11 @@ impl DataDir {
         self.path.join(crate::ADMIN_KEY_FILE)
     }
 
+    /// Holds the first person's password, where there was no terminal to show it on.
+    pub(super) fn admin_password_file(&self) -> PathBuf {
+        self.path.join("admin.password")
+    }
+
     /// Where the private RabbitMQ node lives.
     pub(super) fn node_folder(&self) -> PathBuf {
         self.path.join("rabbitmq")

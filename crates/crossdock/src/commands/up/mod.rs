@@ -10,6 +10,7 @@ mod broker;
 mod data_dir;
 mod demo;
 mod door;
+mod first_admin;
 mod log;
 mod readiness;
 
@@ -252,6 +253,7 @@ impl Hall {
         let hub = start_hub(configuration, options).await?;
         self.hub = Some(hub.clone());
         let admin_key = admin_key::ensure(&hub, data_dir).await?;
+        let first_admin = first_admin::ensure(&hub, data_dir).await?;
         let api = ApiState::new(
             hub.clone(),
             self.metrics.clone(),
@@ -268,6 +270,7 @@ impl Hall {
             private_node: self.node.as_ref().map(|_| data_dir.node_identity_file()),
             data_dir: data_dir.path().to_owned(),
             admin_key,
+            first_admin,
         };
         Ok(Running { hub, banner })
     }
