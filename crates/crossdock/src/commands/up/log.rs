@@ -5,9 +5,12 @@ use std::io::{self, IsTerminal};
 
 use tracing_subscriber::EnvFilter;
 
+/// What is said of the pool of connections while the database is away, once for each connection: the hub says it once.
+const USUAL: &str = "info,sqlx::pool=error,sqlx_core::pool=error";
+
 /// Starts logging. `RUST_LOG` says how much.
 pub(super) fn start() {
-    let mut filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let mut filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(USUAL));
     if let Ok(directive) = crossdock_bus::LOG_FILTER.parse() {
         filter = filter.add_directive(directive);
     }
