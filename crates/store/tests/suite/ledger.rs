@@ -1,6 +1,6 @@
 //! The figures.
 
-use crossdock_store::{Accepted, AdapterTotals, Outcome, OutcomeKind};
+use crossdock_store::{Accepted, AdapterTotals, Outcome, OutcomeKind, PendingPlace};
 
 use super::{Database, accepted, at, batch, order, word};
 
@@ -82,6 +82,34 @@ pub async fn pending_deliveries_come_oldest_first(database: &impl Database) {
     );
     assert_eq!(oldest.published, at(3));
     assert!(store.pending("warehouse", at(10), 10).await.unwrap().is_empty());
+}
+
+pub async fn a_place_among_them_is_found(database: &impl Database) {
+    let store = database.open().await;
+    let published = [("a", 5), ("b", 3), ("c", 4), ("d", 9)];
+    let events = published.map(|(id, s)| Accepted {
+        published: at(s),
+        ..accepted(order(id), &["erp"])
+    });
+    store.record(batch(events)).await.unwrap();
+    store
+        .settle(&[word("erp", "c", OutcomeKind::Done)])
+        .await
+        .unwrap();
+    for (place, second) in [
+        (PendingPlace::FromOldest(0), Some(3)),
+        (PendingPlace::FromOldest(1), Some(5)),
+        (PendingPlace::FromOldest(3), None),
+        (PendingPlace::FromNewest(0), Some(9)),
+        (PendingPlace::FromNewest(2), Some(3)),
+        (PendingPlace::FromNewest(3), None),
+        (PendingPlace::FromNewest(u64::MAX), None),
+    ] {
+        let found = store.pending_at("erp", place).await.unwrap();
+        assert_eq!(found, second.map(at), "{place:?}");
+    }
+    let other = store.pending_at("warehouse", PendingPlace::FromOldest(0)).await;
+    assert_eq!(other.unwrap(), None);
 }
 
 pub async fn activity_is_remembered(database: &impl Database) {
