@@ -8,6 +8,16 @@ use std::{
 
 use crate::measures;
 
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Alarm {
+    /// The part of the hub that raised it.
+    pub(crate) part: String,
+    /// What it is about.
+    pub(crate) about: String,
+    pub(crate) sentence: String,
+}
+
 /// Alarms by the part of the hub that raised them, and by what they are about.
 #[derive(Default)]
 pub(crate) struct Alarms(Mutex<BTreeMap<(String, String), String>>);
@@ -54,9 +64,14 @@ impl Alarms {
         }
     }
 
-    /// Every sentence.
-    pub(crate) fn sentences(&self) -> Vec<String> {
-        self.lock().values().cloned().collect()
+    /// All of them.
+    pub(crate) fn all(&self) -> Vec<Alarm> {
+        let alarm = |((part, about), sentence): (&(String, String), &String)| Alarm {
+            part: part.clone(),
+            about: about.clone(),
+            sentence: sentence.clone(),
+        };
+        self.lock().iter().map(alarm).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(String, String), String>> {
@@ -68,6 +83,10 @@ impl Alarms {
 mod tests {
     use super::*;
 
+    fn sentences(alarms: &Alarms) -> Vec<String> {
+        alarms.all().into_iter().map(|alarm| alarm.sentence).collect()
+    }
+
     #[test]
     fn an_alarm_stays_until_its_part_says_that_it_is_over() {
         let alarms = Alarms::default();
@@ -75,16 +94,16 @@ mod tests {
         alarms.raise("queues", "a", "a has no consumer; 1 event waits".into());
         alarms.raise("queues", "a", "a has no consumer; 2 events wait".into());
         assert_eq!(
-            alarms.sentences(),
+            sentences(&alarms),
             ["gate 0 stands still", "a has no consumer; 2 events wait"]
         );
 
         alarms.replace("queues", BTreeMap::from([("b".into(), "b is odd".into())]));
-        assert_eq!(alarms.sentences(), ["gate 0 stands still", "b is odd"]);
+        assert_eq!(sentences(&alarms), ["gate 0 stands still", "b is odd"]);
         assert!(alarms.has("queues", "b") && !alarms.has("queues", "a"));
         alarms.replace("queues", BTreeMap::new());
         alarms.clear("gate 0", "database");
         alarms.clear("gate 0", "database");
-        assert!(alarms.sentences().is_empty());
+        assert!(sentences(&alarms).is_empty());
     }
 }
