@@ -2,10 +2,12 @@
 //! names the scope it needs in its signature and so cannot forget to ask.
 
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::{HeaderMap, header, request::Parts};
-use crossdock_engine::{Principal, Scope};
+use crossdock_engine::{AuthError, Principal, Scope};
+use tokio::time::Instant;
 
 use crate::{ApiState, Problem, access_log::CallerSlot, client, problem_types as kinds};
 
@@ -36,7 +38,41 @@ requirements!(
 /// A caller that has shown a key with the scope `R`.
 pub(crate) struct Caller<R> {
     pub(crate) principal: Principal,
+    /// For answers that go on: whether the caller still may.
+    pub(crate) standing: Standing,
     requirement: PhantomData<R>,
+}
+
+/// What a caller has shown, kept to be asked about again while an answer goes on: a key that is revoked
+/// meanwhile shall not listen for ever.
+pub(crate) struct Standing {
+    token: String,
+    scope: Scope,
+    checked: Instant,
+}
+
+impl Standing {
+    fn new(token: &str, scope: Scope) -> Self {
+        Self {
+            token: token.to_owned(),
+            scope,
+            checked: Instant::now(),
+        }
+    }
+
+    /// Whether the caller still may, looked at again no more often than once in `every`.
+    pub(crate) async fn holds(&mut self, api: &ApiState, every: Duration) -> bool {
+        if self.checked.elapsed() < every {
+            return true;
+        }
+        self.checked = Instant::now();
+        match api.hub().authenticate(&self.token).await {
+            Ok(principal) => principal.may(self.scope),
+            // While the database is away nobody can say that it ended.
+            Err(AuthError::Unavailable) => true,
+            Err(_) => false,
+        }
+    }
 }
 
 impl<R: Requirement> FromRequestParts<ApiState> for Caller<R> {
@@ -63,6 +99,7 @@ impl<R: Requirement> FromRequestParts<ApiState> for Caller<R> {
         }
         Ok(Self {
             principal,
+            standing: Standing::new(token, R::SCOPE),
             requirement: PhantomData,
         })
     }

@@ -10,16 +10,16 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName};
 use axum::response::IntoResponse;
 use axum::response::sse::{Event as Message, KeepAlive, Sse};
-use crossdock_engine::{AuthError, EngineError, EventView};
+use crossdock_engine::{EngineError, EventView};
 use crossdock_model::types::TypePattern;
 use futures::stream;
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::auth::{Caller, EventsRead, bearer};
+use crate::auth::{Caller, EventsRead, Standing};
 use crate::extract::Query;
 use crate::limits::STREAMS_MAX;
 use crate::problem::{Guarded, ProblemBody};
@@ -31,8 +31,8 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 const RECONNECT: Duration = Duration::from_secs(2);
 /// The record is looked at this often without being woken: other hubs write to it too.
 const POLL: Duration = Duration::from_secs(1);
-/// How often the key is checked again, so that a revoked one does not listen on.
-const KEY_CHECK: Duration = Duration::from_secs(30);
+/// How often it is asked again whether the caller still may.
+const STANDING_CHECK: Duration = Duration::from_secs(5);
 /// Events in memory for one stream.
 const PAGE: u32 = 32;
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -69,11 +69,10 @@ struct StreamQuery {
     ))]
 async fn stream_events(
     State(api): State<ApiState>,
-    _: Caller<EventsRead>,
+    caller: Caller<EventsRead>,
     Query(query): Query<StreamQuery>,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
-    let token = bearer(&headers)?.to_owned();
     let place = api.streams().try_acquire_owned().map_err(|_| {
         kinds::TOO_MANY_STREAMS
             .with(format!("{STREAMS_MAX} streams are open"))
@@ -86,11 +85,10 @@ async fn stream_events(
     let reader = Reader {
         recorded: api.hub().recorded(),
         api,
-        token,
+        standing: caller.standing,
         pattern: query.r#type,
         after,
         page: VecDeque::new(),
-        key_checked: Instant::now(),
         _place: place,
     };
     let hello = Message::default().retry(RECONNECT).comment("open");
@@ -128,12 +126,11 @@ fn refuse_negative(offset: Option<i64>) -> Result<Option<i64>, Problem> {
 /// One client's way through the record.
 struct Reader {
     api: ApiState,
-    token: String,
+    standing: Standing,
     pattern: Option<TypePattern>,
     after: i64,
     page: VecDeque<EventView>,
     recorded: watch::Receiver<i64>,
-    key_checked: Instant,
     _place: OwnedSemaphorePermit,
 }
 
@@ -147,7 +144,7 @@ impl Reader {
 
     async fn next_event(&mut self) -> Option<EventView> {
         loop {
-            if !self.key_holds().await {
+            if !self.standing.holds(&self.api, STANDING_CHECK).await {
                 return None;
             }
             if let Some(view) = self.page.pop_front() {
@@ -186,18 +183,6 @@ impl Reader {
             Ok(()) = self.recorded.changed() => {}
             () = sleep(POLL) => {}
         }
-    }
-
-    async fn key_holds(&mut self) -> bool {
-        if self.key_checked.elapsed() < KEY_CHECK {
-            return true;
-        }
-        self.key_checked = Instant::now();
-        // While the database is away nobody can say that the key was revoked.
-        matches!(
-            self.api.hub().authenticate(&self.token).await,
-            Ok(_) | Err(AuthError::Unavailable)
-        )
     }
 }
 
