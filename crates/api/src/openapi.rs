@@ -10,8 +10,8 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::problem::ProblemBody;
 use crate::{
-    ApiState, adapters, api_keys, dead_letters, events, health, journeys, ledger, metrics, problem_types,
-    quarantine, queues, revisions, status, stream,
+    ApiState, adapters, api_keys, dead_letters, events, health, journeys, ledger, live, metrics, overview,
+    problem_types, quarantine, queues, revisions, status, stream,
 };
 
 pub(crate) const DESCRIPTION_PATH: &str = "/v1/openapi.json";
@@ -112,6 +112,8 @@ pub(crate) fn routes() -> OpenApiRouter<ApiState> {
         .merge(queues::routes())
         .merge(ledger::routes())
         .merge(status::routes())
+        .merge(overview::routes())
+        .merge(live::routes())
         .merge(health::routes())
         .merge(metrics::routes())
         .merge(problem_types::routes())

@@ -23,8 +23,8 @@ pub use answers::{
     Alarm, BindingInfo, ConsumerInfo, ExchangeInfo, FeatureFlag, Overview, Permissions, QueueInfo, QueueKind,
     UserInfo,
 };
-pub use statistics::{Depth, Rates};
 use answers::{ErrorAnswer, NodeAnswer, OverviewAnswer, QueueAnswer};
+pub use statistics::{Depth, Rates};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);

@@ -44,7 +44,11 @@ impl Hub {
         let mut attempts = recent::attempts(&self.shared, all).await?;
         let view_of = |name: &String| {
             let manifest = &routing.adapters[name];
-            let in_force = || credentials.iter().filter(|c| &c.adapter == name && c.retired.is_none());
+            let in_force = || {
+                credentials
+                    .iter()
+                    .filter(|c| &c.adapter == name && c.retired.is_none())
+            };
             let users = in_force().filter(|_| !is_webhook(manifest));
             let known = Known {
                 endpoint: self.shared.webhooks.view(manifest, &disabled),

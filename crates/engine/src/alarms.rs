@@ -74,6 +74,12 @@ impl Alarms {
         self.lock().iter().map(alarm).collect()
     }
 
+    /// Every sentence.
+    #[cfg(test)]
+    pub(crate) fn sentences(&self) -> Vec<String> {
+        self.all().into_iter().map(|alarm| alarm.sentence).collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(String, String), String>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -83,10 +89,6 @@ impl Alarms {
 mod tests {
     use super::*;
 
-    fn sentences(alarms: &Alarms) -> Vec<String> {
-        alarms.all().into_iter().map(|alarm| alarm.sentence).collect()
-    }
-
     #[test]
     fn an_alarm_stays_until_its_part_says_that_it_is_over() {
         let alarms = Alarms::default();
@@ -94,16 +96,16 @@ mod tests {
         alarms.raise("queues", "a", "a has no consumer; 1 event waits".into());
         alarms.raise("queues", "a", "a has no consumer; 2 events wait".into());
         assert_eq!(
-            sentences(&alarms),
+            alarms.sentences(),
             ["gate 0 stands still", "a has no consumer; 2 events wait"]
         );
 
         alarms.replace("queues", BTreeMap::from([("b".into(), "b is odd".into())]));
-        assert_eq!(sentences(&alarms), ["gate 0 stands still", "b is odd"]);
+        assert_eq!(alarms.sentences(), ["gate 0 stands still", "b is odd"]);
         assert!(alarms.has("queues", "b") && !alarms.has("queues", "a"));
         alarms.replace("queues", BTreeMap::new());
         alarms.clear("gate 0", "database");
         alarms.clear("gate 0", "database");
-        assert!(sentences(&alarms).is_empty());
+        assert!(alarms.sentences().is_empty());
     }
 }

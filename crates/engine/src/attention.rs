@@ -124,7 +124,10 @@ pub(crate) fn findings(facts: &Facts) -> Vec<Finding> {
 
 fn database(facts: &Facts) -> Option<Finding> {
     let check = facts.failed_check("database")?;
-    let sentence = format!("the database does not answer, events wait in RabbitMQ: {}", check.detail);
+    let sentence = format!(
+        "the database does not answer, events wait in RabbitMQ: {}",
+        check.detail
+    );
     let finding = Finding::new(Severity::Failed, Rank::Database, "database", sentence);
     Some(finding.leads("See what waits", "/queues".to_owned()))
 }
@@ -135,7 +138,8 @@ fn broker(facts: &Facts) -> Vec<Finding> {
     let mut found = Vec::new();
     if let LinkState::Down { since, reason } = &facts.link {
         let away = duration((facts.now - *since).num_seconds());
-        let sentence = format!("RabbitMQ is unreachable for {away}, stored events can still be searched: {reason}");
+        let sentence =
+            format!("RabbitMQ is unreachable for {away}, stored events can still be searched: {reason}");
         let finding = failed(sentence).since(Some(*since));
         return vec![finding.leads("Search events", "/events".to_owned())];
     }
@@ -143,7 +147,10 @@ fn broker(facts: &Facts) -> Vec<Finding> {
         found.push(queues(failed(format!("RabbitMQ takes no messages: {reason}"))));
     }
     if let Some(check) = facts.failed_check("topology") {
-        found.push(queues(failed(format!("RabbitMQ is not as it must be: {}", check.detail))));
+        found.push(queues(failed(format!(
+            "RabbitMQ is not as it must be: {}",
+            check.detail
+        ))));
     }
     match &facts.broker {
         Some(broker) => {
@@ -151,7 +158,8 @@ fn broker(facts: &Facts) -> Vec<Finding> {
             found.extend(alarms.map(|sentence| queues(failed(sentence))));
         }
         None => {
-            let sentence = "RabbitMQ's management API does not answer: nothing is known of the queues".to_owned();
+            let sentence =
+                "RabbitMQ's management API does not answer: nothing is known of the queues".to_owned();
             let finding = Finding::new(Severity::Degraded, Rank::Broker, "broker", sentence);
             found.push(finding.leads("Search events", "/events".to_owned()));
         }
@@ -205,7 +213,9 @@ fn of_adapter(facts: &Facts, adapter: &AdapterView, retrying: u64) -> Vec<Findin
 
 /// Since when an adapter's oldest event waits, if that is long.
 fn waits_long(facts: &Facts, adapter: &AdapterView) -> Option<DateTime<Utc>> {
-    adapter.oldest_pending.filter(|oldest| facts.now - *oldest > WAITING_LONG)
+    adapter
+        .oldest_pending
+        .filter(|oldest| facts.now - *oldest > WAITING_LONG)
 }
 
 /// Whether its recent attempts, or those that are still to come, show an adapter as failing.
@@ -223,8 +233,13 @@ fn failing(name: &str, recent: &RecentView, retrying: u64) -> Option<Finding> {
     let waiting = counted(retrying, "delivery waits", "deliveries wait");
     let sentence = if fails {
         let window = window(recent.window_s);
-        let of = attempts.map(|attempts| format!(" of {attempts}")).unwrap_or_default();
-        let failures = format!("{name}: {}{of} attempts failed in the last {window}", recent.failed);
+        let of = attempts
+            .map(|attempts| format!(" of {attempts}"))
+            .unwrap_or_default();
+        let failures = format!(
+            "{name}: {}{of} attempts failed in the last {window}",
+            recent.failed
+        );
         match retrying {
             0 => failures,
             _ => format!("{failures}, {waiting} for another attempt"),
@@ -260,7 +275,8 @@ fn of_alarm(facts: &Facts, alarm: &Alarm) -> Option<Finding> {
     let (part, about) = (alarm.part.as_str(), alarm.about.as_str());
     let about_adapter = |severity, rank, name: &str| {
         let subject = format!("adapter:{name}");
-        Finding::new(severity, rank, subject, alarm.sentence.clone()).leads("Open the adapter", adapter_page(name))
+        Finding::new(severity, rank, subject, alarm.sentence.clone())
+            .leads("Open the adapter", adapter_page(name))
     };
     if part == upkeep::QUEUES {
         return Some(of_queue(facts, alarm));
@@ -269,7 +285,12 @@ fn of_alarm(facts: &Facts, alarm: &Alarm) -> Option<Finding> {
         return None;
     }
     if about == storing::ABOUT {
-        let finding = Finding::new(Severity::Failed, Rank::Database, "database", alarm.sentence.clone());
+        let finding = Finding::new(
+            Severity::Failed,
+            Rank::Database,
+            "database",
+            alarm.sentence.clone(),
+        );
         let is_news = facts.failed_check("database").is_none();
         return is_news.then(|| finding.leads("See what waits", "/queues".to_owned()));
     }
@@ -278,7 +299,14 @@ fn of_alarm(facts: &Facts, alarm: &Alarm) -> Option<Finding> {
         alerts::SLOW_MAPPINGS => about.split('/').nth(1),
         _ => names::adapter_of_queue(about).or(Some(about)),
     };
-    let known = adapter.and_then(|name| facts.record.as_ref()?.adapters.iter().find(|view| view.name == name));
+    let known = adapter.and_then(|name| {
+        facts
+            .record
+            .as_ref()?
+            .adapters
+            .iter()
+            .find(|view| view.name == name)
+    });
     if let Some(view) = known {
         let disabled = view.endpoint.as_ref().and_then(|endpoint| endpoint.disabled);
         let finding = about_adapter(Severity::Failed, Rank::Standstill, &view.name);
@@ -303,7 +331,11 @@ fn of_queue(facts: &Facts, alarm: &Alarm) -> Finding {
         Some((queue, _)) => (queue, false),
         None => (alarm.about.as_str(), true),
     };
-    let severity = if is_standstill { Severity::Failed } else { Severity::Degraded };
+    let severity = if is_standstill {
+        Severity::Failed
+    } else {
+        Severity::Degraded
+    };
     let adapters = facts.record.iter().flat_map(|record| &record.adapters);
     let name = names::adapter_of_queue(queue).filter(|name| facts.routing.adapters.contains_key(*name));
     let subject = match name {
@@ -312,7 +344,9 @@ fn of_queue(facts: &Facts, alarm: &Alarm) -> Finding {
     };
     let mut sentence = alarm.sentence.clone();
     let view = adapters.into_iter().find(|view| Some(view.name.as_str()) == name);
-    let oldest = view.and_then(|view| waits_long(facts, view)).filter(|_| is_standstill);
+    let oldest = view
+        .and_then(|view| waits_long(facts, view))
+        .filter(|_| is_standstill);
     if let Some(oldest) = oldest {
         let age = duration((facts.now - oldest).num_seconds());
         sentence = format!("{sentence}, the oldest for {age}");

@@ -60,7 +60,9 @@ impl Hub {
 /// How long an interval is, in seconds, and how many there are.
 fn intervals(since: DateTime<Utc>, until: DateTime<Utc>, buckets: u32) -> Result<(u32, usize), EngineError> {
     if !(1..=BUCKETS_MAX).contains(&(buckets as usize)) {
-        return Err(EngineError::Invalid(format!("buckets: expected 1 to {BUCKETS_MAX}")));
+        return Err(EngineError::Invalid(format!(
+            "buckets: expected 1 to {BUCKETS_MAX}"
+        )));
     }
     let span = until - since;
     if span <= TimeDelta::zero() {
@@ -68,7 +70,9 @@ fn intervals(since: DateTime<Utc>, until: DateTime<Utc>, buckets: u32) -> Result
     }
     if span > SPAN_MAX {
         let days = SPAN_MAX.num_days();
-        return Err(EngineError::Invalid(format!("since: expected at most {days} days before until")));
+        return Err(EngineError::Invalid(format!(
+            "since: expected at most {days} days before until"
+        )));
     }
     let micros = span.num_microseconds().map_or(u64::MAX, i64::unsigned_abs);
     let bucket_s = micros.div_ceil(u64::from(buckets) * 1_000_000);
@@ -84,7 +88,7 @@ mod tests {
 
     #[test]
     fn intervals_are_whole_seconds_and_no_more_than_asked_for() {
-        let at = |micros| DateTime::from_timestamp_micros(1_790_000_000_000_000 + micros).unwrap();
+        let at = |micros: i64| DateTime::from_timestamp_micros(1_790_000_000_000_000 + micros).unwrap();
         for (span_us, buckets, expected) in [
             (3_600_000_000, 60, (60, 60)),
             (3_600_000_000, 7, (515, 7)),
@@ -93,7 +97,11 @@ mod tests {
             (61_000_000, 60, (2, 31)),
             (60_500_000, 60, (2, 31)),
         ] {
-            assert_eq!(intervals(at(0), at(span_us), buckets).unwrap(), expected, "{span_us} {buckets}");
+            assert_eq!(
+                intervals(at(0), at(span_us), buckets).unwrap(),
+                expected,
+                "{span_us} {buckets}"
+            );
         }
     }
 
@@ -105,7 +113,10 @@ mod tests {
             other => panic!("{other:?}"),
         };
         for buckets in [0, 501] {
-            assert_eq!(refused(now - SPAN_DEFAULT, now, buckets), "buckets: expected 1 to 500");
+            assert_eq!(
+                refused(now - SPAN_DEFAULT, now, buckets),
+                "buckets: expected 1 to 500"
+            );
         }
         assert!(refused(now, now, 10).starts_with("since"));
         assert!(refused(now + SPAN_DEFAULT, now, 10).starts_with("since"));

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use crossdock_bus::{management::QueueInfo, names};
-use crossdock_store::{AdapterTotals, PendingPlace};
+use crossdock_store::AdapterTotals;
 
 use crate::{
     AdapterLedger, EngineError, Hub, LedgerView, MissingDelivery, routing::Routing, shared::Shared,
@@ -146,12 +146,11 @@ async fn oldest(
     }
     let left = totals.pending - there;
     // Counted from the nearer end.
-    let place = if left < there {
-        PendingPlace::FromOldest(left)
+    Ok(if left < there {
+        shared.store.pending_after(&totals.adapter, left).await?
     } else {
-        PendingPlace::FromNewest(there - 1)
-    };
-    Ok(shared.store.pending_at(&totals.adapter, place).await?)
+        shared.store.pending_before(&totals.adapter, there - 1).await?
+    })
 }
 
 /// What is in a queue, handed out or not, where RabbitMQ has counted it.

@@ -11,8 +11,8 @@ use crossdock_bus::{management::QueueInfo, names};
 use crossdock_store::SourceFigures;
 
 use crate::{
-    AdapterFlow, AdapterView, AttentionView, DeadLetterNews, EngineError, FlowView, Hub, HubFlow, NumbersView,
-    OverviewView, Picture, SourceFlow, adapters,
+    AdapterFlow, AdapterView, AttentionView, DeadLetterNews, EngineError, FlowView, Hub, HubFlow,
+    NumbersView, OverviewView, Picture, SourceFlow, adapters,
     attention::findings,
     facts::{Facts, Record, Statistics},
     routing::Routing,
@@ -73,24 +73,39 @@ impl Hub {
     pub async fn picture(&self) -> Picture {
         let facts = Facts::read(self, Statistics::With).await;
         let sources = match &facts.record {
-            Some(_) => self.shared.store.source_figures(facts.now - RATE_WINDOW).await.ok(),
+            Some(_) => self
+                .shared
+                .store
+                .source_figures(facts.now - RATE_WINDOW)
+                .await
+                .ok(),
             None => None,
         };
         let now_seen = Seen {
-            broker: facts.queues.as_ref().map(|queues| BrokerSide::of(facts.now, queues, &facts.routing)),
+            broker: facts
+                .queues
+                .as_ref()
+                .map(|queues| BrokerSide::of(facts.now, queues, &facts.routing)),
             record: facts
                 .record
                 .as_ref()
                 .zip(sources)
                 .map(|(record, sources)| RecordSide::of(facts.now, record, sources, &facts.routing)),
-            balance: facts.record.as_ref().filter(|_| facts.queues.is_some()).map(Balance::of),
+            balance: facts
+                .record
+                .as_ref()
+                .filter(|_| facts.queues.is_some())
+                .map(Balance::of),
         };
         let seen = self.shared.last_seen.update(now_seen);
         let attention = findings(&facts).into_iter().map(|finding| finding.view).collect();
         let states = facts.record.as_ref().map(|record| states(&record.adapters));
         let overview = overview(&facts, attention, &seen, states);
         let lines = facts.record.as_ref().map(|record| &record.lines);
-        let queues = facts.queues.as_ref().map(|queues| adapters::queue_views(queues.values(), lines));
+        let queues = facts
+            .queues
+            .as_ref()
+            .map(|queues| adapters::queue_views(queues.values(), lines));
         Picture {
             overview,
             queues,
@@ -177,7 +192,10 @@ fn sources(at: DateTime<Utc>, figures: SourceFigures, routing: &Routing) -> Vec<
             name: source.source,
         })
         .collect();
-    let publishers = routing.adapters.values().filter(|manifest| !manifest.publishes.is_empty());
+    let publishers = routing
+        .adapters
+        .values()
+        .filter(|manifest| !manifest.publishes.is_empty());
     for manifest in publishers {
         if !seen.iter().any(|source| source.name == manifest.source) {
             seen.push(SourceFlow {
@@ -225,7 +243,9 @@ fn overview(
     let (broker, record, balance) = (seen.broker.as_ref(), seen.record.as_ref(), seen.balance.as_ref());
     let known = states.as_ref().or(balance.map(|balance| &balance.states));
     let flow_of = |name: &String| {
-        let (per_s, waiting) = broker.and_then(|side| side.adapters.get(name).copied()).unwrap_or_default();
+        let (per_s, waiting) = broker
+            .and_then(|side| side.adapters.get(name).copied())
+            .unwrap_or_default();
         let state = known.and_then(|states| states.get(name));
         AdapterFlow {
             name: name.clone(),

@@ -24,9 +24,10 @@ use crossdock_model::{clock::FixedClock, event::Event};
 use crossdock_store::{
     Accepted, AdapterCredential, AdapterTotals, Adapters, ApiKey, ApiKeys, Backend, Batch, DeadLetter,
     DeadLetterCursor, DeadLetters, DeliveryKey, DisabledEndpoint, Endpoints, EventKey, EventQuery, Events,
-    EventsForgotten, ForgetEvents, ForgetQuarantined, HubBeat, Hubs, Ledger, NewRevision, Outcome, Outcomes,
-    PendingDelivery, Quarantine, Quarantined, QuarantinedSummary, Result, Revision, RevisionSummary,
-    Revisions, SettleSummary, Standing, Store, StoreError, StoredEvent, Totals,
+    EventsForgotten, Figures, ForgetEvents, ForgetQuarantined, Histogram, HistogramQuery, HubBeat, Hubs,
+    Ledger, NewRevision, Outcome, Outcomes, PendingDelivery, Quarantine, Quarantined, QuarantinedSummary,
+    RecentAttempts, Result, Revision, RevisionSummary, Revisions, SettleSummary, SourceFigures, Standing,
+    Store, StoreError, StoredEvent, Totals,
 };
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
@@ -167,6 +168,7 @@ pub(crate) fn shared(store: Store, folder: &tempfile::TempDir) -> Shared {
         alarms: Alarms::default(),
         alerts: Alerts::default(),
         retention: Retention::default(),
+        last_seen: Default::default(),
         webhooks: Webhooks::new(Outbound::new(Vec::new()).expect("this machine has roots"), |_| {
             None
         }),
@@ -283,6 +285,9 @@ impl Ledger for Moody {
     async fn pending_count(&self, adapter: &str, before: DateTime<Utc>) -> Result<u64> {
         self.inner.pending_count(adapter, before).await
     }
+    async fn pending_before(&self, adapter: &str, younger: u64) -> Result<Option<DateTime<Utc>>> {
+        self.inner.pending_before(adapter, younger).await
+    }
     async fn pending(
         &self,
         adapter: &str,
@@ -290,6 +295,26 @@ impl Ledger for Moody {
         limit: usize,
     ) -> Result<Vec<PendingDelivery>> {
         self.inner.pending(adapter, before, limit).await
+    }
+}
+
+#[async_trait]
+impl Figures for Moody {
+    async fn histogram(&self, query: &HistogramQuery) -> Result<Histogram> {
+        self.inner.histogram(query).await
+    }
+    async fn source_figures(&self, since: DateTime<Utc>) -> Result<SourceFigures> {
+        self.inner.source_figures(since).await
+    }
+    async fn recent_attempts(
+        &self,
+        adapters: &[String],
+        since: DateTime<Utc>,
+    ) -> Result<Vec<RecentAttempts>> {
+        self.inner.recent_attempts(adapters, since).await
+    }
+    async fn count_between(&self, after: i64, before: i64) -> Result<u64> {
+        self.inner.count_between(after, before).await
     }
 }
 

@@ -80,15 +80,6 @@ pub struct PendingDelivery {
     pub published: DateTime<Utc>,
 }
 
-/// A place among an adapter's deliveries without a word, counted from 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PendingPlace {
-    /// So many are older.
-    FromOldest(u64),
-    /// So many are younger.
-    FromNewest(u64),
-}
-
 /// The ledger.
 #[async_trait]
 pub trait Ledger {
@@ -101,8 +92,9 @@ pub trait Ledger {
     /// How many of the adapter's deliveries were published before a time and are still without a word.
     async fn pending_count(&self, adapter: &str, published_before: DateTime<Utc>) -> Result<u64>;
 
-    /// When the delivery at this place was published. Passes over those before it, so count from the nearer end.
-    async fn pending_at(&self, adapter: &str, place: PendingPlace) -> Result<Option<DateTime<Utc>>>;
+    /// When the delivery without a word was published of which so many are younger. Passes over these; the count from
+    /// the other end is [`Retention::pending_after`](crate::Retention::pending_after).
+    async fn pending_before(&self, adapter: &str, younger: u64) -> Result<Option<DateTime<Utc>>>;
 
     /// The adapter's deliveries that were published before a time and are still without a word, oldest first.
     async fn pending(

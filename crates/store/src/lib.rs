@@ -45,7 +45,7 @@ pub use figures::{
     RecentAttempts, SOURCE_EVENTS_MAX, SOURCES_MAX, SourceFigure, SourceFigures,
 };
 pub use hubs::{HubBeat, Hubs};
-pub use ledger::{AdapterTotals, Ledger, PendingDelivery, PendingPlace, Totals};
+pub use ledger::{AdapterTotals, Ledger, PendingDelivery, Totals};
 pub use outcomes::{
     DETAIL_MAX_BYTES, DeliveryKey, Outcome, OutcomeKind, Outcomes, SettleSummary, Standing, Word,
 };

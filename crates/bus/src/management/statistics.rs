@@ -124,9 +124,10 @@ mod tests {
         assert_eq!(depths.len(), SAMPLES_MAX);
         assert!(depths.is_sorted_by_key(|depth| depth.at));
         assert_eq!(depths.last().unwrap().messages, 500);
-        let odd: History =
-            serde_json::from_value(json!({ "samples": [{ "sample": -2, "timestamp": 1_790_000_000_000_i64 }] }))
-                .unwrap();
+        let odd: History = serde_json::from_value(
+            json!({ "samples": [{ "sample": -2, "timestamp": 1_790_000_000_000_i64 }] }),
+        )
+        .unwrap();
         assert_eq!(Vec::<Depth>::from(odd)[0].messages, 0);
     }
 }

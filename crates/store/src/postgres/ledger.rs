@@ -8,7 +8,7 @@ use super::text::bound;
 use super::{Postgres, SNAPSHOT};
 use crate::Result;
 use crate::finding::at_most;
-use crate::ledger::{AdapterTotals, Ledger, PendingDelivery, PendingPlace, Totals};
+use crate::ledger::{AdapterTotals, Ledger, PendingDelivery, Totals};
 use crate::rows::ledger::{ActivityRow, ForgottenRow, PendingRow, StateRow, TotalsRow, per_adapter};
 use crate::stored::{number, time_if_any};
 
@@ -61,21 +61,14 @@ impl Ledger for Postgres {
         number("deliveries", count)
     }
 
-    async fn pending_at(&self, adapter: &str, place: PendingPlace) -> Result<Option<DateTime<Utc>>> {
-        // The first order column keeps the planner from sorting them all.
-        let statement = match place {
-            PendingPlace::FromOldest(_) => {
-                "SELECT published FROM deliveries WHERE adapter = $1 AND state = 'pending'
-                 ORDER BY adapter, state, published LIMIT 1 OFFSET $2"
-            }
-            PendingPlace::FromNewest(_) => {
-                "SELECT published FROM deliveries WHERE adapter = $1 AND state = 'pending'
-                 ORDER BY adapter DESC, state DESC, published DESC LIMIT 1 OFFSET $2"
-            }
-        };
-        let query = sqlx::query_as(statement)
-            .bind(bound(adapter))
-            .bind(place.passed_over());
+    async fn pending_before(&self, adapter: &str, younger: u64) -> Result<Option<DateTime<Utc>>> {
+        // The first order columns keep the planner from sorting them all.
+        let query = sqlx::query_as(
+            "SELECT published FROM deliveries WHERE adapter = $1 AND state = 'pending'
+             ORDER BY adapter DESC, state DESC, published DESC LIMIT 1 OFFSET $2",
+        )
+        .bind(bound(adapter))
+        .bind(i64::try_from(younger).unwrap_or(i64::MAX));
         let found: Option<(i64,)> = self.readers.optional(query).await?;
         time_if_any(found.map(|(published,)| published))
     }

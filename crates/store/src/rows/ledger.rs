@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::Result;
 use crate::events::DeliveryState;
-use crate::ledger::{AdapterTotals, PendingDelivery, PendingPlace, Totals};
+use crate::ledger::{AdapterTotals, PendingDelivery, Totals};
 use crate::stored::{from_word, number, time, time_if_any};
 
 #[derive(sqlx::FromRow)]
@@ -120,14 +120,6 @@ fn totals_of(adapters: &mut ByAdapter, adapter: String) -> &mut AdapterTotals {
             adapter: adapter.clone(),
             ..AdapterTotals::default()
         })
-}
-
-impl PendingPlace {
-    /// How many to pass over, as a parameter.
-    pub(crate) fn passed_over(self) -> i64 {
-        let (Self::FromOldest(passed_over) | Self::FromNewest(passed_over)) = self;
-        i64::try_from(passed_over).unwrap_or(i64::MAX)
-    }
 }
 
 #[derive(sqlx::FromRow)]

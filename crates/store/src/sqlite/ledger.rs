@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use super::{Sqlite, failed};
 use crate::Result;
 use crate::finding::at_most;
-use crate::ledger::{AdapterTotals, Ledger, PendingDelivery, PendingPlace, Totals};
+use crate::ledger::{AdapterTotals, Ledger, PendingDelivery, Totals};
 use crate::rows::ledger::{ActivityRow, ForgottenRow, PendingRow, StateRow, TotalsRow, per_adapter};
 use crate::stored::{number, time_if_any};
 
@@ -59,23 +59,16 @@ impl Ledger for Sqlite {
         number("deliveries", count)
     }
 
-    async fn pending_at(&self, adapter: &str, place: PendingPlace) -> Result<Option<DateTime<Utc>>> {
-        let statement = match place {
-            PendingPlace::FromOldest(_) => {
-                "SELECT published FROM deliveries INDEXED BY deliveries_by_state
-                 WHERE adapter = ? AND state = 'pending' ORDER BY published LIMIT 1 OFFSET ?"
-            }
-            PendingPlace::FromNewest(_) => {
-                "SELECT published FROM deliveries INDEXED BY deliveries_by_state
-                 WHERE adapter = ? AND state = 'pending' ORDER BY published DESC LIMIT 1 OFFSET ?"
-            }
-        };
-        let published: Option<i64> = sqlx::query_scalar(statement)
-            .bind(adapter)
-            .bind(place.passed_over())
-            .fetch_optional(&self.readers)
-            .await
-            .map_err(failed)?;
+    async fn pending_before(&self, adapter: &str, younger: u64) -> Result<Option<DateTime<Utc>>> {
+        let published: Option<i64> = sqlx::query_scalar(
+            "SELECT published FROM deliveries INDEXED BY deliveries_by_state
+             WHERE adapter = ? AND state = 'pending' ORDER BY published DESC LIMIT 1 OFFSET ?",
+        )
+        .bind(adapter)
+        .bind(i64::try_from(younger).unwrap_or(i64::MAX))
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(failed)?;
         time_if_any(published)
     }
 

@@ -1,6 +1,6 @@
 //! The figures.
 
-use crossdock_store::{Accepted, AdapterTotals, Outcome, OutcomeKind, PendingPlace};
+use crossdock_store::{Accepted, AdapterTotals, Outcome, OutcomeKind};
 
 use super::{Database, accepted, at, batch, order, word};
 
@@ -96,20 +96,17 @@ pub async fn a_place_among_them_is_found(database: &impl Database) {
         .settle(&[word("erp", "c", OutcomeKind::Done)])
         .await
         .unwrap();
-    for (place, second) in [
-        (PendingPlace::FromOldest(0), Some(3)),
-        (PendingPlace::FromOldest(1), Some(5)),
-        (PendingPlace::FromOldest(3), None),
-        (PendingPlace::FromNewest(0), Some(9)),
-        (PendingPlace::FromNewest(2), Some(3)),
-        (PendingPlace::FromNewest(3), None),
-        (PendingPlace::FromNewest(u64::MAX), None),
+    for (younger, second) in [
+        (0, Some(9)),
+        (1, Some(5)),
+        (2, Some(3)),
+        (3, None),
+        (u64::MAX, None),
     ] {
-        let found = store.pending_at("erp", place).await.unwrap();
-        assert_eq!(found, second.map(at), "{place:?}");
+        let found = store.pending_before("erp", younger).await.unwrap();
+        assert_eq!(found, second.map(at), "{younger} younger");
     }
-    let other = store.pending_at("warehouse", PendingPlace::FromOldest(0)).await;
-    assert_eq!(other.unwrap(), None);
+    assert_eq!(store.pending_before("warehouse", 0).await.unwrap(), None);
 }
 
 pub async fn activity_is_remembered(database: &impl Database) {
