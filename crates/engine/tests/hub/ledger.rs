@@ -184,8 +184,9 @@ async fn operators_see_who_consumes_and_what_waits() {
     hall.clock.advance(TimeDelta::seconds(90));
     let told = hub.status().await.attention;
     assert!(
-        told.iter()
-            .any(|sentence| sentence.starts_with(&format!("{name} has no consumer; 1 event waits, the oldest for 1 m"))),
+        told.iter().any(|sentence| sentence.starts_with(&format!(
+            "{name} has no consumer; 1 event waits, the oldest for 1 m"
+        ))),
         "{told:?}"
     );
     erp.take().await;

@@ -63,7 +63,8 @@ impl Figures for Postgres {
                 .fetch_all(&mut *snapshot)
                 .await
                 .map_err(failed)?;
-                // The second order column keeps the planner from walking the record backwards.
+                // Written as a range, the one source keeps its place in the order, which only its index yields: with `=` the
+                // planner walks the record backwards, in vain for a source that has been silent for long.
                 let sources: Vec<SourceRow> = sqlx::query_as(
                     "WITH RECURSIVE sources (source) AS (
                         SELECT min(source) FROM events
@@ -71,7 +72,8 @@ impl Figures for Postgres {
                         SELECT (SELECT min(events.source) FROM events WHERE events.source > sources.source)
                         FROM sources WHERE sources.source IS NOT NULL)
                      SELECT source, (
-                        SELECT received FROM events WHERE events.source = known.source
+                        SELECT received FROM events
+                        WHERE events.source >= known.source AND events.source <= known.source
                         ORDER BY events.source DESC, event_offset DESC LIMIT 1) AS last
                      FROM (SELECT source FROM sources WHERE source IS NOT NULL LIMIT $1) AS known",
                 )
