@@ -46,10 +46,11 @@ pub(crate) async fn record(mut request: Request, next: Next) -> Response {
         .extensions()
         .get::<ProblemMark>()
         .map(|mark| mark.0.as_str());
-    if response.status().is_server_error() {
-        tracing::warn!(method, route, status, ms, by, problem, "request");
-    } else if is_probe(route) {
+    // What a probe is answered the hub says by itself, once.
+    if is_probe(route) {
         tracing::debug!(method, route, status, ms, by, problem, "request");
+    } else if response.status().is_server_error() {
+        tracing::warn!(method, route, status, ms, by, problem, "request");
     } else {
         tracing::info!(method, route, status, ms, by, problem, "request");
     }

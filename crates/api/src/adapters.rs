@@ -23,9 +23,9 @@ pub(crate) fn routes() -> OpenApiRouter<ApiState> {
 
 /// All adapters.
 #[derive(Serialize, ToSchema)]
-struct Adapters {
+pub(crate) struct Adapters {
     /// By name.
-    adapters: Vec<AdapterView>,
+    pub(crate) adapters: Vec<AdapterView>,
 }
 
 /// The end of a rotation.

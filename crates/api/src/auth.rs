@@ -105,6 +105,17 @@ impl Credential {
     }
 }
 
+impl<R> Caller<R> {
+    /// Asks for another scope, which only some answers of a route need.
+    pub(crate) fn must(&self, scope: Scope) -> Result<(), Problem> {
+        if self.principal.may(scope) {
+            Ok(())
+        } else {
+            Err(lacking(scope))
+        }
+    }
+}
+
 impl<R: Requirement> FromRequestParts<ApiState> for Caller<R> {
     type Rejection = Problem;
 

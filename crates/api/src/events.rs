@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use chrono::{DateTime, Utc};
-use crossdock_engine::{EventPage, EventSearch, EventView};
+use crossdock_engine::{EventPage, EventSearch, EventView, HistogramView};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -22,10 +22,13 @@ use crate::{ApiState, Problem, body, problem_types as kinds};
 const PAGE_DEFAULT: u32 = 50;
 /// Events on a page at most.
 const PAGE_MAX: u32 = 200;
+/// Intervals of a histogram when the client does not say.
+const BUCKETS_DEFAULT: u32 = 60;
 
 pub(crate) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(send_events, find_events))
+        .routes(routes!(count_events))
         .routes(routes!(show_event))
 }
 
@@ -140,6 +143,65 @@ async fn find_events(
         limit: page_size(query.limit)?,
     };
     Ok(Json(api.hub().find(search).await?))
+}
+
+/// What to count; everything given must hold.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct HistogramQuery {
+    /// Event type, or a pattern where `*` stands for one whole segment.
+    #[param(example = "order.*.v1")]
+    r#type: Option<String>,
+    /// CloudEvents source.
+    #[param(example = "/shop")]
+    source: Option<String>,
+    /// CloudEvents subject.
+    subject: Option<String>,
+    /// Correlation id.
+    correlation: Option<String>,
+    /// Name of an adapter that the event was delivered to.
+    adapter: Option<String>,
+    /// Accepted at this time or later, RFC 3339: an hour before `until` unless given.
+    #[serde(default, deserialize_with = "time")]
+    since: Option<DateTime<Utc>>,
+    /// Accepted before this time, RFC 3339: now unless given.
+    #[serde(default, deserialize_with = "time")]
+    until: Option<DateTime<Utc>>,
+    /// How many intervals at most, each of whole seconds: 60 unless given.
+    #[param(minimum = 1, maximum = 500)]
+    buckets: Option<u32>,
+}
+
+/// Count events over time
+///
+/// The events that the same conditions find, by the time at which they were accepted. At most 100,000 events are looked
+/// at, the newest first; `truncated` says that there were more.
+#[utoipa::path(get, path = "/v1/events/histogram", tag = "events", security(("api_key" = ["events:read"])),
+    params(HistogramQuery),
+    responses(
+        (status = 200, description = "How many events came when", body = HistogramView),
+        (status = 400, description = "A parameter is unknown or cannot be read", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A parameter has a value that makes no sense", body = ProblemBody, content_type = "application/problem+json"),
+        Guarded,
+    ))]
+async fn count_events(
+    State(api): State<ApiState>,
+    _: Caller<EventsRead>,
+    Query(query): Query<HistogramQuery>,
+) -> Result<Json<HistogramView>, Problem> {
+    let search = EventSearch {
+        event_type: query.r#type,
+        source: query.source,
+        subject: query.subject,
+        correlation: query.correlation,
+        adapter: query.adapter,
+        since: query.since,
+        until: query.until,
+        ..EventSearch::default()
+    };
+    let buckets = query.buckets.unwrap_or(BUCKETS_DEFAULT);
+    Ok(Json(api.hub().histogram(search, buckets).await?))
 }
 
 /// The size of a page: what was asked for, if it is allowed.

@@ -14,6 +14,8 @@ use crate::{ApiState, health, problem_types as kinds};
 pub(crate) const REQUESTS_MAX: usize = 512;
 /// Open streams.
 pub(crate) const STREAMS_MAX: usize = 100;
+/// Open streams of one caller, so that others find a place.
+pub(crate) const STREAMS_OF_A_CALLER_MAX: usize = 16;
 /// Bodies up to this size are in memory without further ado: with [`REQUESTS_MAX`] of them 32 MiB.
 pub(crate) const SMALL_BODY_BYTES: usize = 64 * 1024;
 /// Larger request bodies in memory at one time, in KiB: 64 MiB.

@@ -12,8 +12,8 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::problem::ProblemBody;
 use crate::{
-    ApiState, adapters, api_keys, dead_letters, events, health, journeys, ledger, metrics, problem_types,
-    quarantine, queues, revisions, session, status, stream, users,
+    ApiState, adapters, api_keys, dead_letters, events, health, journeys, ledger, live, metrics, overview,
+    problem_types, quarantine, queues, revisions, session, status, stream, users,
 };
 
 pub(crate) const DESCRIPTION_PATH: &str = "/v1/openapi.json";
@@ -154,6 +154,8 @@ fn every_route() -> OpenApiRouter<ApiState> {
         .merge(queues::routes())
         .merge(ledger::routes())
         .merge(status::routes())
+        .merge(overview::routes())
+        .merge(live::routes())
         .merge(health::routes())
         .merge(metrics::routes())
         .merge(problem_types::routes())

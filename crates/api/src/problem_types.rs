@@ -110,7 +110,7 @@ catalogue! {
         "The hub is working on as many requests or bodies as it takes at one time; this one was not started.",
         "Repeat after Retry-After seconds.";
     TOO_MANY_STREAMS = SERVICE_UNAVAILABLE "too-many-streams": "Too many streams are open",
-        "As many clients read /v1/stream as the hub serves at one time.",
+        "As many clients read /v1/stream and /v1/live as the hub serves at one time, or as many of one caller.",
         "Close streams that nobody reads, or repeat after Retry-After seconds.";
     NOT_READY = SERVICE_UNAVAILABLE "not-ready": "The hub is not ready",
         "At least one of checks does not hold. The hub carries on by itself when it does.",

@@ -17,9 +17,9 @@ pub(crate) fn routes() -> OpenApiRouter<ApiState> {
 
 /// All queues.
 #[derive(Serialize, ToSchema)]
-struct Queues {
+pub(crate) struct Queues {
     /// By name.
-    queues: Vec<QueueView>,
+    pub(crate) queues: Vec<QueueView>,
 }
 
 /// All queues of the hub and the adapters

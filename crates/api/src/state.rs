@@ -9,6 +9,8 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use crate::live::Live;
+use crate::sse::Places;
 use crate::{Problem, limits, problem_types as kinds};
 
 /// The state of the API; cheap to clone.
@@ -21,7 +23,8 @@ struct Shared {
     trusted_proxies: Vec<IpRange>,
     stop: CancellationToken,
     tasks: TaskTracker,
-    streams: Arc<Semaphore>,
+    places: Places,
+    live: Live,
     requests: Semaphore,
     body_room: Arc<Semaphore>,
 }
@@ -41,7 +44,8 @@ impl ApiState {
             trusted_proxies,
             stop,
             tasks: TaskTracker::new(),
-            streams: Arc::new(Semaphore::new(limits::STREAMS_MAX)),
+            places: Places::default(),
+            live: Live::default(),
             requests: Semaphore::new(limits::REQUESTS_MAX),
             body_room: Arc::new(Semaphore::new(limits::BODY_ROOM_KIB)),
         }))
@@ -70,8 +74,19 @@ impl ApiState {
         &self.0.stop
     }
 
-    pub(crate) fn streams(&self) -> Arc<Semaphore> {
-        self.0.streams.clone()
+    /// The places of open streams.
+    pub(crate) fn places(&self) -> &Places {
+        &self.0.places
+    }
+
+    /// What those who watch the hub see.
+    pub(crate) fn live(&self) -> &Live {
+        &self.0.live
+    }
+
+    /// Runs a task that ends when `stop` is cancelled.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.tasks.spawn(task);
     }
 
     pub(crate) fn requests(&self) -> &Semaphore {

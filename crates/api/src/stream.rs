@@ -7,35 +7,30 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::HeaderMap;
 use axum::response::IntoResponse;
-use axum::response::sse::{Event as Message, KeepAlive, Sse};
+use axum::response::sse::{Event as Message, KeepAlive};
 use crossdock_engine::{EngineError, EventView};
 use crossdock_model::types::TypePattern;
 use futures::stream;
 use serde::Deserialize;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::time::sleep;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::auth::{Caller, EventsRead, Standing};
 use crate::extract::Query;
-use crate::limits::STREAMS_MAX;
 use crate::problem::{Guarded, ProblemBody};
-use crate::{ApiState, Problem, problem_types as kinds};
+use crate::sse::{self, Place, STANDING_CHECK};
+use crate::{ApiState, Problem};
 
 /// A comment goes out after so long without an event, so that proxies keep the connection.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// How long a client waits before it comes back.
-const RECONNECT: Duration = Duration::from_secs(2);
 /// The record is looked at this often without being woken: other hubs write to it too.
 const POLL: Duration = Duration::from_secs(1);
-/// How often it is asked again whether the caller still may.
-const STANDING_CHECK: Duration = Duration::from_secs(5);
 /// Events in memory for one stream.
 const PAGE: u32 = 32;
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 pub(crate) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(stream_events))
@@ -58,7 +53,7 @@ struct StreamQuery {
 ///
 /// Server-sent events: `id` is the offset, `event` the CloudEvents type, `data` the event with its
 /// deliveries at that moment. A client that reconnects with `Last-Event-ID` goes on where it was.
-/// A comment comes each 15 s while nothing happens. At most 100 streams are open at one time.
+/// A comment comes each 15 s while nothing happens. At most 100 streams are open at one time, 16 of one caller.
 #[utoipa::path(get, path = "/v1/stream", tag = "events", security(("api_key" = ["events:read"])),
     params(StreamQuery, ("Last-Event-ID" = Option<i64>, Header, description = "Offset of the last event seen; goes before `after`")),
     responses(
@@ -73,12 +68,8 @@ async fn stream_events(
     Query(query): Query<StreamQuery>,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
-    let place = api.streams().try_acquire_owned().map_err(|_| {
-        kinds::TOO_MANY_STREAMS
-            .with(format!("{STREAMS_MAX} streams are open"))
-            .retry_after(5)
-    })?;
-    let after = match start(&headers, query.after)? {
+    let place = api.places().take(&caller.principal.mark())?;
+    let after = match sse::start(&headers, query.after)? {
         Some(offset) => offset,
         None => api.hub().latest_offset().await?,
     };
@@ -91,36 +82,9 @@ async fn stream_events(
         page: VecDeque::new(),
         _place: place,
     };
-    let hello = Message::default().retry(RECONNECT).comment("open");
-    let messages = stream::StreamExt::chain(
-        stream::iter([Ok::<_, Infallible>(hello)]),
-        stream::unfold(reader, Reader::next),
-    );
+    let (headers, messages) = sse::answer(stream::unfold(reader, Reader::next));
     let heartbeat = KeepAlive::new().interval(HEARTBEAT).text("alive");
-    // nginx would hold the messages back otherwise.
-    Ok((
-        [("x-accel-buffering", "no")],
-        Sse::new(messages).keep_alive(heartbeat),
-    ))
-}
-
-/// The offset to begin after: `Last-Event-ID` before `after`.
-fn start(headers: &HeaderMap, after: Option<i64>) -> Result<Option<i64>, Problem> {
-    let offset = match headers.get(LAST_EVENT_ID) {
-        None => return refuse_negative(after),
-        Some(value) => value.to_str().ok().and_then(|text| text.trim().parse().ok()),
-    };
-    match offset {
-        Some(offset) => refuse_negative(Some(offset)),
-        None => Err(kinds::MALFORMED_REQUEST.with("Last-Event-ID is not the id of a message of this stream")),
-    }
-}
-
-fn refuse_negative(offset: Option<i64>) -> Result<Option<i64>, Problem> {
-    match offset {
-        Some(..0) => Err(kinds::MALFORMED_REQUEST.with("offsets are not negative")),
-        offset => Ok(offset),
-    }
+    Ok((headers, messages.keep_alive(heartbeat)))
 }
 
 /// One client's way through the record.
@@ -131,7 +95,7 @@ struct Reader {
     after: i64,
     page: VecDeque<EventView>,
     recorded: watch::Receiver<i64>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Reader {
@@ -195,29 +159,4 @@ fn message(view: &EventView) -> Message {
         .id(view.offset.to_string())
         .event(event_type)
         .data(data)
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    fn with_last_id(value: &str) -> HeaderMap {
-        [(LAST_EVENT_ID, value.parse().unwrap())].into_iter().collect()
-    }
-
-    #[test]
-    fn the_last_event_id_goes_before_the_parameter() {
-        assert_eq!(start(&HeaderMap::new(), None).unwrap(), None);
-        assert_eq!(start(&HeaderMap::new(), Some(7)).unwrap(), Some(7));
-        assert_eq!(start(&with_last_id("9"), Some(7)).unwrap(), Some(9));
-        for wrong in ["", "x", "-1", "1.5"] {
-            assert_eq!(
-                start(&with_last_id(wrong), None).unwrap_err().body().status,
-                400,
-                "{wrong}"
-            );
-        }
-        assert!(start(&HeaderMap::new(), Some(-1)).is_err());
-    }
 }

@@ -17,12 +17,14 @@ use url::Url;
 use crate::error::BusError;
 
 mod answers;
+mod statistics;
 
 pub use answers::{
     Alarm, BindingInfo, ConsumerInfo, ExchangeInfo, FeatureFlag, Overview, Permissions, QueueInfo, QueueKind,
     UserInfo,
 };
 use answers::{ErrorAnswer, NodeAnswer, OverviewAnswer, QueueAnswer};
+pub use statistics::{Depth, Rates};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
@@ -36,6 +38,11 @@ const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
 
 const QUEUE_COLUMNS: &str = "name,type,durable,messages_ready,messages_unacknowledged,consumers,\
      arguments,policy,effective_policy_definition,consumer_details";
+
+/// What is asked for beside it where statistics are wanted, and over which time in seconds.
+const STATISTICS_COLUMNS: &str = ",message_stats.publish_details.rate,message_stats.deliver_get_details.rate,\
+     message_stats.ack_details.rate,messages_details.samples\
+     &lengths_age=600&lengths_incr=10&msg_rates_age=60&msg_rates_incr=5";
 
 /// A client of one broker's management API, for one vhost and as one user.
 #[derive(Clone)]
@@ -137,8 +144,21 @@ impl Management {
     /// # Errors
     /// See [`BusError`].
     pub async fn queues(&self) -> Result<Vec<QueueInfo>, BusError> {
+        self.queues_with("").await
+    }
+
+    /// The same with their rates, and their depths over the last ten minutes, as far as the broker keeps
+    /// statistics of them. That makes the answer several times as long.
+    ///
+    /// # Errors
+    /// See [`BusError`].
+    pub async fn queues_with_statistics(&self) -> Result<Vec<QueueInfo>, BusError> {
+        self.queues_with(STATISTICS_COLUMNS).await
+    }
+
+    async fn queues_with(&self, more_columns: &str) -> Result<Vec<QueueInfo>, BusError> {
         let vhost = encoded(&self.vhost);
-        let path = format!("/queues/{vhost}?columns={QUEUE_COLUMNS}");
+        let path = format!("/queues/{vhost}?columns={QUEUE_COLUMNS}{more_columns}");
         let queues: Vec<QueueAnswer> = self.get(&path).await?;
         let consumers: Vec<ConsumerInfo> = self.get(&format!("/consumers/{vhost}")).await?;
         let mut queues: Vec<QueueInfo> = queues.into_iter().map(QueueInfo::from).collect();

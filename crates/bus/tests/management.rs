@@ -229,3 +229,41 @@ async fn users_and_their_rights_are_made_changed_and_deleted() {
             .any(|user| user.name == name)
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statistics_come_only_where_they_are_asked_for() {
+    let vhost = TestBroker::vhost().await;
+    let management = vhost.management();
+    let (_connection, channel) = channel(&vhost).await;
+    declare_quorum_queue(&channel, "busy").await;
+    declare_quorum_queue(&channel, "quiet").await;
+    let deadline = Instant::now() + DEADLINE;
+    let seen = loop {
+        let publish = channel.basic_publish(
+            "".into(),
+            "busy".into(),
+            BasicPublishOptions::default(),
+            b"body",
+            BasicProperties::default(),
+        );
+        publish.await.unwrap().await.unwrap();
+        let queues = management.queues_with_statistics().await.unwrap();
+        let named = |name: &str| queues.iter().find(|queue| queue.name == name).unwrap().clone();
+        let (busy, quiet) = (named("busy"), named("quiet"));
+        let flows = busy.rates.publish.is_some_and(|rate| rate > 0.0);
+        if flows && busy.depths.last().is_some_and(|depth| depth.messages > 0) {
+            break (busy, quiet);
+        }
+        assert!(Instant::now() < deadline, "{busy:?}");
+        sleep(Duration::from_millis(100)).await;
+    };
+    let (busy, quiet) = seen;
+    assert!(busy.depths.is_sorted_by_key(|depth| depth.at));
+    assert!(busy.depths.len() <= 62, "ten minutes in steps of ten seconds");
+    assert_eq!((busy.rates.ack, busy.rates.deliver_get), (None, None));
+    assert_eq!(quiet.rates.publish, None);
+    for queue in management.queues().await.unwrap() {
+        assert_eq!(queue.rates.publish, None);
+        assert!(queue.depths.is_empty());
+    }
+}

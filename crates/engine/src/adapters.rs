@@ -2,12 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use crossdock_bus::{management::QueueInfo, names};
+use chrono::{DateTime, Utc};
+use crossdock_bus::{
+    management::{Depth, QueueInfo, Rates},
+    names,
+};
 use crossdock_config::Manifest;
 
 use crate::{
-    AdapterLedger, AdapterView, EndpointView, EngineError, Hub, IssuedCredentials, QueueView, credentials,
+    AdapterLedger, AdapterView, DepthView, EndpointView, EngineError, Hub, IssuedCredentials, QueueView,
+    RecentView, credentials,
     ledger::{self, Line},
+    recent::{self, Attempts},
     routing::is_webhook,
 };
 
@@ -21,7 +27,7 @@ impl Hub {
     /// `Unavailable` without a database. A broker that is away shows as state `unknown`.
     pub async fn adapters(&self) -> Result<Vec<AdapterView>, EngineError> {
         let shared = &self.shared;
-        let queues = shared.queues().await;
+        let queues = shared.queues_with_statistics().await;
         let lines = ledger::lines(shared, &shared.routing.load_full(), queues.as_ref()).await?;
         self.adapter_views(queues.as_ref(), &lines).await
     }
@@ -34,16 +40,25 @@ impl Hub {
         let routing = self.shared.routing.load_full();
         let credentials = self.shared.store.adapter_credentials(None).await?;
         let disabled = self.shared.store.disabled_endpoints().await?;
+        let all: Vec<String> = routing.adapters.keys().cloned().collect();
+        let mut attempts = recent::attempts(&self.shared, all).await?;
         let view_of = |name: &String| {
             let manifest = &routing.adapters[name];
-            let active = credentials
-                .iter()
-                .filter(|c| &c.adapter == name && c.retired.is_none() && !is_webhook(manifest));
-            let users = active.map(|c| names::user_name(name, c.generation)).collect();
-            let queue = queues.map(|known| known.get(&names::adapter_queue(name)));
-            let line = lines.get(name).cloned().unwrap_or_default();
-            let endpoint = self.shared.webhooks.view(manifest, &disabled);
-            view(manifest, endpoint, queue, line, users)
+            let in_force = || {
+                credentials
+                    .iter()
+                    .filter(|c| &c.adapter == name && c.retired.is_none())
+            };
+            let users = in_force().filter(|_| !is_webhook(manifest));
+            let known = Known {
+                endpoint: self.shared.webhooks.view(manifest, &disabled),
+                queue: queues.map(|known| known.get(&names::adapter_queue(name))),
+                line: lines.get(name).cloned().unwrap_or_default(),
+                users: users.map(|c| names::user_name(name, c.generation)).collect(),
+                attempts: attempts.remove(name).unwrap_or_default(),
+                rotated: in_force().max_by_key(|c| c.generation).map(|c| c.created),
+            };
+            view(manifest, known)
         };
         Ok(routing.adapters.keys().map(view_of).collect())
     }
@@ -98,17 +113,18 @@ impl Hub {
         Ok(ended)
     }
 
-    /// The queues of Crossdock, by name.
+    /// The queues of Crossdock, by name. How long events wait in them is unknown while the database is away.
     ///
     /// # Errors
     /// `Unavailable` without a broker.
     pub async fn queues(&self) -> Result<Vec<QueueView>, EngineError> {
-        let queues = self
-            .shared
-            .queues()
+        let shared = &self.shared;
+        let queues = shared
+            .queues_with_statistics()
             .await
             .ok_or_else(|| EngineError::unavailable("RabbitMQ's management API does not answer"))?;
-        Ok(queue_views(queues.values()))
+        let lines = ledger::lines(shared, &shared.routing.load_full(), Some(&queues)).await;
+        Ok(queue_views(queues.values(), lines.ok().as_ref()))
     }
 
     pub(crate) fn no_adapter(&self, name: &str) -> EngineError {
@@ -118,32 +134,45 @@ impl Hub {
 }
 
 /// Those of Crossdock, in the order given.
-pub(crate) fn queue_views<'a>(queues: impl Iterator<Item = &'a QueueInfo>) -> Vec<QueueView> {
+pub(crate) fn queue_views<'a>(
+    queues: impl Iterator<Item = &'a QueueInfo>,
+    lines: Option<&BTreeMap<String, Line>>,
+) -> Vec<QueueView> {
     queues
         .filter(|queue| queue.name.starts_with(PREFIX))
-        .map(queue_view)
+        .map(|queue| {
+            let adapter = names::adapter_of_queue(&queue.name);
+            let line = adapter.and_then(|adapter| lines?.get(adapter));
+            queue_view(queue, line.and_then(|line| line.oldest_pending))
+        })
         .collect()
 }
 
-/// `queue`: `None` while the broker does not answer, `Some(None)` if it has no such queue.
-fn view(
-    manifest: &Manifest,
+/// What there is to show about an adapter beside its manifest.
+struct Known<'a> {
     endpoint: Option<EndpointView>,
-    queue: Option<Option<&QueueInfo>>,
+    /// `None` while the broker does not answer, `Some(None)` if it has no such queue.
+    queue: Option<Option<&'a QueueInfo>>,
     line: Line,
     users: Vec<String>,
-) -> AdapterView {
+    attempts: Attempts,
+    rotated: Option<DateTime<Utc>>,
+}
+
+fn view(manifest: &Manifest, known: Known<'_>) -> AdapterView {
     let name = &manifest.name;
-    let known = queue.flatten();
-    let waiting = known.map_or(0, |queue| queue.ready.unwrap_or(0) + queue.unacked.unwrap_or(0));
-    let state = match (&endpoint, queue, known) {
+    let (endpoint, line) = (known.endpoint, known.line);
+    let queue = known.queue.flatten();
+    let held = queue.map_or(0, waiting);
+    let state = match (&endpoint, known.queue, queue) {
         (Some(endpoint), ..) if endpoint.disabled.is_some() => "disabled",
         (_, None, _) => "unknown",
         (Some(endpoint), _, Some(queue)) if queue.consumers > 0 && endpoint.trouble.is_some() => "slowed",
         (_, _, Some(queue)) if queue.consumers > 0 => "live",
-        _ if waiting > 0 => "waiting",
+        _ if held > 0 => "waiting",
         _ => "idle",
     };
+    let says_done = line.figures.receipts_since.is_some();
     AdapterView {
         name: name.to_owned(),
         description: manifest.description.clone(),
@@ -157,8 +186,8 @@ fn view(
         delivery: if endpoint.is_some() { "webhook" } else { "amqp" }.to_owned(),
         state: state.to_owned(),
         endpoint,
-        queue: known.map(queue_view),
-        auto_ack_consumers: known
+        queue: queue.map(|queue| queue_view(queue, line.oldest_pending)),
+        auto_ack_consumers: queue
             .map(|queue| queue.auto_ack_consumers.clone())
             .unwrap_or_default(),
         oldest_pending: line.oldest_pending,
@@ -167,15 +196,72 @@ fn view(
             adapter: name.to_owned(),
             ..line.figures
         },
-        users,
+        users: known.users,
+        recent: RecentView {
+            window_s: known.attempts.window_s,
+            done: says_done.then_some(known.attempts.done),
+            failed: known.attempts.failed,
+        },
+        last_done: known.attempts.last_done,
+        rotated: known.rotated,
     }
 }
 
-fn queue_view(queue: &QueueInfo) -> QueueView {
+fn waiting(queue: &QueueInfo) -> u64 {
+    queue.ready.unwrap_or(0) + queue.unacked.unwrap_or(0)
+}
+
+fn queue_view(queue: &QueueInfo, oldest: Option<DateTime<Utc>>) -> QueueView {
+    let depth = |depth: &Depth| DepthView {
+        at: depth.at,
+        messages: depth.messages,
+    };
     QueueView {
         name: queue.name.clone(),
         ready: queue.ready.unwrap_or(0),
         unacked: queue.unacked.unwrap_or(0),
         consumers: queue.consumers,
+        adapter: names::adapter_of_queue(&queue.name).map(str::to_owned),
+        in_per_s: queue.rates.publish,
+        out_per_s: queue.rates.deliver_get,
+        ack_per_s: queue.rates.ack,
+        oldest: oldest.filter(|_| waiting(queue) > 0),
+        drain_s: drain_s(waiting(queue), queue.rates),
+        depths: queue.depths.iter().map(depth).collect(),
+    }
+}
+
+/// How long until a queue is empty, if it goes on like this and that has an end.
+fn drain_s(waiting: u64, rates: Rates) -> Option<u64> {
+    let shrinks_by = rates.ack? - rates.publish?;
+    if waiting == 0 {
+        return Some(0);
+    }
+    // Saturates, which nobody will live to see.
+    (shrinks_by > 0.0).then(|| (waiting as f64 / shrinks_by).ceil() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_drains_if_it_shrinks() {
+        let rates = |publish, ack| Rates {
+            publish,
+            deliver_get: Some(1000.0),
+            ack,
+        };
+        for (waiting, publish, ack, expected) in [
+            (100, Some(5.0), Some(15.0), Some(10)),
+            (101, Some(5.0), Some(15.0), Some(11)),
+            (0, Some(5.0), Some(5.0), Some(0)),
+            (100, Some(5.0), Some(5.0), None),
+            (100, Some(6.0), Some(5.0), None),
+            (100, None, Some(5.0), None),
+            (100, Some(0.0), None, None),
+        ] {
+            assert_eq!(drain_s(waiting, rates(publish, ack)), expected);
+        }
     }
 }

@@ -8,6 +8,16 @@ use std::{
 
 use crate::measures;
 
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Alarm {
+    /// The part of the hub that raised it.
+    pub(crate) part: String,
+    /// What it is about.
+    pub(crate) about: String,
+    pub(crate) sentence: String,
+}
+
 /// Alarms by the part of the hub that raised them, and by what they are about.
 #[derive(Default)]
 pub(crate) struct Alarms(Mutex<BTreeMap<(String, String), String>>);
@@ -54,9 +64,20 @@ impl Alarms {
         }
     }
 
+    /// All of them.
+    pub(crate) fn all(&self) -> Vec<Alarm> {
+        let alarm = |((part, about), sentence): (&(String, String), &String)| Alarm {
+            part: part.clone(),
+            about: about.clone(),
+            sentence: sentence.clone(),
+        };
+        self.lock().iter().map(alarm).collect()
+    }
+
     /// Every sentence.
+    #[cfg(test)]
     pub(crate) fn sentences(&self) -> Vec<String> {
-        self.lock().values().cloned().collect()
+        self.all().into_iter().map(|alarm| alarm.sentence).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(String, String), String>> {

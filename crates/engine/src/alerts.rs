@@ -31,7 +31,7 @@ const CLEARED: &str = "hub.alert_cleared.v1";
 /// Alerts that wait for RabbitMQ; of more the oldest are dropped.
 const WAITING_MAX: usize = 1_000;
 
-const SLOW_MAPPINGS: &str = "slow-mapping";
+pub(crate) const SLOW_MAPPINGS: &str = "slow-mapping";
 
 /// Alerts on their way out.
 #[derive(Default)]

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use crossdock_model::{event::REFERENCE_MAX_BYTES, types::TypePattern};
 use crossdock_store::{DeliveryRow, EventQuery, StoredEvent};
 
-use crate::{AttemptView, DeliveryView, EngineError, EventPage, EventView, Hub};
+use crate::{AttemptView, DeliveryView, EngineError, EventNews, EventPage, EventView, Hub};
 
 /// Most events of one page.
 const PAGE_MAX: u32 = 200;
@@ -141,6 +141,38 @@ impl Hub {
             .map(event_view)
             .collect())
     }
+
+    /// What followed an offset: the newest events of it, at most `limit`, and how many older ones are left out;
+    /// with the offset up to which that is all.
+    ///
+    /// # Errors
+    /// `Unavailable` without a database.
+    pub async fn news_after(&self, offset: i64, limit: u32) -> Result<(EventNews, i64), EngineError> {
+        let store = &self.shared.store;
+        let newest = store.latest_offset().await?;
+        let query = EventQuery {
+            after_offset: Some(offset),
+            before_offset: Some(newest.saturating_add(1)),
+            newest_first: true,
+            limit: limit as usize,
+            ..EventQuery::default()
+        };
+        let mut found = if newest > offset {
+            store.find(query).await?
+        } else {
+            Vec::new()
+        };
+        found.reverse();
+        let skipped = match found.first() {
+            Some(first) if found.len() == limit as usize => store.count_between(offset, first.offset).await?,
+            _ => 0,
+        };
+        let news = EventNews {
+            events: found.into_iter().map(event_view).collect(),
+            skipped,
+        };
+        Ok((news, newest.max(offset)))
+    }
 }
 
 /// Whether an event can have this as its id, source, subject or another name. No database is asked for what cannot be.
@@ -148,7 +180,7 @@ pub(crate) fn can_name(text: &str) -> bool {
     text.len() <= REFERENCE_MAX_BYTES && !text.contains(char::is_control)
 }
 
-fn pattern(text: &str) -> Result<TypePattern, EngineError> {
+pub(crate) fn pattern(text: &str) -> Result<TypePattern, EngineError> {
     text.parse()
         .map_err(|error| EngineError::Invalid(format!("type: {error}")))
 }

@@ -31,7 +31,9 @@ use crate::{
     keys::{self, Keys},
     measures,
     outbound::Outbound,
-    outcomes, retention, retry, revisions,
+    outcomes,
+    overview::LastSeen,
+    retention, retry, revisions,
     shared::Shared,
     upkeep,
     users::Users,
@@ -160,6 +162,7 @@ impl Hub {
             alerts: Alerts::default(),
             webhooks: Webhooks::new(options.outbound, options.variable),
             retention: options.retention,
+            last_seen: LastSeen::default(),
         });
         for partition in 0..names::PARTITIONS {
             let name = format!("gate {partition}");

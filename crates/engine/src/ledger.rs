@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use crossdock_bus::{management::QueueInfo, names};
+use crossdock_store::AdapterTotals;
 
 use crate::{
     AdapterLedger, EngineError, Hub, LedgerView, MissingDelivery, routing::Routing, shared::Shared,
@@ -28,6 +29,8 @@ const SKIPPED_MAX: usize = 10_000;
 #[derive(Clone, Default)]
 pub(crate) struct Line {
     pub(crate) figures: AdapterLedger,
+    /// Failed, waiting for another attempt; part of what is in flight.
+    pub(crate) retrying: u64,
     pub(crate) oldest_pending: Option<DateTime<Utc>>,
     pub(crate) last_settled: Option<DateTime<Utc>>,
     /// Those of the taken deliveries that are not forgotten: the oldest without a word.
@@ -104,11 +107,8 @@ pub(crate) async fn lines(
         };
         let line = Line {
             figures,
-            oldest_pending: if totals.pending > gone {
-                totals.oldest_pending
-            } else {
-                None
-            },
+            retrying: totals.retrying,
+            oldest_pending: oldest(shared, &totals, queues.is_some().then_some(in_queue), gone).await?,
             last_settled: totals.last_settled,
             taken,
             certain_before,
@@ -125,6 +125,32 @@ pub(crate) async fn lines(
             .clone_from(name);
     }
     Ok(lines)
+}
+
+/// When the oldest of what is still on its way was put into the queue. Those without a word that have left the queue
+/// are the oldest, so the oldest that is there comes after them. Of an adapter that sends no receipts nothing but the
+/// queue says what has left: there it is the last of as many of the youngest as the queue holds.
+async fn oldest(
+    shared: &Shared,
+    totals: &AdapterTotals,
+    in_queue: Option<u64>,
+    gone: u64,
+) -> Result<Option<DateTime<Utc>>, EngineError> {
+    let there = match (totals.receipts_since, in_queue) {
+        (Some(_), _) => totals.pending - gone,
+        (None, Some(in_queue)) => in_queue.min(totals.pending),
+        (None, None) => 0,
+    };
+    if there == 0 || there == totals.pending {
+        return Ok(totals.oldest_pending.filter(|_| there > 0));
+    }
+    let left = totals.pending - there;
+    // Counted from the nearer end.
+    Ok(if left < there {
+        shared.store.pending_after(&totals.adapter, left).await?
+    } else {
+        shared.store.pending_before(&totals.adapter, there - 1).await?
+    })
 }
 
 /// What is in a queue, handed out or not, where RabbitMQ has counted it.

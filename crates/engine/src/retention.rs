@@ -29,7 +29,7 @@ const QUARANTINE_MAX_MESSAGES: u32 = 10_000;
 /// Bytes of theirs, bodies and headers.
 const QUARANTINE_MAX_BYTES: u64 = 256 * 1024 * 1024;
 
-const PART: &str = "retention";
+pub(crate) const PART: &str = "retention";
 const QUARANTINE: &str = "quarantine";
 
 /// Rounds until `stop`.

@@ -25,7 +25,7 @@ const LISTED_MAX: usize = 200;
 /// Who applies the first revision.
 const FIRST_AUTHOR: &str = "first start";
 
-const PART: &str = "revision";
+pub(crate) const PART: &str = "revision";
 const UNREADABLE: &str = "unreadable";
 
 /// The revision in force, after making `files` the first one where there is none. One that this version cannot read

@@ -10,6 +10,7 @@ use std::{
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use crossdock_bus::{
+    BusError,
     broker::Broker,
     management::{Management, QueueInfo},
     publisher::Publisher,
@@ -29,6 +30,7 @@ use crate::{
     alerts::{self, Alerts},
     gate::ChainsUnderWay,
     keys::Keys,
+    overview::LastSeen,
     routing::Routing,
     users::Users,
     webhooks::Webhooks,
@@ -77,6 +79,8 @@ pub(crate) struct Shared {
     pub(crate) alerts: Alerts,
     pub(crate) webhooks: Webhooks,
     pub(crate) retention: Retention,
+    /// What the last looks at the hub showed; see [`overview`](crate::overview).
+    pub(crate) last_seen: LastSeen,
 }
 
 impl Shared {
@@ -121,16 +125,12 @@ impl Shared {
 
     /// The queues of the vhost by name, or nothing if RabbitMQ does not answer soon.
     pub(crate) async fn queues(&self) -> Option<BTreeMap<String, QueueInfo>> {
-        let queues = timeout(READING_PATIENCE, self.management.queues())
-            .await
-            .ok()?
-            .ok()?;
-        Some(
-            queues
-                .into_iter()
-                .map(|queue| (queue.name.clone(), queue))
-                .collect(),
-        )
+        by_name(self.management.queues()).await
+    }
+
+    /// The same with their rates and histories, for people who look at them.
+    pub(crate) async fn queues_with_statistics(&self) -> Option<BTreeMap<String, QueueInfo>> {
+        by_name(self.management.queues_with_statistics()).await
     }
 
     /// Has upkeep assert the topology, and waits for it no longer than `patience`.
@@ -140,6 +140,14 @@ impl Shared {
         self.round_wanted.notify_one();
         let _ = timeout(patience, rounds.changed()).await;
     }
+}
+
+async fn by_name(
+    queues: impl Future<Output = Result<Vec<QueueInfo>, BusError>>,
+) -> Option<BTreeMap<String, QueueInfo>> {
+    let queues = timeout(READING_PATIENCE, queues).await.ok()?.ok()?;
+    let named = queues.into_iter().map(|queue| (queue.name.clone(), queue));
+    Some(named.collect())
 }
 
 /// The next pause of a growing series.

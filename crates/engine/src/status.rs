@@ -5,15 +5,15 @@ use crossdock_bus::publisher::LinkState;
 use crossdock_store::EventQuery;
 
 use crate::{
-    AdapterLedger, AdapterView, BrokerView, Hub, HubView, ReadyCheck, StatusView, adapters, ledger,
+    BrokerView, EngineError, Hub, HubView, ReadyCheck, StatusView, adapters,
+    attention::{Finding, findings},
+    facts::{Facts, Statistics},
     shared::READING_PATIENCE,
-    words::{counted, duration},
+    words::duration,
 };
 
 /// How long after its last report a hub counts as gone.
 const HUB_ALIVE: TimeDelta = TimeDelta::seconds(30);
-/// How long an event may wait before that is worth a sentence.
-const WAITING_LONG: TimeDelta = TimeDelta::seconds(60);
 /// How far messages in quarantine are counted.
 const QUARANTINED_MAX: usize = 1_000;
 
@@ -53,54 +53,22 @@ impl Hub {
 
     /// The whole picture. Parts that cannot be had are absent and named under `attention`.
     pub async fn status(&self) -> StatusView {
-        let shared = &self.shared;
-        let now = shared.clock.now();
-        let (checks, broker, queues) = tokio::join!(self.readiness(), self.broker(), shared.queues());
-        let routing = shared.routing.load_full();
-        let lines = ledger::lines(shared, &routing, queues.as_ref()).await;
-        let lines = lines.unwrap_or_default();
-        let adapters = self.adapter_views(queues.as_ref(), &lines).await;
-        let adapters = adapters.unwrap_or_default();
-        let totals = shared.store.totals().await.unwrap_or_default();
-        let quarantined = self.waiting_in_quarantine().await;
-        let hubs = self.hubs(now).await;
-
-        let mut attention: Vec<String> = checks
-            .iter()
-            .filter(|c| !c.ok)
-            .map(|c| format!("{}: {}", c.name, c.detail))
-            .collect();
-        match &broker {
-            Some(broker) => {
-                attention.extend(broker.alarms.iter().map(|alarm| format!("RabbitMQ: {alarm}")));
-            }
-            None => attention.push("RabbitMQ's management API does not answer".to_owned()),
-        }
-        attention.extend(adapters.iter().flat_map(|adapter| worries(adapter, now)));
-        let gone = lines
-            .values()
-            .filter(|line| !routing.adapters.contains_key(&line.figures.adapter));
-        attention.extend(gone.filter_map(|line| losses(&line.figures)));
-        attention.extend(shared.alarms.sentences());
-        if quarantined > 0 {
-            let messages = counted(quarantined, "message is", "messages are");
-            attention.push(format!("{messages} in quarantine: GET /v1/quarantine says why"));
-        }
-        attention.extend(hubs.iter().filter(|hub| !hub.files_match_revision).map(|hub| {
-            format!(
-                "the configuration files on {} are not those of the revision in force: `crossdock apply` makes them so",
-                hub.host
-            )
-        }));
+        let facts = Facts::read(self, Statistics::Without).await;
+        let attention = findings(&facts).iter().map(Finding::in_words).collect();
+        let lines = facts.record.as_ref().map(|record| &record.lines);
+        let queues = adapters::queue_views(facts.queues.iter().flat_map(|queues| queues.values()), lines);
+        let quarantined = facts.record.as_ref().map_or(0, |record| record.quarantined);
+        let adapters = facts.record.map(|record| record.adapters).unwrap_or_default();
+        let totals = self.shared.store.totals().await.unwrap_or_default();
         StatusView {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            started: shared.started,
-            checks,
+            started: self.shared.started,
+            checks: facts.checks,
             attention,
-            broker,
-            revision: routing.revision,
-            hubs,
-            queues: adapters::queue_views(queues.unwrap_or_default().values()),
+            broker: facts.broker,
+            revision: facts.routing.revision,
+            hubs: facts.hubs,
+            queues,
             accepted: totals.accepted,
             quarantined,
             parked: adapters.iter().map(|adapter| adapter.ledger.parked).sum(),
@@ -109,7 +77,7 @@ impl Hub {
         }
     }
 
-    async fn broker(&self) -> Option<BrokerView> {
+    pub(crate) async fn broker(&self) -> Option<BrokerView> {
         let shared = &self.shared;
         let overview = tokio::time::timeout(READING_PATIENCE, shared.management.overview())
             .await
@@ -124,16 +92,13 @@ impl Hub {
     }
 
     /// How many messages in quarantine were not sent again, of the latest ones.
-    async fn waiting_in_quarantine(&self) -> u64 {
-        let latest = self.shared.store.quarantine_page(None, QUARANTINED_MAX).await;
-        let waiting = latest
-            .unwrap_or_default()
-            .into_iter()
-            .filter(|message| message.resent.is_none());
-        waiting.count() as u64
+    pub(crate) async fn waiting_in_quarantine(&self) -> Result<u64, EngineError> {
+        let latest = self.shared.store.quarantine_page(None, QUARANTINED_MAX).await?;
+        let waiting = latest.into_iter().filter(|message| message.resent.is_none());
+        Ok(waiting.count() as u64)
     }
 
-    async fn hubs(&self, now: DateTime<Utc>) -> Vec<HubView> {
+    pub(crate) async fn hubs(&self, now: DateTime<Utc>) -> Vec<HubView> {
         let routing = self.shared.routing.load_full();
         let beats = self.shared.store.hubs(now - HUB_ALIVE).await.unwrap_or_default();
         beats
@@ -162,38 +127,4 @@ impl Hub {
             .first()
             .map(|stored| stored.received)
     }
-}
-
-/// What an adapter owes an account of.
-fn losses(line: &AdapterLedger) -> Option<String> {
-    let events = counted(line.unaccounted, "event", "events");
-    (line.unaccounted > 0).then(|| {
-        format!(
-            "{}: {events} left its queue without a receipt; `crossdock prove` names them",
-            line.adapter
-        )
-    })
-}
-
-/// What about an adapter wants attention.
-fn worries(adapter: &AdapterView, now: DateTime<Utc>) -> Vec<String> {
-    let (name, line) = (&adapter.name, &adapter.ledger);
-    let mut worries = Vec::new();
-    worries.extend(losses(line));
-    if line.parked > 0 {
-        let deliveries = counted(
-            line.parked,
-            "delivery has failed for good",
-            "deliveries have failed for good",
-        );
-        worries.push(format!(
-            "{name}: {deliveries}; `crossdock dead-letter list` says why"
-        ));
-    }
-    let waits_long = |oldest: &DateTime<Utc>| now - *oldest > WAITING_LONG;
-    if let Some(oldest) = adapter.oldest_pending.filter(waits_long) {
-        let age = duration((now - oldest).num_seconds());
-        worries.push(format!("{name}: the oldest event waits for {age}"));
-    }
-    worries
 }

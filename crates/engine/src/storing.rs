@@ -11,7 +11,7 @@ use crate::shared::Shared;
 /// Pause after the first attempt that failed.
 pub(crate) const PAUSE_MIN: Duration = Duration::from_millis(200);
 
-const ABOUT: &str = "database";
+pub(crate) const ABOUT: &str = "database";
 
 /// A task's access to the database.
 pub(crate) struct Storing<'a> {

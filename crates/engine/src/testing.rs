@@ -24,10 +24,10 @@ use crossdock_model::{clock::FixedClock, event::Event};
 use crossdock_store::{
     Accepted, AdapterCredential, AdapterTotals, Adapters, ApiKey, ApiKeys, Backend, Batch, DeadLetter,
     DeadLetterCursor, DeadLetters, DeliveryKey, DisabledEndpoint, Endpoints, EventKey, EventQuery, Events,
-    EventsForgotten, ForgetEvents, ForgetQuarantined, HubBeat, Hubs, Ledger, NewRevision, Outcome, Outcomes,
-    PendingDelivery, Quarantine, Quarantined, QuarantinedSummary, Result, Revision, RevisionSummary,
-    Revisions, Session, Sessions, SettleSummary, SignedIn, Standing, Store, StoreError, StoredEvent,
-    TokenHash, Totals, User, UserChange,
+    EventsForgotten, Figures, ForgetEvents, ForgetQuarantined, Histogram, HistogramQuery, HubBeat, Hubs,
+    Ledger, NewRevision, Outcome, Outcomes, PendingDelivery, Quarantine, Quarantined, QuarantinedSummary,
+    RecentAttempts, Result, Revision, RevisionSummary, Revisions, Session, Sessions, SettleSummary, SignedIn,
+    SourceFigures, Standing, Store, StoreError, StoredEvent, TokenHash, Totals, User, UserChange,
 };
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
@@ -169,6 +169,7 @@ pub(crate) fn shared(store: Store, folder: &tempfile::TempDir) -> Shared {
         alarms: Alarms::default(),
         alerts: Alerts::default(),
         retention: Retention::default(),
+        last_seen: Default::default(),
         webhooks: Webhooks::new(Outbound::new(Vec::new()).expect("this machine has roots"), |_| {
             None
         }),
@@ -285,6 +286,9 @@ impl Ledger for Moody {
     async fn pending_count(&self, adapter: &str, before: DateTime<Utc>) -> Result<u64> {
         self.inner.pending_count(adapter, before).await
     }
+    async fn pending_before(&self, adapter: &str, younger: u64) -> Result<Option<DateTime<Utc>>> {
+        self.inner.pending_before(adapter, younger).await
+    }
     async fn pending(
         &self,
         adapter: &str,
@@ -292,6 +296,26 @@ impl Ledger for Moody {
         limit: usize,
     ) -> Result<Vec<PendingDelivery>> {
         self.inner.pending(adapter, before, limit).await
+    }
+}
+
+#[async_trait]
+impl Figures for Moody {
+    async fn histogram(&self, query: &HistogramQuery) -> Result<Histogram> {
+        self.inner.histogram(query).await
+    }
+    async fn source_figures(&self, since: DateTime<Utc>) -> Result<SourceFigures> {
+        self.inner.source_figures(since).await
+    }
+    async fn recent_attempts(
+        &self,
+        adapters: &[String],
+        since: DateTime<Utc>,
+    ) -> Result<Vec<RecentAttempts>> {
+        self.inner.recent_attempts(adapters, since).await
+    }
+    async fn count_between(&self, after: i64, before: i64) -> Result<u64> {
+        self.inner.count_between(after, before).await
     }
 }
 

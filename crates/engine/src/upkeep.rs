@@ -39,7 +39,9 @@ const NEW_FOR: Duration = Duration::from_millis(1_500);
 /// How long after its start a hub has not found RabbitMQ wanting, but is only on its way to it.
 const STARTING: TimeDelta = TimeDelta::seconds(1);
 
-const PART: &str = "upkeep";
+pub(crate) const PART: &str = "upkeep";
+/// The alarms about queues, which come and go together.
+pub(crate) const QUEUES: &str = "queues";
 const BROKER: &str = "broker";
 
 /// Rounds until `stop`.
@@ -230,7 +232,7 @@ fn look_around(shared: &Shared, queues: &[QueueInfo]) {
             alarms.insert(format!("{} auto-ack", queue.name), sentence);
         }
     }
-    shared.alarms.replace("queues", alarms);
+    shared.alarms.replace(QUEUES, alarms);
 }
 
 /// Reports that this hub is alive, and which keys and sessions were used.

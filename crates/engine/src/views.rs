@@ -10,6 +10,10 @@ use utoipa::ToSchema;
 
 use crate::Role;
 
+mod watching;
+
+pub use watching::*;
+
 /// An accepted event with what became of it at each adapter.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct EventView {
@@ -170,12 +174,20 @@ pub struct AdapterView {
     pub ledger: AdapterLedger,
     /// Consumers that ack by themselves and so lose what they were handed when they crash.
     pub auto_ack_consumers: Vec<String>,
-    /// Oldest event without a word from the adapter.
+    /// Oldest event that is in its queue or in its hands without a word from it.
     pub oldest_pending: Option<DateTime<Utc>>,
     /// When the adapter last said something about an event.
     pub last_settled: Option<DateTime<Utc>>,
     /// Its RabbitMQ users that are in force, oldest first; a webhook adapter has none.
     pub users: Vec<String>,
+    /// How its attempts ended lately.
+    pub recent: RecentView,
+    /// When it last succeeded, by receipt or an endpoint's answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_done: Option<DateTime<Utc>>,
+    /// When its newest credentials were made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotated: Option<DateTime<Utc>>,
 }
 
 /// The endpoint of a webhook adapter.
@@ -201,6 +213,27 @@ pub struct QueueView {
     pub unacked: u64,
     /// Consumers attached.
     pub consumers: u64,
+    /// The adapter whose queue it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<String>,
+    /// Messages put into it per second, by RabbitMQ's own statistics.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_per_s: Option<f64>,
+    /// Messages handed out per second, again ones among them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out_per_s: Option<f64>,
+    /// Messages acknowledged per second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ack_per_s: Option<f64>,
+    /// When the oldest event in it was put there; only an adapter's queue says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest: Option<DateTime<Utc>>,
+    /// How long, at these rates, until it is empty, in seconds; absent while it does not shrink.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain_s: Option<u64>,
+    /// What it held over the last ten minutes, oldest first; empty where RabbitMQ keeps no statistics.
+    #[serde(default)]
+    pub depths: Vec<DepthView>,
 }
 
 /// Credentials fresh from a rotation. The secrets are shown this once.

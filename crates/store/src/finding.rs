@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use crossdock_model::types::TypePattern;
+
 use crate::Result;
 use crate::events::{EventQuery, FIND_MAX, JOURNEY_MAX};
 
@@ -65,13 +67,7 @@ pub(crate) async fn offsets(index: &mut impl Index, query: &EventQuery) -> Resul
     let Some(pattern) = &query.event_type else {
         return index.walk(query, None, limit).await;
     };
-    let types = if pattern.is_exact() {
-        vec![pattern.as_str().to_owned()]
-    } else {
-        let mut types = index.recorded_types().await?;
-        types.retain(|recorded| pattern.matches(recorded));
-        types
-    };
+    let types = types_of(index, pattern).await?;
     let mut found = Vec::new();
     for event_type in types {
         found.extend(index.walk(query, Some(&event_type), limit).await?);
@@ -82,6 +78,16 @@ pub(crate) async fn offsets(index: &mut impl Index, query: &EventQuery) -> Resul
     }
     found.truncate(limit);
     Ok(found)
+}
+
+/// The types in the record that a pattern matches; an exact one, whether it is there or not.
+pub(crate) async fn types_of(index: &mut impl Index, pattern: &TypePattern) -> Result<Vec<String>> {
+    if pattern.is_exact() {
+        return Ok(vec![pattern.as_str().to_owned()]);
+    }
+    let mut types = index.recorded_types().await?;
+    types.retain(|recorded| pattern.matches(recorded));
+    Ok(types)
 }
 
 /// The offsets of a journey, rising: alternates between the events that bear new names and the names that new

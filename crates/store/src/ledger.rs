@@ -92,6 +92,10 @@ pub trait Ledger {
     /// How many of the adapter's deliveries were published before a time and are still without a word.
     async fn pending_count(&self, adapter: &str, published_before: DateTime<Utc>) -> Result<u64>;
 
+    /// When the delivery without a word was published of which so many are younger. Passes over these; the count from
+    /// the other end is [`Retention::pending_after`](crate::Retention::pending_after).
+    async fn pending_before(&self, adapter: &str, younger: u64) -> Result<Option<DateTime<Utc>>>;
+
     /// The adapter's deliveries that were published before a time and are still without a word, oldest first.
     async fn pending(
         &self,

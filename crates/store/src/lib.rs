@@ -14,6 +14,7 @@ pub mod dead_letters;
 pub mod endpoints;
 mod error;
 pub mod events;
+pub mod figures;
 mod finding;
 pub mod hubs;
 pub mod ledger;
@@ -41,6 +42,10 @@ pub use events::{
     Accepted, Attempt, Batch, DeliveryRow, DeliveryState, Duplicate, EventKey, EventQuery, Events, FIND_MAX,
     JOURNEY_MAX, StoredEvent,
 };
+pub use figures::{
+    BUCKETS_MAX, Figures, HISTOGRAM_EVENTS_MAX, Histogram, HistogramQuery, PASSED_OVER_MAX, RECENT_MAX,
+    RecentAttempts, SOURCE_EVENTS_MAX, SOURCES_MAX, SourceFigure, SourceFigures,
+};
 pub use hubs::{HubBeat, Hubs};
 pub use ledger::{AdapterTotals, Ledger, PendingDelivery, Totals};
 pub use outcomes::{
@@ -64,6 +69,7 @@ pub trait Backend:
     + Outcomes
     + DeadLetters
     + Ledger
+    + Figures
     + Quarantine
     + Retention
     + Revisions

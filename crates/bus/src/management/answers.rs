@@ -6,6 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use super::statistics::{Depth, History, MessageStats, Rates};
+
 /// The implementation behind a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QueueKind {
@@ -42,6 +44,10 @@ pub struct QueueInfo {
     pub policy: Option<String>,
     /// What policy and operator policy together impose on it.
     pub effective_policy: Map<String, Value>,
+    /// How fast messages come and go; all unknown unless statistics were asked for.
+    pub rates: Rates,
+    /// What it held, handed out or not, oldest first; empty unless statistics were asked for.
+    pub depths: Vec<Depth>,
 }
 
 #[derive(Deserialize)]
@@ -63,6 +69,10 @@ pub(super) struct QueueAnswer {
     effective_policy_definition: Map<String, Value>,
     #[serde(default)]
     consumer_details: Vec<ConsumerInfo>,
+    #[serde(default)]
+    message_stats: MessageStats,
+    #[serde(default)]
+    messages_details: History,
 }
 
 impl From<QueueAnswer> for QueueInfo {
@@ -88,6 +98,8 @@ impl From<QueueAnswer> for QueueInfo {
             arguments: answer.arguments,
             policy: answer.policy,
             effective_policy: answer.effective_policy_definition,
+            rates: answer.message_stats.into(),
+            depths: answer.messages_details.into(),
         }
     }
 }

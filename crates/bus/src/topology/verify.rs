@@ -149,7 +149,7 @@ mod tests {
     use serde_json::{Map, Value, json};
 
     use super::*;
-    use crate::management::QueueKind;
+    use crate::management::{QueueKind, Rates};
     use crate::names::FAILED;
 
     fn expected() -> Queue {
@@ -176,6 +176,8 @@ mod tests {
                 .collect(),
             policy: None,
             effective_policy: Map::new(),
+            rates: Rates::default(),
+            depths: Vec::new(),
         }
     }
 

@@ -39,9 +39,9 @@ const ROUND: Duration = Duration::from_secs(5);
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// This task's name in alarms.
-const PART: &str = "webhooks";
+pub(crate) const PART: &str = "webhooks";
 /// The alarms about disabled endpoints, which come and go together.
-const DISABLED: &str = "disabled webhooks";
+pub(crate) const DISABLED: &str = "disabled webhooks";
 
 /// What the tasks and the door of the hub share about webhooks.
 pub(crate) struct Webhooks {

@@ -137,6 +137,28 @@ async fn an_adapter_that_sends_no_receipts_is_taken_at_its_word() {
     );
     let ledger = hub.ledger().await.unwrap();
     assert!(ledger.balanced && !ledger.settling, "{ledger:?}");
+
+    // The oldest of what waits now comes after those that were taken.
+    let view = hub.adapter(&office.name).await.unwrap();
+    assert_eq!((view.oldest_pending, view.recent.done), (None, None));
+    insist(
+        &hub,
+        &key("import"),
+        &[event("/import", "thing.made.v1", "later", json!({}))],
+    )
+    .await;
+    let later = recorded(&hub, "later").await.deliveries.remove(0);
+    office.crash();
+    let queue = eventually("it is counted", async || {
+        let queues = hub.queues().await.ok()?;
+        let queue = queues
+            .into_iter()
+            .find(|queue| queue.adapter.as_ref() == Some(&office.name))?;
+        (queue.ready + queue.unacked == 1).then_some(queue)
+    })
+    .await;
+    assert_eq!(queue.oldest, Some(later.published));
+    assert_eq!(hub.overview().await.numbers.oldest_waiting, Some(later.published));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,8 +184,9 @@ async fn operators_see_who_consumes_and_what_waits() {
     hall.clock.advance(TimeDelta::seconds(90));
     let told = hub.status().await.attention;
     assert!(
-        told.iter()
-            .any(|sentence| sentence.starts_with(&format!("{name}: the oldest event waits for 1 m"))),
+        told.iter().any(|sentence| sentence.starts_with(&format!(
+            "{name} has no consumer; 1 event waits, the oldest for 1 m"
+        ))),
         "{told:?}"
     );
     erp.take().await;

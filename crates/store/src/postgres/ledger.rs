@@ -10,7 +10,7 @@ use crate::Result;
 use crate::finding::at_most;
 use crate::ledger::{AdapterTotals, Ledger, PendingDelivery, Totals};
 use crate::rows::ledger::{ActivityRow, ForgottenRow, PendingRow, StateRow, TotalsRow, per_adapter};
-use crate::stored::number;
+use crate::stored::{number, time_if_any};
 
 #[async_trait]
 impl Ledger for Postgres {
@@ -59,6 +59,18 @@ impl Ledger for Postgres {
         .bind(published_before.timestamp_micros());
         let (count,): (i64,) = self.readers.one(query).await?;
         number("deliveries", count)
+    }
+
+    async fn pending_before(&self, adapter: &str, younger: u64) -> Result<Option<DateTime<Utc>>> {
+        // The first order columns keep the planner from sorting them all.
+        let query = sqlx::query_as(
+            "SELECT published FROM deliveries WHERE adapter = $1 AND state = 'pending'
+             ORDER BY adapter DESC, state DESC, published DESC LIMIT 1 OFFSET $2",
+        )
+        .bind(bound(adapter))
+        .bind(i64::try_from(younger).unwrap_or(i64::MAX));
+        let found: Option<(i64,)> = self.readers.optional(query).await?;
+        time_if_any(found.map(|(published,)| published))
     }
 
     async fn pending(

@@ -14,6 +14,7 @@ mod early;
 mod endpoints;
 mod error;
 mod events;
+mod figures;
 mod hubs;
 mod ledger;
 mod outcomes;

@@ -3,6 +3,7 @@
 
 pub(crate) mod dead_letters;
 pub(crate) mod events;
+pub(crate) mod figures;
 pub(crate) mod ledger;
 pub(crate) mod outcomes;
 pub(crate) mod people;

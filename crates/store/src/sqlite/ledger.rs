@@ -8,7 +8,7 @@ use crate::Result;
 use crate::finding::at_most;
 use crate::ledger::{AdapterTotals, Ledger, PendingDelivery, Totals};
 use crate::rows::ledger::{ActivityRow, ForgottenRow, PendingRow, StateRow, TotalsRow, per_adapter};
-use crate::stored::number;
+use crate::stored::{number, time_if_any};
 
 #[async_trait]
 impl Ledger for Sqlite {
@@ -57,6 +57,19 @@ impl Ledger for Sqlite {
         .await
         .map_err(failed)?;
         number("deliveries", count)
+    }
+
+    async fn pending_before(&self, adapter: &str, younger: u64) -> Result<Option<DateTime<Utc>>> {
+        let published: Option<i64> = sqlx::query_scalar(
+            "SELECT published FROM deliveries INDEXED BY deliveries_by_state
+             WHERE adapter = ? AND state = 'pending' ORDER BY published DESC LIMIT 1 OFFSET ?",
+        )
+        .bind(adapter)
+        .bind(i64::try_from(younger).unwrap_or(i64::MAX))
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(failed)?;
+        time_if_any(published)
     }
 
     async fn pending(

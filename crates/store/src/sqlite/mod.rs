@@ -8,6 +8,7 @@ mod dead_letters;
 mod early;
 mod endpoints;
 mod events;
+mod figures;
 mod hubs;
 mod ledger;
 mod outcomes;

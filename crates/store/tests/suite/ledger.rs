@@ -84,6 +84,31 @@ pub async fn pending_deliveries_come_oldest_first(database: &impl Database) {
     assert!(store.pending("warehouse", at(10), 10).await.unwrap().is_empty());
 }
 
+pub async fn a_place_among_them_is_found(database: &impl Database) {
+    let store = database.open().await;
+    let published = [("a", 5), ("b", 3), ("c", 4), ("d", 9)];
+    let events = published.map(|(id, s)| Accepted {
+        published: at(s),
+        ..accepted(order(id), &["erp"])
+    });
+    store.record(batch(events)).await.unwrap();
+    store
+        .settle(&[word("erp", "c", OutcomeKind::Done)])
+        .await
+        .unwrap();
+    for (younger, second) in [
+        (0, Some(9)),
+        (1, Some(5)),
+        (2, Some(3)),
+        (3, None),
+        (u64::MAX, None),
+    ] {
+        let found = store.pending_before("erp", younger).await.unwrap();
+        assert_eq!(found, second.map(at), "{younger} younger");
+    }
+    assert_eq!(store.pending_before("warehouse", 0).await.unwrap(), None);
+}
+
 pub async fn activity_is_remembered(database: &impl Database) {
     let store = database.open().await;
     let steps = [

@@ -3,6 +3,7 @@
 
 pub mod crash;
 pub mod dead_letters;
+pub mod figures;
 pub mod finding;
 pub mod ledger;
 pub mod odd_text;
@@ -56,7 +57,14 @@ macro_rules! conformance {
                 impossible_ids_are_refused, a_failure_is_tried_again_and_handed_over, standings_tell_what_is_known,
             }
             dead_letters { they_come_latest_first_page_by_page, one_that_is_handed_over_is_none, }
-            ledger { each_delivery_counts_in_one_state, pending_deliveries_come_oldest_first, activity_is_remembered, }
+            ledger {
+                each_delivery_counts_in_one_state, pending_deliveries_come_oldest_first, a_place_among_them_is_found,
+                activity_is_remembered,
+            }
+            figures {
+                events_are_counted_by_interval, a_histogram_is_bounded, sources_are_counted_and_their_last_is_known,
+                attempts_are_counted_once_each, what_lies_between_two_offsets_is_counted,
+            }
             quarantine { a_message_is_kept_whole_and_once, a_message_that_comes_back_waits_again, pages_go_back, }
             set_up {
                 revisions_are_numbered_without_gaps, of_two_revisions_at_once_one_wins, api_keys_live_and_end,

@@ -2,19 +2,24 @@
 import type { components } from './schema';
 
 type Schemas = components['schemas'];
+
+/** A structured CloudEvent 1.0: attributes at the top, the body as `data` or `data_base64`. */
+export type CloudEvent = Record<string, unknown>;
+type WithEvent<T> = Omit<T, 'event'> & { event: CloudEvent };
+
 export type Session = Schemas['SessionView'];
 export type Overview = Schemas['OverviewView'];
 export type Attention = Overview['attention'][number];
 export type Queue = Schemas['QueueView'];
 export type Adapter = Schemas['AdapterView'];
-export type HubEvent = Schemas['EventView'];
+export type HubEvent = WithEvent<Schemas['EventView']>;
 export type Delivery = Schemas['DeliveryView'];
 export type Attempt = Schemas['AttemptView'];
-export type EventPage = Schemas['EventPage'];
-export type Journey = Schemas['JourneyView'];
-export type Histogram = Schemas['Histogram'];
+export type EventPage = Omit<Schemas['EventPage'], 'events'> & { events: HubEvent[] };
+export type Journey = Omit<Schemas['JourneyView'], 'events'> & { events: HubEvent[] };
+export type Histogram = Schemas['HistogramView'];
 export type DeadLetter = Schemas['DeadLetterView'];
-export type DeadLetterDetail = Schemas['DeadLetterDetail'];
+export type DeadLetterDetail = WithEvent<Schemas['DeadLetterDetail']>;
 export type DeadLetterPage = Schemas['DeadLetterPage'];
 export type Redriven = Schemas['Redriven'];
-export type Problem = Schemas['ProblemBody'];
+export type Problem = Schemas['Problem'];

@@ -3,12 +3,12 @@ import type { Adapter } from '../api/types';
 
 export function perSecond(adapter: Adapter, kind: 'done' | 'failed'): number | undefined {
   const { recent, ledger } = adapter;
-  if (kind === 'done' && ledger.receipts_since == null && recent.done === 0) return undefined;
+  if (!recent || (kind === 'done' && ledger.receipts_since == null && recent.done === 0)) return undefined;
   return recent[kind] / recent.window_s;
 }
 
 /** Which part of the latest attempts failed, 0 to 1. */
 export function failedShare({ recent }: Adapter): number | undefined {
-  const all = recent.done + recent.failed;
-  return all === 0 ? undefined : recent.failed / all;
+  if (!recent || recent.done + recent.failed === 0) return undefined;
+  return recent.failed / (recent.done + recent.failed);
 }
