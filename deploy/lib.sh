@@ -35,7 +35,8 @@ packages_for() {
         postgresql) echo postgresql ;;
         certificates) echo ca-certificates ;;
         venv) echo python3 python3-venv ;;
-        node) echo nodejs npm ;;
+        # Packages that are not Debian's own may hold npm as well, and then shut Debian's out.
+        node) if grep -q '^Conflicts:.*npm' <<<"$(apt-cache show nodejs)"; then echo nodejs; else echo nodejs npm; fi ;;
         chromium | curl | git) echo "$1" ;;
     esac
 }

@@ -5,6 +5,7 @@ themes, keys, speed, memory, size."""
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import secrets
@@ -211,9 +212,9 @@ class Visit:
     def first_view_ms(self, path: str, shown: str) -> float:
         """Loads a page anew and gives the milliseconds from the start of the navigation until an element that fits the
         selector `shown` was painted, on the page's own clock."""
-        self.page.add_init_script(FIRST_SEEN.replace("SELECTOR", repr(shown)))
+        self.page.add_init_script(FIRST_SEEN % (json.dumps(shown), DEADLINE_MS))
         self.page.goto(self.hub.url + path, wait_until="commit")
-        return self.page.wait_for_function("window.__firstSeen").json_value()
+        return self.page.evaluate("window.firstSeen")
 
     def heap_bytes(self) -> int:
         """What the page's objects take, after everything that nobody holds was collected."""
@@ -224,20 +225,23 @@ class Visit:
         return self.devtools.send("Runtime.getHeapUsage")["usedSize"]
 
 
-# The time of the first frame in which the element has a size.
+# A promise of the time of the first frame in which the element has a size.
 FIRST_SEEN = """
-(() => {
+window.firstSeen = new Promise((resolve, reject) => {
+    const [selector, deadline] = [%s, %d];
     const look = () => {
-        const element = document.querySelector(SELECTOR);
+        const element = document.querySelector(selector);
         if (element && element.getBoundingClientRect().height > 0) {
-            // The callback runs before the frame is painted, a task after it.
-            setTimeout(() => { window.__firstSeen = performance.now(); });
+            // This runs before the frame is painted, a task after it.
+            setTimeout(() => resolve(performance.now()));
+        } else if (performance.now() > deadline) {
+            reject(new Error(`${selector} was not seen within ${deadline} ms`));
         } else {
             requestAnimationFrame(look);
         }
     };
     requestAnimationFrame(look);
-})();
+});
 """
 
 
