@@ -266,9 +266,7 @@ def test_another_sites_page_changes_nothing(hub, headers):
         answer = requests.request(method, hub.url + path, headers=headers | cookie, json={}, timeout=30)
         assert slug(answer) == (403, "cross-origin"), (method, path)
     assert visitor.is_in()
-    own = requests.post(
-        f"{hub.url}/v1/api-keys", headers={"Origin": hub.url} | cookie, json={}, timeout=30
-    )
+    own = requests.post(f"{hub.url}/v1/api-keys", headers={"Origin": hub.url} | cookie, json={}, timeout=30)
     assert slug(own) == (400, "malformed-request")
 
 
@@ -360,8 +358,9 @@ def test_a_person_sends_under_their_own_name_and_no_adapters(hub):
     assert sent.status_code == 202, sent.text
     found = eventually(
         "the event is recorded",
-        lambda: (answer := hub.request("GET", f"/v1/events/{event['id']}")).status_code == 200
-        and answer.json(),
+        lambda: (
+            (answer := hub.request("GET", f"/v1/events/{event['id']}")).status_code == 200 and answer.json()
+        ),
     )
     assert found["producer"] == f"user:{visitor.name}"
     forged = visitor.ask("POST", "/v1/events", data=json.dumps(parcel("/depot")), headers=headers)

@@ -71,6 +71,14 @@ def key_with(**body):
     return asked("/v1/api-keys", "POST", json=body)
 
 
+def sign_in(**body):
+    return asked("/v1/session", "POST", key="", json=body)
+
+
+def with_cookie(cookie: str):
+    return asked("/v1/events", key="", headers={"Cookie": cookie})
+
+
 NONE = {"events": [], "next": None}
 
 CASES = [
@@ -119,6 +127,71 @@ CASES = [
         403,
         "scope-missing",
         "this needs the scope adapters:read",
+    ),
+    refused(
+        "a name that nobody has", sign_in(name="nobody", password="x" * 12), 401, "sign-in-refused", "wrong"
+    ),
+    refused(
+        "a name of 64 KiB", sign_in(name="x" * 65536, password="x" * 12), 401, "sign-in-refused", "wrong"
+    ),
+    refused(
+        "a password of 1 MiB", sign_in(name="admin", password="x" * MIB), 401, "sign-in-refused", "wrong"
+    ),
+    refused(
+        "a sign-in without a password",
+        sign_in(name="admin"),
+        400,
+        "malformed-request",
+        "missing field `password`",
+    ),
+    refused(
+        "a sign-in that another site's page asks for",
+        asked("/v1/session", "POST", key="", json={}, headers={"Sec-Fetch-Site": "cross-site"}),
+        403,
+        "cross-origin",
+        "another site's page",
+    ),
+    refused(
+        "a session that nobody has",
+        with_cookie("crossdock_session=cds_x"),
+        401,
+        "session-ended",
+        "it is over",
+    ),
+    refused(
+        "two sessions",
+        with_cookie("crossdock_session=cds_x; crossdock_session=cds_y"),
+        401,
+        "api-key-missing",
+        "the request has no Authorization header",
+    ),
+    refused(
+        "a change with a session and no word of where it comes from",
+        asked("/v1/events", "POST", key="", headers={"Cookie": "crossdock_session=cds_x"}),
+        403,
+        "cross-origin",
+        "neither Sec-Fetch-Site nor Origin",
+    ),
+    refused(
+        "a person whose name has a space",
+        asked("/v1/users", "POST", json={"name": "a b", "role": "viewer"}),
+        422,
+        "invalid-request",
+        "1 to 64 letters",
+    ),
+    refused(
+        "a password of eleven characters",
+        asked("/v1/users", "POST", json={"name": "a", "role": "viewer", "password": "x" * 11}),
+        422,
+        "invalid-request",
+        "at least 12 characters",
+    ),
+    refused(
+        "the last administrator removed",
+        asked("/v1/users/admin", "DELETE"),
+        409,
+        "conflict",
+        "the last person of a role that must not be empty",
     ),
     refused(
         "a scope that is none",
