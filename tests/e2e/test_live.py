@@ -127,9 +127,12 @@ def test_the_figures_are_those_of_rabbitmq_and_the_record(halls, broker, databas
     assert abs(view["recent"]["done"] - number(hub, done)) <= 1
     last = number(hub, "SELECT max(at) FROM attempts WHERE adapter = 'depot' AND outcome = 'done'")
     assert abs(seconds(view["last_done"]) - last / 1e6) < 0.001
-    assert "done" not in next(
-        view for view in hub.get("/v1/adapters")["adapters"] if view["name"] == "office"
-    )["recent"], "who sends no receipts does not say what is done"
+    assert (
+        "done"
+        not in next(view for view in hub.get("/v1/adapters")["adapters"] if view["name"] == "office")[
+            "recent"
+        ]
+    ), "who sends no receipts does not say what is done"
     depot.kill()
 
     histogram = hub.get("/v1/events/histogram", buckets=100, type="parcel.*.v1")
