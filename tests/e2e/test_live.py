@@ -87,12 +87,15 @@ def test_the_figures_are_those_of_rabbitmq_and_the_record(halls, broker, databas
     manifests = {**MANIFESTS, "office": manifest("office", subscribes=("parcel.scanned.v1",))}
     hub = halls.hub(manifests, broker=broker, database=database).start()
     depot = halls.collector(hub, "depot", fail_share=0.0, prefetch=20)
-    load = Load(hub, 4_000).start()
+    load = Load(hub, 6_000).start()
     try:
         eventually("load is on", lambda: load.accepted() > 400, DEADLINE_S)
-        for _ in range(3):
-            views = eventually("queues agree", lambda: assert_queues_are_those_of_rabbitmq(hub), DEADLINE_S)
-        assert any(view.get("in_per_s") for view in views.values())
+
+        def flows() -> bool:
+            views = assert_queues_are_those_of_rabbitmq(hub)
+            return any(view.get("in_per_s") for view in views.values())
+
+        eventually("queues agree while events flow", flows, DEADLINE_S)
         overview = hub.get("/v1/overview")
         assert overview["numbers"]["accepted_per_s"] > 0
         rates = [source["per_s"] for source in overview["flow"]["sources"]]
@@ -127,9 +130,12 @@ def test_the_figures_are_those_of_rabbitmq_and_the_record(halls, broker, databas
     assert abs(view["recent"]["done"] - number(hub, done)) <= 1
     last = number(hub, "SELECT max(at) FROM attempts WHERE adapter = 'depot' AND outcome = 'done'")
     assert abs(seconds(view["last_done"]) - last / 1e6) < 0.001
-    assert "done" not in next(
-        view for view in hub.get("/v1/adapters")["adapters"] if view["name"] == "office"
-    )["recent"], "who sends no receipts does not say what is done"
+    assert (
+        "done"
+        not in next(view for view in hub.get("/v1/adapters")["adapters"] if view["name"] == "office")[
+            "recent"
+        ]
+    ), "who sends no receipts does not say what is done"
     depot.kill()
 
     histogram = hub.get("/v1/events/histogram", buckets=100, type="parcel.*.v1")
@@ -161,8 +167,11 @@ def test_changes_are_pushed_no_more_than_twice_a_second(halls, broker):
     for topic in EVERYTHING:
         times = [message.at for message in live.messages(topic)]
         assert times, topic
-        gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
-        assert all(gap > GAP_MIN_S for gap in gaps), f"{topic}: {min(gaps):.2f} s"
+        # This process may be slow to read, which brings messages together but makes none.
+        assert len(times) <= 2 + 2 * (times[-1] - times[0]), topic
+    looks = [seconds(message.data["at"]) for message in live.messages("overview")]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(looks)]
+    assert all(gap > GAP_MIN_S for gap in gaps), f"{min(gaps):.2f} s"
     for message in live.messages("events"):
         assert len(message.data["events"]) <= 50
     beats = live.messages("beat")

@@ -300,7 +300,8 @@ def refused(answer: requests.Response, status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "route", ["/v1/events", "/v1/ledger", "/v1/adapters", "/v1/api-keys", "/v1/stream", "/v1/status"]
+    "route",
+    ["/v1/events", "/v1/ledger", "/v1/adapters", "/v1/api-keys", "/v1/stream", "/v1/live", "/v1/status"],
 )
 def test_no_key_and_wrong_keys_are_refused(hall, route):
     key = hall.hub.admin_key
@@ -319,7 +320,11 @@ def scoped(hall: Hall, *scopes: str) -> str:
 
 SCOPED_REQUESTS = {
     ("GET", "/v1/events"): "events:read",
+    ("GET", "/v1/events/histogram"): "events:read",
     ("GET", "/v1/stream"): "events:read",
+    ("GET", "/v1/live?topics=events"): "events:read",
+    ("GET", "/v1/live?topics=overview"): "adapters:read",
+    ("GET", "/v1/overview"): "adapters:read",
     ("GET", "/v1/quarantine"): "events:read",
     ("GET", "/v1/dead-letters"): "events:read",
     ("GET", "/v1/dead-letters/1.depot"): "events:read",

@@ -68,9 +68,7 @@ class Live(threading.Thread):
         return ids[-1] if ids else None
 
     def shown_events(self) -> list[str]:
-        return [
-            view["event"]["id"] for message in self.messages("events") for view in message.data["events"]
-        ]
+        return [view["event"]["id"] for message in self.messages("events") for view in message.data["events"]]
 
     def skipped(self) -> int:
         return sum(message.data["skipped"] for message in self.messages("events"))

@@ -175,9 +175,21 @@ impl TopicReceiver {
     }
 }
 
+/// Lets another sampler begin, with the next watcher, after one that failed.
+struct Failing<'a>(&'a Live);
+
+impl Drop for Failing<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            *self.0.runs() = false;
+        }
+    }
+}
+
 /// Looks until nobody watches any more.
 async fn run(api: ApiState) {
     let live = api.live();
+    let _failing = Failing(live);
     loop {
         let mut watchers = live.watchers.subscribe();
         let nobody_is_left = async {
