@@ -25,8 +25,9 @@ use crossdock_store::{
     Accepted, AdapterCredential, AdapterTotals, Adapters, ApiKey, ApiKeys, Backend, Batch, DeadLetter,
     DeadLetterCursor, DeadLetters, DeliveryKey, DisabledEndpoint, Endpoints, EventKey, EventQuery, Events,
     EventsForgotten, ForgetEvents, ForgetQuarantined, HubBeat, Hubs, Ledger, NewRevision, Outcome, Outcomes,
-    PendingDelivery, Quarantine, Quarantined, QuarantinedSummary, Result, Revision, RevisionSummary,
-    Revisions, SettleSummary, Standing, Store, StoreError, StoredEvent, Totals,
+    PendingDelivery, Quarantine, QuarantineBound, QuarantineCutOff, QuarantineForgotten, Quarantined,
+    QuarantinedSummary, Result, Revision, RevisionSummary, Revisions, SettleSummary, Standing, Store,
+    StoreError, StoredEvent, Totals,
 };
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
@@ -182,6 +183,8 @@ pub(crate) struct Moody {
     /// Asked with each id that is to be recorded or settled.
     pub(crate) mood: Box<Mood>,
     pub(crate) refusals: AtomicU32,
+    /// Nothing of the quarantine is forgotten while a test holds it.
+    pub(crate) quarantine: tokio::sync::Mutex<()>,
 }
 
 impl Moody {
@@ -193,6 +196,7 @@ impl Moody {
             inner,
             mood: Box::new(mood),
             refusals: AtomicU32::new(0),
+            quarantine: tokio::sync::Mutex::default(),
         })
     }
 
@@ -311,8 +315,12 @@ impl crossdock_store::Retention for Moody {
     async fn forget_events(&self, step: &ForgetEvents) -> Result<EventsForgotten> {
         self.inner.forget_events(step).await
     }
-    async fn forget_quarantined(&self, which: &ForgetQuarantined) -> Result<u64> {
-        self.inner.forget_quarantined(which).await
+    async fn quarantine_cut_offs(&self, bound: &QuarantineBound) -> Result<Vec<QuarantineCutOff>> {
+        let _turn = self.quarantine.lock().await;
+        self.inner.quarantine_cut_offs(bound).await
+    }
+    async fn forget_quarantined(&self, step: &ForgetQuarantined<'_>) -> Result<QuarantineForgotten> {
+        self.inner.forget_quarantined(step).await
     }
     async fn pending_after(&self, adapter: &str, older: u64) -> Result<Option<DateTime<Utc>>> {
         self.inner.pending_after(adapter, older).await

@@ -45,7 +45,10 @@ pub use outcomes::{
     DETAIL_MAX_BYTES, DeliveryKey, Outcome, OutcomeKind, Outcomes, SettleSummary, Standing, Word,
 };
 pub use quarantine::{NewQuarantined, Quarantine, Quarantined, QuarantinedSummary};
-pub use retention::{EventsForgotten, ForgetEvents, ForgetQuarantined, Retention};
+pub use retention::{
+    EventsForgotten, ForgetEvents, ForgetQuarantined, QuarantineBound, QuarantineCutOff, QuarantineForgotten,
+    Retention,
+};
 pub use revisions::{NewRevision, Revision, RevisionFile, RevisionSummary, Revisions};
 
 /// What every function of this crate returns.
