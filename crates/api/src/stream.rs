@@ -33,7 +33,7 @@ const RECONNECT: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_secs(1);
 /// How often the key is checked again, so that a revoked one does not listen on.
 const KEY_CHECK: Duration = Duration::from_secs(30);
-/// Events in memory for one stream.
+/// Events in memory for one stream, fewer if they are large.
 const PAGE: u32 = 32;
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -203,7 +203,7 @@ impl Reader {
 
 fn message(view: &EventView) -> Message {
     let data = serde_json::to_string(view).expect("a view is plain data with text keys");
-    let event_type = view.event["type"].as_str().unwrap_or_default();
+    let event_type = view.attribute("type").unwrap_or_default();
     // A line break in a field would end it; no valid type has one.
     let event_type = event_type.replace(['\r', '\n'], " ");
     Message::default()

@@ -37,7 +37,7 @@ pub use endpoints::{DisabledEndpoint, Endpoints};
 pub use error::StoreError;
 pub use events::{
     Accepted, Attempt, Batch, DeliveryRow, DeliveryState, Duplicate, EventKey, EventQuery, Events, FIND_MAX,
-    JOURNEY_MAX, StoredEvent,
+    JOURNEY_DATA_MAX_BYTES, JOURNEY_MAX, StoredEvent,
 };
 pub use hubs::{HubBeat, Hubs};
 pub use ledger::{AdapterTotals, Ledger, PendingDelivery, Totals};
