@@ -320,7 +320,7 @@ pub async fn the_quarantine_is_bounded_by_age_and_by_producer(database: &impl Da
             .collect::<Vec<_>>()
     };
     let size = |messages, bytes| QuarantineBound::Size { messages, bytes };
-    assert_eq!(round(&store, size(10, u64::MAX), 100, u64::MAX).await, []);
+    assert_eq!(round(&store, size(10, u64::MAX), 100, u64::MAX).await, [0; 0]);
     assert_eq!(round(&store, size(4, u64::MAX), 4, u64::MAX).await, [4, 2]);
     assert_eq!(kept().await, [" 2,1,0", "noisy 9,8,7,6", "quiet 2,1,0"]);
     assert_eq!(round(&store, size(4, 2_500), 100, u64::MAX).await, [1]);
