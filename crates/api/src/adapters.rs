@@ -125,13 +125,14 @@ async fn finish_rotation(
     Ok(Json(RotationFinished { deleted_users }))
 }
 
-/// Send to a webhook adapter again
+/// Send to an adapter again
 ///
-/// Its endpoint answered 410 Gone, and nothing was sent there from then on. What waits for it is sent now.
+/// The endpoint of a webhook adapter answered 410 Gone, and nothing was sent there from then on: what waits for it is
+/// sent now. A filter or transform was parked because it was slow: the hub that is asked runs it again.
 #[utoipa::path(post, path = "/v1/adapters/{name}/resume", tag = "adapters", security(("api_key" = ["adapters:write"])),
     params(("name" = String, Path, description = "The adapter's name", example = "erp")),
     responses(
-        (status = 200, description = "Its endpoint is not disabled", body = Resumed),
+        (status = 200, description = "Its endpoint is not disabled, and no mapping parked", body = Resumed),
         (status = 404, description = "No such adapter", body = ProblemBody, content_type = "application/problem+json"),
         Guarded,
     ))]

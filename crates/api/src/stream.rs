@@ -29,7 +29,7 @@ use crate::{ApiState, Problem};
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// The record is looked at this often without being woken: other hubs write to it too.
 const POLL: Duration = Duration::from_secs(1);
-/// Events in memory for one stream.
+/// Events in memory for one stream, fewer if they are large.
 const PAGE: u32 = 32;
 
 pub(crate) fn routes() -> OpenApiRouter<ApiState> {
@@ -152,7 +152,7 @@ impl Reader {
 
 fn message(view: &EventView) -> Message {
     let data = serde_json::to_string(view).expect("a view is plain data with text keys");
-    let event_type = view.event["type"].as_str().unwrap_or_default();
+    let event_type = view.attribute("type").unwrap_or_default();
     // A line break in a field would end it; no valid type has one.
     let event_type = event_type.replace(['\r', '\n'], " ");
     Message::default()

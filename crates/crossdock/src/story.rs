@@ -12,8 +12,8 @@ use crate::{
 };
 
 /// An attribute of the event as text; empty if there is none.
-pub(crate) fn attribute<'a>(view: &'a EventView, name: &str) -> &'a str {
-    view.event.get(name).and_then(Value::as_str).unwrap_or_default()
+pub(crate) fn attribute(view: &EventView, name: &str) -> String {
+    view.attribute(name).unwrap_or_default()
 }
 
 /// The event in one line: time, type, subject, producer and the adapters it went to.
@@ -29,14 +29,14 @@ pub(crate) fn line(output: Output, view: &EventView) -> String {
         adapters.join(", ")
     };
     let subject = match attribute(view, "subject") {
-        "" => attribute(view, "id"),
+        none if none.is_empty() => attribute(view, "id"),
         subject => subject,
     };
     format!(
         "{}  {}  {:<28}  {} → {targets}",
         clock_time(view.received),
-        output.strong(&format!("{:<22}", printable(attribute(view, "type")))),
-        printable(subject),
+        output.strong(&format!("{:<22}", printable(&attribute(view, "type")))),
+        printable(&subject),
         printable(&view.producer),
     )
 }
@@ -118,7 +118,7 @@ pub(crate) fn attempt_line(attempt: &AttemptView) -> String {
 
 /// An event in full: every attribute, the data, the deliveries.
 pub(crate) fn print_in_full(output: Output, view: &EventView, now: DateTime<Utc>) -> io::Result<()> {
-    output.line(output.strong(&printable(attribute(view, "type"))))?;
+    output.line(output.strong(&printable(&attribute(view, "type"))))?;
     let received = format!(
         "{} ({})",
         view.received.to_rfc3339(),
@@ -129,7 +129,8 @@ pub(crate) fn print_in_full(output: Output, view: &EventView, now: DateTime<Utc>
         ("producer".to_owned(), printable(&view.producer)),
         ("offset".to_owned(), view.offset.to_string()),
     ];
-    let attributes = view.event.as_object().into_iter().flatten();
+    let event = view.parsed();
+    let attributes = event.as_object().into_iter().flatten();
     rows.extend(
         attributes
             .filter(|(name, _)| !matches!(name.as_str(), "data" | "data_base64" | "type" | "specversion"))
@@ -144,7 +145,7 @@ pub(crate) fn print_in_full(output: Output, view: &EventView, now: DateTime<Utc>
         output.line(format!("  {name:<width$}  {value}"))?;
     }
     for name in ["data", "data_base64"] {
-        if let Some(data) = view.event.get(name) {
+        if let Some(data) = event.get(name) {
             output.line(format!("  {name}"))?;
             for line in serde_json::to_string_pretty(data)?.lines() {
                 output.line(format!("    {}", printable(line)))?;

@@ -118,13 +118,12 @@ pub(crate) fn tell_parked(shared: &Shared, routing: &Routing) {
     }
 }
 
-/// Says what is over because `after` has other mappings than `before`.
+/// Says what is over because `after` has other mappings than `before`, or the same ones go on.
 pub(crate) fn clear_replaced(shared: &Shared, before: &Routing, after: &Routing) {
     for placed in before.mappings() {
         let goes_on = || {
-            after
-                .mappings()
-                .any(|other| Arc::ptr_eq(&other.pace, &placed.pace))
+            let mut still = after.mappings();
+            placed.pace.is_parked() && still.any(|other| Arc::ptr_eq(&other.pace, &placed.pace))
         };
         let Some((alert, raised)) = placed.pace.take_told_unless(goes_on) else {
             continue;
@@ -137,11 +136,13 @@ pub(crate) fn clear_replaced(shared: &Shared, before: &Routing, after: &Routing)
 
 fn sentence(placed: &Placed) -> String {
     format!(
-        "the {} of {}'s subscription {} is parked, and so are the events it is asked about: {}; change it and apply",
+        "the {} of {}'s subscription {} is parked, and so are the events it is asked about: {}; change it and apply, or try it \
+         again with `crossdock adapter resume {}`",
         placed.role,
         placed.adapter,
         placed.subscription,
-        Placed::slowness()
+        Placed::slowness(),
+        placed.adapter
     )
 }
 
@@ -245,6 +246,26 @@ mod tests {
         assert_eq!(said[1].1["raised"], said[0].1["since"]);
         clear_replaced(&shared, &before, &shared.routing.load());
         assert_eq!(alerts(&shared).len(), 2, "it is over once");
+    }
+
+    #[tokio::test]
+    async fn one_that_is_resumed_is_over_and_is_said_again_when_it_is_parked_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let shared = shared(database(&folder).await, &folder, slow_routing(SLOW)).await;
+        let routing = shared.routing.load_full();
+        let event = testing::event(json!({ "data": { "n": 2 } }));
+        for _ in 0..2 {
+            for _ in 0..30 {
+                routing.routes(&event);
+                tell_parked(&shared, &routing);
+            }
+            assert_eq!(shared.alarms.sentences().len(), 1);
+            assert!(routing.mappings().all(|placed| placed.pace.resume()));
+            clear_replaced(&shared, &routing, &routing);
+            assert!(shared.alarms.sentences().is_empty());
+        }
+        let said: Vec<_> = alerts(&shared).into_iter().map(|(kind, _)| kind).collect();
+        assert_eq!(said, [RAISED, CLEARED, RAISED, CLEARED]);
     }
 
     #[tokio::test]

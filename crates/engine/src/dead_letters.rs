@@ -91,7 +91,7 @@ impl Hub {
         let mut view = event_view(stored);
         Ok(DeadLetterDetail {
             letter,
-            event: view.event,
+            event: view.parsed(),
             tries: view
                 .deliveries
                 .pop()

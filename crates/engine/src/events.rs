@@ -1,13 +1,21 @@
 //! Looking events up: one, many, what came after. Reads the record only.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use crossdock_model::{event::REFERENCE_MAX_BYTES, types::TypePattern};
 use crossdock_store::{DeliveryRow, EventQuery, StoredEvent};
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::{AttemptView, DeliveryView, EngineError, EventNews, EventPage, EventView, Hub};
 
 /// Most events of one page.
 const PAGE_MAX: u32 = 200;
+
+/// A page ends with the first event by which it has so many bytes of data.
+const PAGE_MAX_BYTES: u64 = 8 * 1024 * 1024;
+/// The same for those who follow the record, of whom there may be many at once.
+const FOLLOWED_MAX_BYTES: u64 = 1024 * 1024;
 
 /// Which events to look for; every condition given must hold.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +38,19 @@ pub struct EventSearch {
     pub cursor: Option<String>,
     /// Events of a page, 1 to 200.
     pub limit: u32,
+}
+
+impl EventView {
+    /// An attribute of the event that is text. What else the event holds is passed over, not read.
+    pub fn attribute(&self, name: &str) -> Option<String> {
+        let members: BTreeMap<String, &RawValue> = serde_json::from_str(self.event.get()).ok()?;
+        serde_json::from_str(members.get(name)?.get()).ok()
+    }
+
+    /// The event with all it holds, which takes many times its length in memory.
+    pub fn parsed(&self) -> serde_json::Value {
+        serde_json::from_str(self.event.get()).unwrap_or_default()
+    }
 }
 
 impl Hub {
@@ -73,9 +94,15 @@ impl Hub {
             before_offset,
             newest_first: true,
             limit: limit + 1,
+            data_max_bytes: Some(PAGE_MAX_BYTES),
         };
         let mut found = self.shared.store.find(query).await?;
-        let more = found.len() > limit;
+        let bytes: usize = found
+            .iter()
+            .filter_map(|stored| Some(stored.event.data.as_ref()?.len()))
+            .sum();
+        // A page that is full by its bytes may be the last one: then the next is empty.
+        let more = found.len() > limit || bytes as u64 >= PAGE_MAX_BYTES;
         found.truncate(limit);
         let next = if more {
             found.last().map(|event| event.offset.to_string())
@@ -116,7 +143,7 @@ impl Hub {
         Ok(self.shared.store.latest_offset().await?)
     }
 
-    /// The events after an offset, oldest first, at most `limit`.
+    /// The events after an offset, oldest first, at most `limit`, fewer if they are large.
     ///
     /// # Errors
     /// `Unavailable` without a database.
@@ -130,6 +157,7 @@ impl Hub {
             event_type: pattern.cloned(),
             after_offset: Some(offset),
             limit: limit as usize,
+            data_max_bytes: Some(FOLLOWED_MAX_BYTES),
             ..EventQuery::default()
         };
         Ok(self
@@ -190,8 +218,9 @@ pub(crate) fn event_view(stored: StoredEvent) -> EventView {
         offset: stored.offset,
         received: stored.received,
         producer: stored.producer,
-        // The codec writes JSON; that it reads back is held by the model's tests.
-        event: serde_json::from_slice(&stored.event.to_structured()).unwrap_or_default(),
+        event: to_raw_value(&stored.event)
+            .expect("strings and JSON that was checked when the event was made can be written"),
+        data_left_out: stored.data_left_out,
         deliveries: stored.deliveries.into_iter().map(delivery_view).collect(),
     }
 }

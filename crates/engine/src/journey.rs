@@ -213,6 +213,7 @@ mod tests {
         StoredEvent {
             offset: 1,
             event: Event::from_structured(event.to_string().as_bytes()).unwrap(),
+            data_left_out: None,
             producer: "shop".into(),
             received: start(),
             chain: 0,
@@ -325,6 +326,32 @@ mod tests {
         );
         let [event] = events;
         assert_eq!(told(event, &ledger).deliveries[0].state, "unaccounted");
+    }
+
+    #[tokio::test]
+    async fn forty_large_events_make_a_small_journey() {
+        use crate::testing;
+
+        let folder = tempfile::tempdir().unwrap();
+        let store = testing::database(&folder).await;
+        for n in 0..40 {
+            let mut event = testing::event(json!({ "id": n.to_string(), "correlationid": "large" }));
+            event.data_content_type = Some("application/json".into());
+            event.data = Some(format!("[{}1]", "1,".repeat(500_000)).into());
+            let batch = crossdock_store::Batch {
+                accepted: vec![testing::accepted(event, &["erp"])],
+                ..Default::default()
+            };
+            store.record(batch).await.unwrap();
+        }
+        let found = store.journey("large").await.unwrap();
+        let views: Vec<_> = found.into_iter().map(|one| told(one, &known(&[]))).collect();
+        assert_eq!(views.len(), 40);
+        assert!(views.iter().all(|view| view.data_left_out == Some(1_000_003)));
+        assert_eq!(views[7].attribute("id").as_deref(), Some("7"));
+        assert!(views[7].parsed().get("data").is_none());
+        let written = serde_json::to_string(&views).unwrap();
+        assert!(written.len() < 40 * 1024, "{}", written.len());
     }
 
     #[test]

@@ -16,6 +16,8 @@ use crate::{EngineError, gate, retry::Progress, routing::Routing, shared::Shared
 
 /// Events read at once.
 const PAGE: usize = 500;
+/// A page ends with the first event by which it has so many bytes of data.
+const PAGE_MAX_BYTES: u64 = 8 * 1024 * 1024;
 /// How long an event may take from the gate to its publish.
 const GATE_TAKES: TimeDelta = TimeDelta::minutes(10);
 
@@ -128,6 +130,7 @@ async fn publish_again(shared: &Shared, restoration: &mut Restoration) -> Result
             since: Some(restoration.since - GATE_TAKES),
             after_offset: restoration.after_offset,
             limit: PAGE,
+            data_max_bytes: Some(PAGE_MAX_BYTES),
             ..EventQuery::default()
         };
         let page = shared.store.find(query).await?;
@@ -212,6 +215,7 @@ mod tests {
         StoredEvent {
             offset: 1,
             event: Event::from_structured(event).unwrap(),
+            data_left_out: None,
             producer: "shop".into(),
             received: published,
             chain: 0,

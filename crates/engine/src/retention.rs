@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use crossdock_store::{ForgetEvents, ForgetQuarantined, StoreError};
+use crossdock_store::{ForgetEvents, ForgetQuarantined, QuarantineBound, QuarantineCutOff, StoreError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -19,8 +19,10 @@ const QUARANTINE_ROUND: Duration = Duration::from_secs(15);
 const RECORD_ROUND: Duration = Duration::from_secs(600);
 /// Events that are looked at in one step.
 const STEP_EVENTS: usize = 500;
-/// Quarantined messages that are forgotten in one step.
-const STEP_MESSAGES: usize = 200;
+/// Quarantined messages that are forgotten in one step …
+const STEP_MESSAGES: usize = 2_000;
+/// … unless they have so many bytes before: the database has to look at each page of them.
+const STEP_BYTES: u64 = 32 * 1024 * 1024;
 /// Shortest pause between two steps. It is as long as the step before took, so that others have the database for at
 /// least half of the time.
 const STEP_PAUSE_MIN: Duration = Duration::from_millis(20);
@@ -38,16 +40,8 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
         shared: &shared,
         stop: &stop,
     };
-    let mut next_pass = Instant::now();
-    while !stop.is_cancelled() {
-        if let Err(error) = keeper.tidy_quarantine().await {
-            tracing::debug!(%error, "the quarantine could not be tidied");
-        }
-        if Instant::now() >= next_pass {
-            next_pass = Instant::now() + keeper.tidy_record().await;
-        }
-        keeper.pause(QUARANTINE_ROUND).await;
-    }
+    // Each at its own pace: a pass over a long record takes hours, and a flood fills a disk in less.
+    tokio::join!(keeper.keep_quarantine(), keeper.keep_record());
 }
 
 struct Keeper<'a> {
@@ -62,24 +56,33 @@ impl Keeper<'_> {
         self.shared.clock.now().checked_sub_signed(age)
     }
 
-    async fn tidy_quarantine(&self) -> Result<(), StoreError> {
-        let too_many = ForgetQuarantined {
-            received_before: None,
-            messages_per_producer: QUARANTINE_MAX_MESSAGES,
-            bytes_per_producer: QUARANTINE_MAX_BYTES,
-            limit: STEP_MESSAGES,
-        };
-        if let Some(received_before) = self.limit(self.shared.retention.quarantine_days) {
-            self.forget_quarantined(ForgetQuarantined {
-                received_before: Some(received_before),
-                messages_per_producer: u32::MAX,
-                bytes_per_producer: u64::MAX,
-                ..too_many
-            })
-            .await?;
+    async fn keep_quarantine(&self) {
+        while !self.stop.is_cancelled() {
+            if let Err(error) = self.tidy_quarantine().await {
+                tracing::debug!(%error, "the quarantine could not be tidied");
+            }
+            self.pause(QUARANTINE_ROUND).await;
         }
+    }
+
+    async fn keep_record(&self) {
+        while !self.stop.is_cancelled() {
+            let due = self.tidy_record().await;
+            self.pause(due).await;
+        }
+    }
+
+    async fn tidy_quarantine(&self) -> Result<(), StoreError> {
+        if let Some(received_before) = self.limit(self.shared.retention.quarantine_days) {
+            self.forget_quarantined(QuarantineBound::Age(received_before))
+                .await?;
+        }
+        let size = QuarantineBound::Size {
+            messages: QUARANTINE_MAX_MESSAGES,
+            bytes: QUARANTINE_MAX_BYTES,
+        };
         let alarms = &self.shared.alarms;
-        if self.forget_quarantined(too_many).await? == 0 {
+        if self.forget_quarantined(size).await? == 0 {
             alarms.clear(PART, QUARANTINE);
         } else {
             let sentence = format!(
@@ -92,21 +95,38 @@ impl Keeper<'_> {
         Ok(())
     }
 
-    async fn forget_quarantined(&self, which: ForgetQuarantined) -> Result<u64, StoreError> {
+    /// One round: where each producer is cut off is found once, so that the time it takes grows with what is forgotten
+    /// and with nothing else. What comes meanwhile is the next round's.
+    async fn forget_quarantined(&self, bound: QuarantineBound) -> Result<u64, StoreError> {
         let mut all = 0;
-        while !self.stop.is_cancelled() {
-            let began = Instant::now();
-            let forgotten = self.shared.store.forget_quarantined(&which).await?;
-            if forgotten == 0 {
-                break;
-            }
-            all += forgotten;
-            measures::forgotten(QUARANTINE, forgotten);
-            self.pause(began.elapsed()).await;
+        for cut_off in self.shared.store.quarantine_cut_offs(&bound).await? {
+            all += self.forget_up_to(&cut_off).await?;
         }
         if all > 0 {
             let what = counted(all, "quarantined message was", "quarantined messages were");
             tracing::info!("{what} forgotten");
+        }
+        Ok(all)
+    }
+
+    async fn forget_up_to(&self, cut_off: &QuarantineCutOff) -> Result<u64, StoreError> {
+        let mut step = ForgetQuarantined {
+            cut_off,
+            after: 0,
+            messages: STEP_MESSAGES,
+            bytes: STEP_BYTES,
+        };
+        let mut all = 0;
+        while !self.stop.is_cancelled() {
+            let began = Instant::now();
+            let done = self.shared.store.forget_quarantined(&step).await?;
+            all += done.forgotten;
+            measures::forgotten(QUARANTINE, done.forgotten);
+            match done.next {
+                Some(next) => step.after = next,
+                None => break,
+            }
+            self.pause(began.elapsed()).await;
         }
         Ok(all)
     }
@@ -221,6 +241,35 @@ mod tests {
         assert_eq!(oldest[0].routing_key, "250");
         keeper.tidy_quarantine().await.unwrap();
         assert!(shared.alarms.sentences().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_long_round_of_one_does_not_hold_up_the_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = testing::Moody::store(testing::database(&folder).await, |_| None);
+        let mut shared = testing::shared(database.clone(), &folder);
+        shared.retention.events_days = 1;
+        let mut old = testing::accepted(testing::event(serde_json::json!({ "id": "1" })), &[]);
+        old.received = testing::now() - TimeDelta::days(2);
+        let batch = Batch {
+            accepted: vec![old],
+            ..Batch::default()
+        };
+        shared.store.record(batch).await.unwrap();
+        let stop = CancellationToken::new();
+        let store = shared.store.clone();
+        let _held = database.quarantine.lock().await;
+        let rounds = run(Arc::new(shared), stop.clone());
+        let until_forgotten = async {
+            while store.totals().await.unwrap().forgotten_events == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let limit = Duration::from_secs(10);
+        tokio::select! {
+            () = rounds => panic!("it goes on until it is stopped"),
+            done = tokio::time::timeout(limit, until_forgotten) => done.expect("the record is tidied meanwhile"),
+        }
     }
 
     #[tokio::test]

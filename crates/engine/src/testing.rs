@@ -25,9 +25,10 @@ use crossdock_store::{
     Accepted, AdapterCredential, AdapterTotals, Adapters, ApiKey, ApiKeys, Backend, Batch, DeadLetter,
     DeadLetterCursor, DeadLetters, DeliveryKey, DisabledEndpoint, Endpoints, EventKey, EventQuery, Events,
     EventsForgotten, Figures, ForgetEvents, ForgetQuarantined, Histogram, HistogramQuery, HubBeat, Hubs,
-    Ledger, NewRevision, Outcome, Outcomes, PendingDelivery, Quarantine, Quarantined, QuarantinedSummary,
-    RecentAttempts, Result, Revision, RevisionSummary, Revisions, Session, Sessions, SettleSummary, SignedIn,
-    SourceFigures, Standing, Store, StoreError, StoredEvent, TokenHash, Totals, User, UserChange,
+    Ledger, NewRevision, Outcome, Outcomes, PendingDelivery, Quarantine, QuarantineBound, QuarantineCutOff,
+    QuarantineForgotten, Quarantined, QuarantinedSummary, RecentAttempts, Result, Revision, RevisionSummary,
+    Revisions, Session, Sessions, SettleSummary, SignedIn, SourceFigures, Standing, Store, StoreError,
+    StoredEvent, TokenHash, Totals, User, UserChange,
 };
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
@@ -185,6 +186,8 @@ pub(crate) struct Moody {
     /// Asked with each id that is to be recorded or settled.
     pub(crate) mood: Box<Mood>,
     pub(crate) refusals: AtomicU32,
+    /// Nothing of the quarantine is forgotten while a test holds it.
+    pub(crate) quarantine: tokio::sync::Mutex<()>,
 }
 
 impl Moody {
@@ -196,6 +199,7 @@ impl Moody {
             inner,
             mood: Box::new(mood),
             refusals: AtomicU32::new(0),
+            quarantine: tokio::sync::Mutex::default(),
         })
     }
 
@@ -337,8 +341,12 @@ impl crossdock_store::Retention for Moody {
     async fn forget_events(&self, step: &ForgetEvents) -> Result<EventsForgotten> {
         self.inner.forget_events(step).await
     }
-    async fn forget_quarantined(&self, which: &ForgetQuarantined) -> Result<u64> {
-        self.inner.forget_quarantined(which).await
+    async fn quarantine_cut_offs(&self, bound: &QuarantineBound) -> Result<Vec<QuarantineCutOff>> {
+        let _turn = self.quarantine.lock().await;
+        self.inner.quarantine_cut_offs(bound).await
+    }
+    async fn forget_quarantined(&self, step: &ForgetQuarantined<'_>) -> Result<QuarantineForgotten> {
+        self.inner.forget_quarantined(step).await
     }
     async fn pending_after(&self, adapter: &str, older: u64) -> Result<Option<DateTime<Utc>>> {
         self.inner.pending_after(adapter, older).await

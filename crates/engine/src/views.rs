@@ -24,7 +24,12 @@ pub struct EventView {
     /// The adapter or API key that sent it.
     pub producer: String,
     /// The event as a structured CloudEvent 1.0 (JSON).
-    pub event: serde_json::Value,
+    #[schema(value_type = serde_json::Value)]
+    pub event: Box<serde_json::value::RawValue>,
+    /// How many bytes of data the event has that are not shown here, as they are too many for a journey; absent where
+    /// all is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_left_out: Option<u64>,
     /// One entry per adapter whose subscriptions matched.
     pub deliveries: Vec<DeliveryView>,
 }

@@ -20,6 +20,9 @@ pub const JOURNEY_MAX: usize = 1_000;
 /// The most events that one `find` returns, whatever limit was asked for.
 pub const FIND_MAX: usize = 1_000;
 
+/// The most bytes of an event's data that a journey carries.
+pub const JOURNEY_DATA_MAX_BYTES: u64 = 16 * 1024;
+
 /// What makes an event unique (CloudEvents 1.0, section 3.1.1, `id` and `source`).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventKey {
@@ -149,6 +152,8 @@ pub struct StoredEvent {
     pub producer: String,
     /// When the gate received it.
     pub received: DateTime<Utc>,
+    /// How many bytes of data the event has besides, if they were too many for where it was asked for.
+    pub data_left_out: Option<u64>,
     /// How many events led to this one by `causationid`.
     pub chain: u32,
     /// One for each adapter it was published to, by name.
@@ -180,6 +185,8 @@ pub struct EventQuery {
     pub newest_first: bool,
     /// How many at most, capped at `FIND_MAX`.
     pub limit: usize,
+    /// The page ends with the first event by which it has so many bytes of data: no more are loaded.
+    pub data_max_bytes: Option<u64>,
 }
 
 /// The record.

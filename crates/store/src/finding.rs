@@ -20,6 +20,10 @@ pub(crate) trait Index {
     /// in the query's order.
     async fn walk(&mut self, query: &EventQuery, event_type: Option<&str>, limit: usize) -> Result<Vec<i64>>;
 
+    /// How many bytes of data the events at `offsets` have, without a look at the data, in that order. An offset
+    /// without an event is left out.
+    async fn data_bytes(&mut self, offsets: &[i64]) -> Result<Vec<(i64, i64)>>;
+
     /// Up to `JOURNEY_MAX` offsets, rising, of the events that carry one of `names` as correlation id or alias
     /// or have it as their id.
     async fn bearing(&mut self, names: &[String]) -> Result<Vec<i64>>;
@@ -61,8 +65,25 @@ impl Walk {
     }
 }
 
-/// The offsets of the events that fulfil `query`, in its order.
+/// The offsets of the events that fulfil `query`, in its order, as many as make a page.
 pub(crate) async fn offsets(index: &mut impl Index, query: &EventQuery) -> Result<Vec<i64>> {
+    let found = matching(index, query).await?;
+    let Some(max) = query.data_max_bytes else {
+        return Ok(found);
+    };
+    let mut page = Vec::new();
+    let mut together = 0;
+    for (offset, bytes) in index.data_bytes(&found).await? {
+        page.push(offset);
+        together += u64::try_from(bytes).unwrap_or_default();
+        if together >= max {
+            break;
+        }
+    }
+    Ok(page)
+}
+
+async fn matching(index: &mut impl Index, query: &EventQuery) -> Result<Vec<i64>> {
     let limit = query.limit.min(FIND_MAX);
     let Some(pattern) = &query.event_type else {
         return index.walk(query, None, limit).await;

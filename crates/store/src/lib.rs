@@ -40,7 +40,7 @@ pub use endpoints::{DisabledEndpoint, Endpoints};
 pub use error::StoreError;
 pub use events::{
     Accepted, Attempt, Batch, DeliveryRow, DeliveryState, Duplicate, EventKey, EventQuery, Events, FIND_MAX,
-    JOURNEY_MAX, StoredEvent,
+    JOURNEY_DATA_MAX_BYTES, JOURNEY_MAX, StoredEvent,
 };
 pub use figures::{
     BUCKETS_MAX, Figures, HISTOGRAM_EVENTS_MAX, Histogram, HistogramQuery, PASSED_OVER_MAX, RECENT_MAX,
@@ -52,7 +52,10 @@ pub use outcomes::{
     DETAIL_MAX_BYTES, DeliveryKey, Outcome, OutcomeKind, Outcomes, SettleSummary, Standing, Word,
 };
 pub use quarantine::{NewQuarantined, Quarantine, Quarantined, QuarantinedSummary};
-pub use retention::{EventsForgotten, ForgetEvents, ForgetQuarantined, Retention};
+pub use retention::{
+    EventsForgotten, ForgetEvents, ForgetQuarantined, QuarantineBound, QuarantineCutOff, QuarantineForgotten,
+    Retention,
+};
 pub use revisions::{NewRevision, Revision, RevisionFile, RevisionSummary, Revisions};
 pub use sessions::{Session, Sessions, SignedIn, TokenHash};
 pub use users::{User, UserChange, Users};

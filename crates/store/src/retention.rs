@@ -33,17 +33,49 @@ pub struct EventsForgotten {
     pub next: Option<i64>,
 }
 
-/// Which quarantined messages are forgotten.
+/// What bounds the quarantine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ForgetQuarantined {
-    /// Those received before this time, if one is given.
-    pub received_before: Option<DateTime<Utc>>,
-    /// All but so many of each producer, the latest.
-    pub messages_per_producer: u32,
-    /// All but the latest of each producer that have no more bytes together, bodies and headers.
-    pub bytes_per_producer: u64,
-    /// How many at most, the oldest first.
-    pub limit: usize,
+pub enum QuarantineBound {
+    /// What the gate received before this time goes.
+    Age(DateTime<Utc>),
+    /// All but the latest of each producer go.
+    Size {
+        /// So many of each producer stay at most.
+        messages: u32,
+        /// Only as many of these as have no more bytes together, bodies and headers.
+        bytes: u64,
+    },
+}
+
+/// Up to where a producer's quarantined messages are forgotten.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuarantineCutOff {
+    /// Whose messages; `None`: those of which nobody knows who sent them.
+    pub producer: Option<String>,
+    /// The id of the last one to go.
+    pub up_to: i64,
+}
+
+/// One step over a producer's quarantined messages, the oldest first. Its cost does not depend on how many there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ForgetQuarantined<'a> {
+    /// Whose messages, and up to which.
+    pub cut_off: &'a QuarantineCutOff,
+    /// Only ids greater than this: where the step before ended.
+    pub after: i64,
+    /// How many messages at most.
+    pub messages: usize,
+    /// It ends with the first message by which it has so many bytes.
+    pub bytes: u64,
+}
+
+/// What a step over the quarantine did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QuarantineForgotten {
+    /// Messages forgotten.
+    pub forgotten: u64,
+    /// Where the next step begins; `None` if nothing is left up to the cut-off.
+    pub next: Option<i64>,
 }
 
 /// Retention.
@@ -53,8 +85,12 @@ pub trait Retention {
     /// is confirmed, discarded, expired, or taken. Parked and retrying ones keep their event.
     async fn forget_events(&self, step: &ForgetEvents) -> Result<EventsForgotten>;
 
-    /// Forgets quarantined messages, and says how many.
-    async fn forget_quarantined(&self, which: &ForgetQuarantined) -> Result<u64>;
+    /// Where each producer that has messages beyond the bound is to be cut off. Looks at no more than one index and no
+    /// message; to be asked once, whatever number of steps follows.
+    async fn quarantine_cut_offs(&self, bound: &QuarantineBound) -> Result<Vec<QuarantineCutOff>>;
+
+    /// Forgets the next messages of a producer, up to its cut-off.
+    async fn forget_quarantined(&self, step: &ForgetQuarantined<'_>) -> Result<QuarantineForgotten>;
 
     /// When the delivery was published that is the oldest of the adapter's without a word but for `older` of them.
     async fn pending_after(&self, adapter: &str, older: u64) -> Result<Option<DateTime<Utc>>>;

@@ -49,7 +49,8 @@ mod tests {
             offset,
             received: DateTime::UNIX_EPOCH,
             producer: "shop".into(),
-            event: json!({ "data": "x".repeat(bytes) }),
+            event: serde_json::value::to_raw_value(&json!({ "data": "x".repeat(bytes) })).unwrap(),
+            data_left_out: None,
             deliveries: Vec::new(),
         }
     }

@@ -51,11 +51,12 @@ pub(crate) struct Rotate {
     finish: bool,
 }
 
-/// Send to a webhook adapter again whose endpoint was disabled
+/// Send to an adapter again whose endpoint was disabled, or run its parked mappings again
 #[derive(Args, Debug)]
 #[command(
     long_about = "Send to a webhook adapter again. Its endpoint is disabled when it answers 410 Gone; what came for it\n\
-                  since waits in its queue. Another address in its manifest does the same.",
+                  since waits in its queue. Another address in its manifest does the same.\n\n\
+                  A filter or transform that was parked because it was slow is run again by the hub that is asked.",
     after_help = "Examples:\n  crossdock adapter resume warehouse"
 )]
 pub(crate) struct Resume {
@@ -288,9 +289,9 @@ fn print_finished(output: Output, name: &str, finished: &RotationFinished) -> st
 fn print_resumed(output: Output, name: &str, resumed: &Resumed) -> std::io::Result<()> {
     let good = output.paint(Tone::Good, "●");
     let said = if resumed.resumed {
-        "its endpoint gets its events again"
+        "it gets its events again"
     } else {
-        "it was not disabled, there is nothing to resume"
+        "it was not disabled and none of its mappings is parked, there is nothing to resume"
     };
     output.line(format!("{good} {}: {said}", printable(name)))
 }

@@ -59,6 +59,13 @@ fn print(output: Output, journey: &JourneyView, now: DateTime<Utc>) -> std::io::
     for view in &journey.events {
         output.line("")?;
         output.line(heading(output, view, before, now))?;
+        if let Some(bytes) = view.data_left_out {
+            let id = printable(&attribute(view, "id"));
+            output.line(format!(
+                "    its {} bytes of data: crossdock event show {id}",
+                count(bytes)
+            ))?;
+        }
         print_deliveries(output, view, "    ", now)?;
         before = Some(view.received);
     }
@@ -85,13 +92,13 @@ fn heading(output: Output, view: &EventView, before: Option<DateTime<Utc>>, now:
         Some(before) => format!("+{}", span(view.received - before)),
     };
     let subject = match attribute(view, "subject") {
-        "" => String::new(),
-        subject => format!(" of {}", printable(subject)),
+        none if none.is_empty() => String::new(),
+        subject => format!(" of {}", printable(&subject)),
     };
     format!(
         "{} ({when})  {}{subject} by {}",
         clock_time(view.received),
-        output.strong(&printable(attribute(view, "type"))),
+        output.strong(&printable(&attribute(view, "type"))),
         printable(&view.producer),
     )
 }

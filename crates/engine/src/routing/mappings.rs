@@ -10,7 +10,7 @@ use crossdock_model::{
     jq::{Input, JqError, JqFault, Mapping, Stopwatch},
 };
 
-use super::pace::{Pace, RUNS_LOOKED_AT, RunClock, SLOW, SLOW_RUNS};
+use super::pace::{Pace, RUNS_LOOKED_AT, RunClock, SLOW, SLOW_PER_KIB, SLOW_RUNS};
 use crate::measures::{self, MappingRun};
 
 /// What one adapter gets of an event.
@@ -213,8 +213,10 @@ impl Placed {
     /// Why deliveries that depend on it are parked.
     pub(crate) fn slowness() -> String {
         format!(
-            "it took more than {} ms of processor time in {SLOW_RUNS} of its last {RUNS_LOOKED_AT} runs",
-            SLOW.as_millis()
+            "it took more than {} ms of processor time, and {} ms for each KiB of the event, in {SLOW_RUNS} of its last \
+             {RUNS_LOOKED_AT} runs",
+            SLOW.as_millis(),
+            SLOW_PER_KIB.as_millis()
         )
     }
 
@@ -250,7 +252,7 @@ impl Placed {
         let mut watch = Stopwatch::new(&clock);
         let answer = question(&self.mapping, input, &mut watch);
         let took = watch.taken();
-        self.pace.note(took);
+        self.pace.note(took, input.bytes());
         measures::mapping_took(self.role, took.as_secs_f64());
         let run = if answer.is_ok() {
             MappingRun::Done

@@ -12,8 +12,10 @@ use std::{
 use chrono::{DateTime, Utc};
 use rustix::time::{ClockId, clock_gettime};
 
-/// A run that takes more is slow. Most take a thousandth of it.
+/// A run that takes more is slow, if its event is small. Most take a thousandth of it.
 pub(crate) const SLOW: Duration = Duration::from_millis(50);
+/// So much more may a run take for each KiB of the event, as JSON: who looks at every value of a large one is not slow.
+pub(crate) const SLOW_PER_KIB: Duration = Duration::from_millis(2);
 /// So many slow runs, not necessarily in a row, park a mapping …
 pub(crate) const SLOW_RUNS: u32 = 5;
 /// … if they are among so many last ones.
@@ -41,9 +43,10 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// Notes a run.
-    pub(super) fn note(&self, took: Duration) {
-        let slow = u32::from(took > SLOW);
+    /// Notes a run over an event of so many bytes.
+    pub(super) fn note(&self, took: Duration, bytes: usize) {
+        let kib = u32::try_from(bytes / 1024).unwrap_or(u32::MAX);
+        let slow = u32::from(took > SLOW.saturating_add(SLOW_PER_KIB.saturating_mul(kib)));
         let next = |runs: u32| ((runs << 1) | slow) & ((1 << RUNS_LOOKED_AT) - 1);
         let before = self
             .runs
@@ -57,6 +60,13 @@ impl Pace {
     /// Whether it is run no more.
     pub(crate) fn is_parked(&self) -> bool {
         self.parked.load(Ordering::Acquire)
+    }
+
+    /// Begins anew. Whether it was parked.
+    pub(crate) fn resume(&self) -> bool {
+        self.runs.store(0, Ordering::Relaxed);
+        self.news.store(false, Ordering::Release);
+        self.parked.swap(false, Ordering::AcqRel)
     }
 
     /// Whether it was parked and this was not asked since: `true` once.
@@ -90,17 +100,45 @@ mod tests {
     fn a_mapping_is_parked_by_its_fifth_slow_run_of_the_last_twenty() {
         let pace = Pace::default();
         for _ in 0..SLOW_RUNS - 1 {
-            pace.note(OVER);
-            pace.note(SLOW);
+            pace.note(OVER, 1_000);
+            pace.note(SLOW, 1_000);
         }
         assert!(!pace.is_parked() && !pace.is_news());
-        pace.note(OVER);
+        pace.note(OVER, 1_000);
         assert!(pace.is_parked());
         assert!(pace.is_news() && !pace.is_news(), "it is told once");
         for _ in 0..RUNS_LOOKED_AT {
-            pace.note(FAST);
+            pace.note(FAST, 1_000);
         }
         assert!(pace.is_parked(), "it does not come back by itself");
+    }
+
+    #[test]
+    fn a_large_event_may_take_longer() {
+        let pace = Pace::default();
+        for _ in 0..RUNS_LOOKED_AT {
+            pace.note(Duration::from_secs(2), 1024 * 1024);
+            pace.note(SLOW + 10 * SLOW_PER_KIB, 10 * 1024);
+        }
+        assert!(!pace.is_parked());
+        for _ in 0..SLOW_RUNS {
+            pace.note(Duration::from_secs(3), 1024 * 1024);
+        }
+        assert!(pace.is_parked());
+    }
+
+    #[test]
+    fn a_parked_mapping_begins_anew_when_it_is_resumed() {
+        let pace = Pace::default();
+        assert!(!pace.resume());
+        for _ in 0..2 {
+            for _ in 0..SLOW_RUNS {
+                assert!(!pace.is_parked());
+                pace.note(OVER, 1_000);
+            }
+            assert!(pace.is_parked() && pace.resume());
+            assert!(!pace.is_news(), "what nobody was told of is no news any more");
+        }
     }
 
     #[test]
@@ -108,7 +146,7 @@ mod tests {
         let pace = Pace::default();
         for _ in 0..50 {
             for run in 0..RUNS_LOOKED_AT {
-                pace.note(if run < SLOW_RUNS - 1 { OVER } else { FAST });
+                pace.note(if run < SLOW_RUNS - 1 { OVER } else { FAST }, 1_000);
             }
         }
         assert!(!pace.is_parked());

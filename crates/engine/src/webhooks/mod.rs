@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::sender::Ended;
 use crate::{
-    EndpointView, EngineError, Hub, measures,
+    EndpointView, EngineError, Hub, alerts, measures,
     outbound::{Outbound, Url},
     routing::Routing,
     shared::Shared,
@@ -275,18 +275,22 @@ fn sentence(endpoint: &DisabledEndpoint) -> String {
 }
 
 impl Hub {
-    /// Sends again to an adapter's endpoint that was disabled: here at once, from other hubs within 5 seconds. Whether
-    /// it was.
+    /// Sends again to an adapter's endpoint that was disabled: here at once, from other hubs within 5 seconds. Runs its
+    /// mappings again that this hub has parked. Whether there was one of either.
     ///
     /// # Errors
     /// `NotFound` without such an adapter, `Unavailable` without a database.
     pub async fn resume_adapter(&self, name: &str) -> Result<bool, EngineError> {
         let shared = &self.shared;
-        if !shared.routing.load().adapters.contains_key(name) {
+        let routing = shared.routing.load_full();
+        if !routing.adapters.contains_key(name) {
             return Err(self.no_adapter(name));
         }
+        let theirs = routing.mappings().filter(|placed| placed.adapter == name);
+        let were_parked = theirs.filter(|placed| placed.pace.resume()).count() > 0;
+        alerts::clear_replaced(shared, &routing, &routing);
         let was_disabled = shared.store.enable_endpoint(name, None).await?;
         shared.webhooks.changed.notify_one();
-        Ok(was_disabled)
+        Ok(was_disabled || were_parked)
     }
 }

@@ -30,8 +30,6 @@ use crate::{
     storing::Storing,
 };
 
-/// Events held beside those under way, so that the next is at hand when a request ends.
-const AHEAD_MAX: u32 = 50;
 /// Deliveries taken in at once.
 const TAKEN_TOGETHER: usize = 50;
 /// Bytes of the events under way, unless one alone is larger.
@@ -60,19 +58,25 @@ pub(super) async fn run(shared: Arc<Shared>, webhook: Webhook, stop: Cancellatio
     let Some(keys) = secret::wait_for(&shared, &webhook, &stop).await else {
         return Ended::Stopped;
     };
+    let throttle = Throttle::new(
+        webhook.max_in_flight,
+        webhook.rate_per_s,
+        webhook.timeout,
+        webhook.ordered,
+    );
+    let prefetch = u16::try_from(throttle.holds_at_most()).unwrap_or(u16::MAX);
     let sender = Mutex::new(Sender {
         part: format!("the webhook sender of {}", webhook.adapter),
-        throttle: Throttle::new(webhook.max_in_flight, webhook.rate_per_s),
+        throttle,
         secret_read: Instant::now(),
         keys,
         shared: &shared,
         webhook: &webhook,
         stop: &stop,
     });
-    let prefetch = webhook.max_in_flight + webhook.max_in_flight.min(AHEAD_MAX);
     let post = Post {
         queue: &names::adapter_queue(&webhook.adapter),
-        prefetch: u16::try_from(prefetch).unwrap_or(u16::MAX),
+        prefetch,
         task: &format!("webhook-{}", webhook.adapter),
     };
     let sender = &sender;

@@ -56,13 +56,17 @@ async fn an_event_comes_in_over_http_or_amqp_and_reaches_who_subscribed() {
     erp.say_done("h-1").await;
     let view = becomes(&hub, "h-1", &erp.name, "confirmed").await;
     assert_eq!(view.producer, "key:import");
-    assert_eq!(view.event["data"], "hello");
+    assert_eq!(view.parsed()["data"], "hello");
     assert_eq!(view.deliveries.len(), 1, "thing.made.v1 concerns erp only");
     assert_eq!(view.deliveries[0].tries[0].duration_ms, Some(3));
     assert_eq!(recorded(&hub, "a-1").await.producer, shop.name);
 
     let journey = hub.journey("c-1").await.unwrap();
-    let ids: Vec<_> = journey.events.iter().map(|view| &view.event["id"]).collect();
+    let ids: Vec<_> = journey
+        .events
+        .iter()
+        .map(|view| view.attribute("id").unwrap())
+        .collect();
     assert_eq!(ids, ["h-1", "a-1"]);
     erp.say_done("a-1").await;
     becomes(&hub, "a-1", &erp.name, "confirmed").await;

@@ -77,7 +77,7 @@ async fn each_adapter_gets_what_its_mappings_say() {
 
     // The record holds the event as it came in, with everybody who wants it.
     let view = becomes(&hub, "7", &hall.name("broken"), "parked").await;
-    assert_eq!(view.event["data"]["name"], "Ada");
+    assert_eq!(view.parsed()["data"]["name"], "Ada");
     let states: BTreeMap<_, _> = view
         .deliveries
         .iter()
@@ -148,8 +148,8 @@ async fn alerts(hub: &Hub, event_type: &str) -> Vec<Value> {
         .into_iter()
         .map(|view| {
             assert_eq!(view.producer, "hub:here");
-            assert_eq!(view.event["source"], "/crossdock");
-            view.event["data"].clone()
+            assert_eq!(view.parsed()["source"], "/crossdock");
+            view.parsed()["data"].clone()
         })
         .collect()
 }

@@ -199,6 +199,11 @@ impl Input {
             .flatten()?;
         Ok(Input { text, value })
     }
+
+    /// The length of the JSON that it was read from.
+    pub fn bytes(&self) -> usize {
+        self.text.len()
+    }
 }
 
 /// Hides the input, which may be personal.

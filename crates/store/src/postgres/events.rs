@@ -9,7 +9,7 @@ use super::record::Rows;
 use super::text::{bound, bound_if_any};
 use super::{AS_WRITER, Postgres, SNAPSHOT, query, record};
 use crate::Result;
-use crate::events::{Batch, EventKey, EventQuery, Events, StoredEvent};
+use crate::events::{Batch, EventKey, EventQuery, Events, JOURNEY_DATA_MAX_BYTES, StoredEvent};
 use crate::finding;
 use crate::stored::number;
 
@@ -103,7 +103,7 @@ impl Events for Postgres {
             .in_time(async {
                 let mut snapshot = self.readers.begin(SNAPSHOT).await?;
                 let offsets = finding::journey(&mut *snapshot, key).await?;
-                let events = query::load(&mut snapshot, &offsets).await?;
+                let events = query::load_up_to(&mut snapshot, &offsets, JOURNEY_DATA_MAX_BYTES).await?;
                 snapshot.commit().await?;
                 Ok(events)
             })

@@ -46,6 +46,18 @@ impl Index for PgConnection {
         select.build_query_scalar().fetch_all(self).await.map_err(failed)
     }
 
+    async fn data_bytes(&mut self, offsets: &[i64]) -> Result<Vec<(i64, i64)>> {
+        sqlx::query_as(
+            "SELECT event_offset, coalesce(octet_length(events.data), 0)::bigint
+             FROM unnest($1::bigint[]) WITH ORDINALITY AS wanted (event_offset, place) JOIN events USING (event_offset)
+             ORDER BY wanted.place",
+        )
+        .bind(offsets)
+        .fetch_all(self)
+        .await
+        .map_err(failed)
+    }
+
     async fn bearing(&mut self, names: &[String]) -> Result<Vec<i64>> {
         let names: Vec<_> = names.iter().map(|name| bound(name)).collect();
         sqlx::query_scalar(
@@ -160,18 +172,30 @@ fn push_tested_times(select: &mut QueryBuilder<Postgres>, query: &EventQuery) {
     }
 }
 
-/// The events at `offsets`, in that order. An offset without an event is left out.
+/// The events at `offsets`, in that order, whole. An offset without an event is left out.
 pub(super) async fn load(connection: &mut PgConnection, offsets: &[i64]) -> Result<Vec<StoredEvent>> {
+    load_up_to(connection, offsets, u64::MAX).await
+}
+
+/// The same without data of more than so many bytes, which is not even read.
+pub(super) async fn load_up_to(
+    connection: &mut PgConnection,
+    offsets: &[i64],
+    data_max_bytes: u64,
+) -> Result<Vec<StoredEvent>> {
     if offsets.is_empty() {
         return Ok(Vec::new());
     }
     let events: Vec<EventRow> = sqlx::query_as(
         "SELECT events.event_offset, events.id, events.source, events.type AS event_type, events.subject,
-                events.attributes, events.data, events.producer, events.received, events.chain
+                events.attributes, events.producer, events.received, events.chain,
+                CASE WHEN octet_length(events.data) > $2 THEN NULL ELSE events.data END AS data,
+                CASE WHEN octet_length(events.data) > $2 THEN octet_length(events.data)::bigint END AS data_left_out
          FROM unnest($1::bigint[]) WITH ORDINALITY AS wanted (event_offset, place) JOIN events USING (event_offset)
          ORDER BY wanted.place",
     )
     .bind(offsets)
+    .bind(i64::try_from(data_max_bytes).unwrap_or(i64::MAX))
     .fetch_all(&mut *connection)
     .await
     .map_err(failed)?;

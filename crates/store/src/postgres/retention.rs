@@ -10,9 +10,22 @@ use super::text::bound;
 use super::{AS_WRITER, Postgres};
 use crate::Result;
 use crate::finding::at_most;
-use crate::retention::{EventsForgotten, ForgetEvents, ForgetQuarantined, Retention};
+use crate::retention::{
+    EventsForgotten, ForgetEvents, ForgetQuarantined, QuarantineBound, QuarantineCutOff, QuarantineForgotten,
+    Retention,
+};
 use crate::rows::retention::StepRow;
 use crate::stored::{number, time_if_any};
+
+/// A statement about one producer's messages, whose name is `$1`; an index finds `NULL` only by `IS NULL`.
+macro_rules! of_producer {
+    ($producer:expr, $before:literal, $after:literal) => {
+        match $producer {
+            Some(_) => concat!($before, "producer = $1", $after),
+            None => concat!($before, "producer IS NULL AND $1::text IS NULL", $after),
+        }
+    };
+}
 
 #[async_trait]
 impl Retention for Postgres {
@@ -41,24 +54,50 @@ impl Retention for Postgres {
             .await
     }
 
-    async fn forget_quarantined(&self, which: &ForgetQuarantined) -> Result<u64> {
+    async fn quarantine_cut_offs(&self, bound: &QuarantineBound) -> Result<Vec<QuarantineCutOff>> {
+        // After the last name comes NULL, which stands for the messages without one.
         let query = sqlx::query_as(
+            "WITH RECURSIVE known (producer) AS (
+                SELECT min(producer) FROM quarantine
+                UNION ALL
+                SELECT (SELECT min(quarantine.producer) FROM quarantine WHERE quarantine.producer > known.producer)
+                FROM known WHERE known.producer IS NOT NULL)
+             SELECT producer FROM known",
+        );
+        let producers: Vec<(Option<String>,)> = self.readers.all(query).await?;
+        let mut cut_offs = Vec::new();
+        for (producer,) in producers {
+            if let Some(up_to) = self.cut_off(producer.as_deref(), bound).await? {
+                cut_offs.push(QuarantineCutOff { producer, up_to });
+            }
+        }
+        Ok(cut_offs)
+    }
+
+    async fn forget_quarantined(&self, step: &ForgetQuarantined<'_>) -> Result<QuarantineForgotten> {
+        let producer = step.cut_off.producer.as_deref();
+        let query = sqlx::query_as(of_producer!(
+            producer,
             "SELECT id FROM (
-                SELECT id, received, row_number() OVER latest AS place, sum(bytes) OVER latest AS bytes
-                FROM quarantine
-                WINDOW latest AS (PARTITION BY producer ORDER BY id DESC)
-             ) AS ranked
-             WHERE received < $1 OR place > $2 OR bytes > $3 ORDER BY id LIMIT $4",
-        )
-        .bind(which.received_before.map(|at| at.timestamp_micros()))
-        .bind(i64::from(which.messages_per_producer))
-        .bind(i64::try_from(which.bytes_per_producer).unwrap_or(i64::MAX))
-        .bind(at_most(which.limit));
+                SELECT id, sum(bytes) OVER (ORDER BY id) - bytes AS bytes_before FROM (
+                    SELECT id, bytes FROM quarantine
+                    WHERE ",
+            " AND id > $2 AND id <= $3 ORDER BY producer, id LIMIT $4
+                ) AS next
+             ) AS summed
+             WHERE bytes_before < $5 ORDER BY id"
+        ))
+        .bind(producer)
+        .bind(step.after)
+        .bind(step.cut_off.up_to)
+        .bind(at_most(step.messages))
+        .bind(i64::try_from(step.bytes).unwrap_or(i64::MAX));
         let ids: Vec<(i64,)> = self.readers.all(query).await?;
         if ids.is_empty() {
-            return Ok(0);
+            return Ok(QuarantineForgotten::default());
         }
         let ids: Vec<i64> = ids.into_iter().map(|(id,)| id).collect();
+        let next = ids.last().copied();
         self.writers
             .in_time(async {
                 let mut transaction = self.writers.begin(AS_WRITER).await?;
@@ -72,7 +111,10 @@ impl Retention for Postgres {
                 .await
                 .map_err(failed)?;
                 transaction.commit().await?;
-                number("quarantine", gone)
+                Ok(QuarantineForgotten {
+                    forgotten: number("quarantine", gone)?,
+                    next,
+                })
             })
             .await
     }
@@ -86,6 +128,41 @@ impl Retention for Postgres {
         .bind(i64::try_from(older).unwrap_or(i64::MAX));
         let found: Option<(i64,)> = self.readers.optional(query).await?;
         time_if_any(found.map(|(published,)| published))
+    }
+}
+
+impl Postgres {
+    /// The id of the producer's last message beyond the bound. Sorted as the index is, it is answered by that alone.
+    async fn cut_off(&self, producer: Option<&str>, bound: &QuarantineBound) -> Result<Option<i64>> {
+        let query = match bound {
+            QuarantineBound::Age(before) => sqlx::query_as(of_producer!(
+                producer,
+                "WITH theirs AS NOT MATERIALIZED (
+                    SELECT producer, id, received FROM quarantine WHERE ",
+                ")
+                 SELECT coalesce(
+                    (SELECT id - 1 FROM theirs WHERE received >= $2 ORDER BY producer, id LIMIT 1),
+                    (SELECT id FROM theirs ORDER BY producer DESC, id DESC LIMIT 1))"
+            ))
+            .bind(producer)
+            .bind(before.timestamp_micros()),
+            QuarantineBound::Size { messages, bytes } => sqlx::query_as(of_producer!(
+                producer,
+                "SELECT max(id) FROM (
+                    SELECT id, row_number() OVER latest AS place, sum(bytes) OVER latest AS bytes FROM (
+                        SELECT id, bytes FROM quarantine WHERE ",
+                " ORDER BY producer DESC, id DESC LIMIT $2 + 1
+                    ) AS theirs
+                    WINDOW latest AS (ORDER BY id DESC)
+                 ) AS ranked
+                 WHERE place > $2 OR bytes > $3"
+            ))
+            .bind(producer)
+            .bind(i64::from(*messages))
+            .bind(i64::try_from(*bytes).unwrap_or(i64::MAX)),
+        };
+        let (up_to,): (Option<i64>,) = self.readers.one(query).await?;
+        Ok(up_to)
     }
 }
 

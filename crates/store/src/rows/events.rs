@@ -19,6 +19,7 @@ pub(crate) struct EventRow {
     subject: Option<String>,
     attributes: String,
     data: Option<Vec<u8>>,
+    data_left_out: Option<i64>,
     producer: String,
     received: i64,
     chain: i64,
@@ -122,6 +123,10 @@ impl EventRow {
                 extensions: attributes.extensions.into_owned(),
                 data: self.data.map(Bytes::from),
             },
+            data_left_out: self
+                .data_left_out
+                .map(|bytes| number("events.data", bytes))
+                .transpose()?,
             producer: self.producer,
             received: time(self.received)?,
             chain: number("events.chain", self.chain)?,

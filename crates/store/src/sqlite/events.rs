@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::{Sqlite, failed, query, record, rows};
 use crate::Result;
-use crate::events::{Batch, EventKey, EventQuery, Events, StoredEvent};
+use crate::events::{Batch, EventKey, EventQuery, Events, JOURNEY_DATA_MAX_BYTES, StoredEvent};
 use crate::finding;
 use crate::stored::number;
 
@@ -81,6 +81,6 @@ impl Events for Sqlite {
     async fn journey(&self, key: &str) -> Result<Vec<StoredEvent>> {
         let mut snapshot = self.snapshot().await?;
         let offsets = finding::journey(&mut *snapshot, key).await?;
-        query::load(&mut snapshot, &offsets).await
+        query::load_up_to(&mut snapshot, &offsets, JOURNEY_DATA_MAX_BYTES).await
     }
 }

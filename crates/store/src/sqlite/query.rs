@@ -52,6 +52,18 @@ impl Index for SqliteConnection {
         select.build_query_scalar().fetch_all(self).await.map_err(failed)
     }
 
+    async fn data_bytes(&mut self, offsets: &[i64]) -> Result<Vec<(i64, i64)>> {
+        sqlx::query_as(
+            "SELECT events.event_offset, coalesce(length(events.data), 0)
+             FROM json_each(?) AS wanted CROSS JOIN events ON events.event_offset = wanted.value
+             ORDER BY wanted.key",
+        )
+        .bind(rows(offsets))
+        .fetch_all(self)
+        .await
+        .map_err(failed)
+    }
+
     async fn bearing(&mut self, names: &[String]) -> Result<Vec<i64>> {
         sqlx::query_scalar(
             "WITH wanted AS MATERIALIZED (SELECT value AS name FROM json_each(?1))
@@ -132,19 +144,31 @@ fn push_conditions(select: &mut QueryBuilder<Sqlite>, query: &EventQuery, event_
     }
 }
 
-/// The events at `offsets`, in that order. An offset without an event is left out.
+/// The events at `offsets`, in that order, whole. An offset without an event is left out.
 pub(super) async fn load(connection: &mut SqliteConnection, offsets: &[i64]) -> Result<Vec<StoredEvent>> {
+    load_up_to(connection, offsets, u64::MAX).await
+}
+
+/// The same without data of more than so many bytes, which is not even read.
+pub(super) async fn load_up_to(
+    connection: &mut SqliteConnection,
+    offsets: &[i64],
+    data_max_bytes: u64,
+) -> Result<Vec<StoredEvent>> {
     if offsets.is_empty() {
         return Ok(Vec::new());
     }
     let wanted = rows(offsets);
     let events: Vec<EventRow> = sqlx::query_as(
         "SELECT events.event_offset, events.id, events.source, events.type AS event_type, events.subject,
-                events.attributes, events.data, events.producer, events.received, events.chain
-         FROM json_each(?) AS wanted CROSS JOIN events ON events.event_offset = wanted.value
+                events.attributes, events.producer, events.received, events.chain,
+                CASE WHEN length(events.data) > ?2 THEN NULL ELSE events.data END AS data,
+                CASE WHEN length(events.data) > ?2 THEN length(events.data) END AS data_left_out
+         FROM json_each(?1) AS wanted CROSS JOIN events ON events.event_offset = wanted.value
          ORDER BY wanted.key",
     )
     .bind(&wanted)
+    .bind(i64::try_from(data_max_bytes).unwrap_or(i64::MAX))
     .fetch_all(&mut *connection)
     .await
     .map_err(failed)?;

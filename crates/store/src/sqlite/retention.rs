@@ -7,7 +7,10 @@ use sqlx::sqlite::SqliteConnection;
 use super::{Sqlite, failed, rows};
 use crate::Result;
 use crate::finding::at_most;
-use crate::retention::{EventsForgotten, ForgetEvents, ForgetQuarantined, Retention};
+use crate::retention::{
+    EventsForgotten, ForgetEvents, ForgetQuarantined, QuarantineBound, QuarantineCutOff, QuarantineForgotten,
+    Retention,
+};
 use crate::rows::retention::StepRow;
 use crate::stored::{time_if_any, to_json};
 
@@ -38,23 +41,46 @@ impl Retention for Sqlite {
         })
     }
 
-    async fn forget_quarantined(&self, which: &ForgetQuarantined) -> Result<u64> {
+    async fn quarantine_cut_offs(&self, bound: &QuarantineBound) -> Result<Vec<QuarantineCutOff>> {
+        // After the last name comes NULL, which stands for the messages without one.
+        let producers: Vec<Option<String>> = sqlx::query_scalar(
+            "WITH RECURSIVE known (producer) AS (
+                SELECT min(producer) FROM quarantine
+                UNION ALL
+                SELECT (SELECT min(quarantine.producer) FROM quarantine WHERE quarantine.producer > known.producer)
+                FROM known WHERE known.producer IS NOT NULL)
+             SELECT producer FROM known",
+        )
+        .fetch_all(&self.readers)
+        .await
+        .map_err(failed)?;
+        let mut cut_offs = Vec::new();
+        for producer in producers {
+            if let Some(up_to) = self.cut_off(producer.as_deref(), bound).await? {
+                cut_offs.push(QuarantineCutOff { producer, up_to });
+            }
+        }
+        Ok(cut_offs)
+    }
+
+    async fn forget_quarantined(&self, step: &ForgetQuarantined<'_>) -> Result<QuarantineForgotten> {
         let ids: Vec<i64> = sqlx::query_scalar(
             "SELECT id FROM (
-                SELECT id, received, row_number() OVER latest AS place, sum(bytes) OVER latest AS bytes
-                FROM quarantine INDEXED BY quarantine_by_producer
-                WINDOW latest AS (PARTITION BY producer ORDER BY id DESC))
-             WHERE received < ? OR place > ? OR bytes > ? ORDER BY id LIMIT ?",
+                SELECT id, sum(bytes) OVER (ORDER BY id) - bytes AS bytes_before FROM (
+                    SELECT id, bytes FROM quarantine INDEXED BY quarantine_by_producer
+                    WHERE producer IS ? AND id > ? AND id <= ? ORDER BY id LIMIT ?))
+             WHERE bytes_before < ? ORDER BY id",
         )
-        .bind(which.received_before.map(|at| at.timestamp_micros()))
-        .bind(which.messages_per_producer)
-        .bind(i64::try_from(which.bytes_per_producer).unwrap_or(i64::MAX))
-        .bind(at_most(which.limit))
+        .bind(&step.cut_off.producer)
+        .bind(step.after)
+        .bind(step.cut_off.up_to)
+        .bind(at_most(step.messages))
+        .bind(i64::try_from(step.bytes).unwrap_or(i64::MAX))
         .fetch_all(&self.readers)
         .await
         .map_err(failed)?;
         if ids.is_empty() {
-            return Ok(0);
+            return Ok(QuarantineForgotten::default());
         }
         let mut transaction = self.begin().await?;
         let gone = sqlx::query("DELETE FROM quarantine WHERE id IN (SELECT value FROM json_each(?))")
@@ -69,7 +95,10 @@ impl Retention for Sqlite {
             .await
             .map_err(failed)?;
         transaction.commit().await.map_err(failed)?;
-        Ok(gone)
+        Ok(QuarantineForgotten {
+            forgotten: gone,
+            next: ids.last().copied(),
+        })
     }
 
     async fn pending_after(&self, adapter: &str, older: u64) -> Result<Option<DateTime<Utc>>> {
@@ -83,6 +112,36 @@ impl Retention for Sqlite {
         .await
         .map_err(failed)?;
         time_if_any(published)
+    }
+}
+
+impl Sqlite {
+    /// The id of the producer's last message beyond the bound. `INDEXED BY` keeps the answer to the index alone.
+    async fn cut_off(&self, producer: Option<&str>, bound: &QuarantineBound) -> Result<Option<i64>> {
+        let query = match bound {
+            QuarantineBound::Age(before) => sqlx::query_scalar(
+                "SELECT coalesce(
+                    (SELECT id - 1 FROM quarantine INDEXED BY quarantine_by_producer
+                     WHERE producer IS ?1 AND received >= ?2 ORDER BY id LIMIT 1),
+                    (SELECT id FROM quarantine INDEXED BY quarantine_by_producer
+                     WHERE producer IS ?1 ORDER BY id DESC LIMIT 1))",
+            )
+            .bind(producer)
+            .bind(before.timestamp_micros()),
+            QuarantineBound::Size { messages, bytes } => sqlx::query_scalar(
+                "SELECT max(id) FROM (
+                    SELECT id, row_number() OVER latest AS place, sum(bytes) OVER latest AS bytes FROM (
+                        SELECT id, bytes FROM quarantine INDEXED BY quarantine_by_producer
+                        WHERE producer IS ? ORDER BY id DESC LIMIT ? + 1)
+                    WINDOW latest AS (ORDER BY id DESC))
+                 WHERE place > ? OR bytes > ?",
+            )
+            .bind(producer)
+            .bind(messages)
+            .bind(messages)
+            .bind(i64::try_from(*bytes).unwrap_or(i64::MAX)),
+        };
+        query.fetch_one(&self.readers).await.map_err(failed)
     }
 }
 

@@ -1,7 +1,8 @@
 //! Search, paging and journeys.
 
+use bytes::Bytes;
 use crossdock_model::event::Event;
-use crossdock_store::{Accepted, EventQuery, JOURNEY_MAX, Store};
+use crossdock_store::{Accepted, EventQuery, JOURNEY_DATA_MAX_BYTES, JOURNEY_MAX, Store};
 
 use super::{Database, accepted, at, batch, event, ids, order, with_extension};
 
@@ -283,4 +284,54 @@ pub async fn a_journey_is_bounded(database: &impl Database) {
     store.record(batch(events)).await.unwrap();
     assert_eq!(store.journey("everything").await.unwrap().len(), JOURNEY_MAX);
     assert_eq!(store.journey("a:3").await.unwrap().len(), JOURNEY_MAX);
+}
+
+/// An event of this journey with so many bytes of data.
+fn large(id: &str, bytes: usize) -> Accepted {
+    let mut event = with_extension(order(id), "correlationid", "large");
+    event.data = Some(Bytes::from(format!("\"{}\"", "x".repeat(bytes - 2))));
+    accepted(event, &["erp"])
+}
+
+pub async fn a_page_ends_with_its_bytes(database: &impl Database) {
+    let store = database.open().await;
+    let events = (0..6).map(|n| large(&n.to_string(), 1_000));
+    store.record(batch(events)).await.unwrap();
+    let of = |bytes| EventQuery {
+        data_max_bytes: Some(bytes),
+        ..EventQuery::default()
+    };
+    assert_eq!(found(&store, of(0)).await, ["0"], "a page has one at least");
+    assert_eq!(found(&store, of(1_001)).await, ["0", "1"]);
+    assert_eq!(found(&store, of(6_001)).await.len(), 6);
+    let back = EventQuery {
+        newest_first: true,
+        ..of(2_000)
+    };
+    assert_eq!(found(&store, back).await, ["5", "4"]);
+}
+
+pub async fn a_journey_leaves_out_large_data(database: &impl Database) {
+    let store = database.open().await;
+    let max = usize::try_from(JOURNEY_DATA_MAX_BYTES).unwrap();
+    store
+        .record(batch([large("fits", max), large("large", max + 1)]))
+        .await
+        .unwrap();
+    let shown: Vec<_> = store
+        .journey("large")
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|stored| (stored.event.data.map(|data| data.len()), stored.data_left_out))
+        .collect();
+    assert_eq!(
+        shown,
+        [(Some(max), None), (None, Some(JOURNEY_DATA_MAX_BYTES + 1))]
+    );
+    let whole = super::only(&store, "large").await;
+    assert_eq!(
+        (whole.event.data.unwrap().len(), whole.data_left_out),
+        (max + 1, None)
+    );
 }

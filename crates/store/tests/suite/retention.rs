@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crossdock_store::{
     Accepted, AdapterTotals, Batch, DeliveryState, EventQuery, EventsForgotten, ForgetEvents,
-    ForgetQuarantined, NewQuarantined, Outcome, OutcomeKind, Store, Totals,
+    ForgetQuarantined, NewQuarantined, Outcome, OutcomeKind, QuarantineBound, QuarantineCutOff, Store,
+    Totals,
 };
 
 use super::quarantine::message;
@@ -142,10 +143,18 @@ pub async fn the_ledger_goes_on_as_if_it_were_there(database: &impl Database) {
 
     // In the middle of those that may go there are some at legacy that were not taken yet.
     assert_eq!(forget(&store, step(28, &[("legacy", 15)])).await, 15);
-    assert_eq!(
-        store.forget_quarantined(&all_of_the_quarantine(3)).await.unwrap(),
-        3
-    );
+    let [cut_off] = &store
+        .quarantine_cut_offs(&QuarantineBound::Age(at(1_000)))
+        .await
+        .unwrap()[..]
+    else {
+        panic!("one producer is expected");
+    };
+    let first_three = ForgetQuarantined {
+        messages: 3,
+        ..one_step(cut_off)
+    };
+    assert_eq!(store.forget_quarantined(&first_three).await.unwrap().forgotten, 3);
     let after = store.totals().await.unwrap();
     let expected = Totals {
         forgotten_events: 15,
@@ -177,13 +186,36 @@ pub async fn the_ledger_goes_on_as_if_it_were_there(database: &impl Database) {
     assert_eq!(opened_again.per_adapter().await.unwrap(), expected);
 }
 
-fn all_of_the_quarantine(limit: usize) -> ForgetQuarantined {
+fn one_step(cut_off: &QuarantineCutOff) -> ForgetQuarantined<'_> {
     ForgetQuarantined {
-        received_before: Some(at(1_000)),
-        messages_per_producer: u32::MAX,
-        bytes_per_producer: u64::MAX,
-        limit,
+        cut_off,
+        after: 0,
+        messages: 1_000,
+        bytes: u64::MAX,
     }
+}
+
+/// A whole round; gives what each step forgot.
+async fn round(store: &Store, bound: QuarantineBound, messages: usize, bytes: u64) -> Vec<u64> {
+    let mut steps = Vec::new();
+    for cut_off in store.quarantine_cut_offs(&bound).await.unwrap() {
+        let mut step = ForgetQuarantined {
+            messages,
+            bytes,
+            ..one_step(&cut_off)
+        };
+        loop {
+            let done = store.forget_quarantined(&step).await.unwrap();
+            let Some(next) = done.next else {
+                assert_eq!(done.forgotten, 0);
+                break;
+            };
+            assert!(next > step.after && next <= cut_off.up_to);
+            step.after = next;
+            steps.push(done.forgotten);
+        }
+    }
+    steps
 }
 
 pub async fn each_step_is_bounded_and_a_pass_ends(database: &impl Database) {
@@ -287,25 +319,26 @@ pub async fn the_quarantine_is_bounded_by_age_and_by_producer(database: &impl Da
             .map(|(producer, keys)| format!("{} {}", producer.unwrap_or_default(), keys.join(",")))
             .collect::<Vec<_>>()
     };
-    let mut which = ForgetQuarantined {
-        received_before: None,
-        messages_per_producer: 4,
-        bytes_per_producer: u64::MAX,
-        limit: 100,
-    };
-    assert_eq!(store.forget_quarantined(&which).await.unwrap(), 6);
+    let size = |messages, bytes| QuarantineBound::Size { messages, bytes };
+    assert_eq!(round(&store, size(10, u64::MAX), 100, u64::MAX).await, [0; 0]);
+    assert_eq!(round(&store, size(4, u64::MAX), 4, u64::MAX).await, [4, 2]);
     assert_eq!(kept().await, [" 2,1,0", "noisy 9,8,7,6", "quiet 2,1,0"]);
-    which.bytes_per_producer = 2_500;
-    assert_eq!(store.forget_quarantined(&which).await.unwrap(), 1);
+    assert_eq!(round(&store, size(4, 2_500), 100, u64::MAX).await, [1]);
     assert_eq!(kept().await, [" 2,1", "noisy 9,8,7,6", "quiet 2,1,0"]);
-    which.received_before = Some(at(2));
-    which.limit = 2;
-    for forgotten in [2, 1, 0] {
-        assert_eq!(store.forget_quarantined(&which).await.unwrap(), forgotten);
-    }
+    assert_eq!(
+        round(&store, QuarantineBound::Age(at(2)), 2, u64::MAX).await,
+        [2, 1]
+    );
     assert_eq!(kept().await, [" 2", "noisy 9,8,7,6", "quiet 2"]);
+    let before = QuarantineBound::Age(at(9));
+    assert_eq!(
+        round(&store, before, 100, 1).await,
+        [1, 1, 1, 1, 1],
+        "a step ends with its bytes"
+    );
+    assert_eq!(kept().await, ["noisy 9"]);
     let totals = store.totals().await.unwrap();
-    assert_eq!((totals.quarantined, totals.forgotten_quarantined), (16, 10));
+    assert_eq!((totals.quarantined, totals.forgotten_quarantined), (16, 15));
     assert!(totals.balanced());
 }
 

@@ -91,9 +91,9 @@ fn print(output: Output, page: &EventPage) -> std::io::Result<()> {
     for view in &page.events {
         table.add_row(vec![
             Cell::new(relative(view.received, now)),
-            Cell::new(printable(attribute(view, "type"))),
-            Cell::new(printable(attribute(view, "subject"))),
-            Cell::new(printable(attribute(view, "id"))),
+            Cell::new(printable(&attribute(view, "type"))),
+            Cell::new(printable(&attribute(view, "subject"))),
+            Cell::new(printable(&attribute(view, "id"))),
             Cell::new(deliveries(view)),
         ]);
     }

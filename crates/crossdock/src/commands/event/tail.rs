@@ -109,12 +109,12 @@ impl Tail {
 fn told_of_failure(view: &EventView, reason: &str, failures: &mut u64) {
     *failures += 1;
     if *failures == 1 {
-        let id = view.event["id"].as_str().unwrap_or_default();
+        let id = story::attribute(view, "id");
         // A notice that cannot be written must not end the tail.
         let _ = writeln!(
             io::stderr(),
             "the filter fails on event {}: {}; it and others like it are not shown",
-            printable(id),
+            printable(&id),
             printable(reason)
         );
     }

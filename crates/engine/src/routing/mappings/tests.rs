@@ -253,8 +253,8 @@ fn a_mapping_that_is_slow_again_and_again_is_run_no_more() {
     assert!((5..=10).contains(&passed), "{passed}");
     assert_eq!(
         failure.detail,
-        "the filter of its subscription 1: it is parked: it took more than 50 ms of processor time in 5 of its last \
-         20 runs"
+        "the filter of its subscription 1: it is parked: it took more than 50 ms of processor time, and 2 ms for each KiB \
+         of the event, in 5 of its last 20 runs"
     );
     let asked = runs.load(std::sync::atomic::Ordering::SeqCst);
     routing.route_to("erp", &event);
@@ -283,6 +283,20 @@ fn a_heavy_mapping_is_parked_in_earnest() {
         failure(routing.route_to("erp", &event));
     }
     assert!(parked(&routing));
+}
+
+#[test]
+fn a_mapping_is_not_parked_by_a_neighbours_huge_events() {
+    let routing = routing_of(&[(
+        "erp",
+        "name = \"erp\"\nsource = \"/erp\"\n[[subscribe]]\ntypes = [\"order.placed.v1\"]\n\
+         filter = '.data | sort | length > 1'\n",
+    )]);
+    let event = order(json!(vec![1; 500_000]));
+    for _ in 0..6 {
+        assert!(matches!(routing.route_to("erp", &event), Route::AsItIs));
+    }
+    assert!(routing.mappings().all(|placed| !placed.pace.is_parked()));
 }
 
 #[test]

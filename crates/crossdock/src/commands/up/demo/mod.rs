@@ -140,7 +140,7 @@ async fn recommend(hub: Hub, output: Output) {
             .await
             .ok()
             .and_then(|page| page.events.into_iter().next());
-        let order = newest.and_then(|view| Some(view.event.get("correlationid")?.as_str()?.to_owned()));
+        let order = newest.and_then(|view| view.attribute("correlationid"));
         if let Some(order) = order {
             // Without a reader there is nobody to recommend anything to.
             let _ = if output.is_json() {
