@@ -49,7 +49,8 @@ mod tests {
             offset,
             received: DateTime::UNIX_EPOCH,
             producer: "shop".into(),
-            event: serde_json::value::to_raw_value(&json!({ "data": "x".repeat(bytes) })).unwrap(),
+            event: serde_json::value::to_raw_value(&json!({ "data": "x".repeat(bytes) }))
+                .expect("plain JSON"),
             data_left_out: None,
             deliveries: Vec::new(),
         }
