@@ -16,7 +16,7 @@ class Keys {
   palette = $state(false);
   help = $state(false);
   search: HTMLInputElement | undefined;
-  #goSince = 0;
+  #goSince = -SEQUENCE_MS;
 
   keydown(event: KeyboardEvent): void {
     if ((event.metaKey || event.ctrlKey) && event.key.toLowerCase() === 'k') {
@@ -28,7 +28,7 @@ class Keys {
     if (event.metaKey || event.ctrlKey || event.altKey || isTyping(event.target) || this.palette) return;
     if (event.timeStamp - this.#goSince < SEQUENCE_MS) {
       const page = PAGES.find(({ key }) => key === event.key);
-      this.#goSince = 0;
+      this.#goSince = -SEQUENCE_MS;
       if (page) {
         event.preventDefault();
         router.go(page.path);

@@ -1,0 +1,320 @@
+"""The pages of the dashboard in a real browser, at a hub with work: what an operator sees and does there, with mouse and
+with keys; what is shown is true; what comes from outside is text."""
+
+from __future__ import annotations
+
+import re
+import time
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from harness.browser import Visit, add_person
+from harness.events import manifest, parcel
+from harness.hub import Hub
+from harness.load import MANIFESTS, Load
+from harness.wait import eventually
+
+PATHS = ("/", "/queues", "/queues?hub=yes", "/events?range=all", "/dead-letters", "/adapters")
+ONCE = "retry = { schedule = [] }"
+WORKING = {**MANIFESTS, "desk": manifest("desk", subscribes=("desk.asked.v1",), more=ONCE)}
+ATTACK = '<img src=x onerror="window.hacked = true">'
+DEADLINE_S = 60
+
+
+@pytest.fixture(scope="module")
+def hub(shared_halls, broker) -> Hub:
+    """One adapter that works, and one that fails each event once and has no second attempt."""
+    hub = shared_halls.hub(WORKING, broker=broker).start()
+    shared_halls.collector(hub, "depot")
+    shared_halls.collector(hub, "desk", fail_share=1.0)
+    hub.must_accept(*[parcel("/anyone", subject=f"parcel/{n}") for n in range(20)])
+    return hub
+
+
+@pytest.fixture(scope="module")
+def empty_hub(shared_halls, broker) -> Hub:
+    return shared_halls.hub({}, broker=broker).start()
+
+
+def asked(subject: str, **changes) -> dict:
+    return parcel("/anyone", type="desk.asked.v1", subject=subject, **changes)
+
+
+def dead_letter(hub: Hub, event: dict) -> str:
+    """Has the desk fail this event for good; gives the dead letter's id."""
+    hub.must_accept(event)
+
+    def found() -> str | None:
+        letters = hub.get("/v1/dead-letters")["dead_letters"]
+        return next((letter["id"] for letter in letters if letter["event_id"] == event["id"]), None)
+
+    return eventually("it is a dead letter", found, DEADLINE_S)
+
+
+def open_page(at: Visit, path: str) -> Page:
+    """Opens a page and waits until it shows what the hub sent."""
+    page = at.open(path)
+    expect(page.get_by_role("button", name="● Live")).to_be_visible()
+    return page
+
+
+def test_a_person_signs_in_with_keys_alone_and_out_again(hub, visit):
+    name, password = add_person(hub, "viewer")
+    at = visit(hub)
+    page = at.open("/queues")
+    expect(page.get_by_label("Name")).to_be_focused()
+    at.axe()
+    page.keyboard.type(name)
+    at.press("Tab")
+    page.keyboard.type("wrong")
+    at.press("Enter")
+    expect(page.get_by_role("alert")).to_have_text("Name or password is wrong.")
+    at.tab_to(page.get_by_label("Password"))
+    page.keyboard.type(password)
+    at.press("Enter")
+    expect(page.get_by_role("heading", name="Queues")).to_be_visible()
+    cookie = at.context.cookies()[0]
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+    at.tab_to(page.get_by_role("button", name=name))
+    at.press("Enter")
+    page.get_by_role("button", name="Sign out", exact=True).click()
+    expect(page.get_by_label("Name")).to_be_visible()
+    assert at.context.cookies() == []
+    at.no_console_errors(but="401")
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_each_page_shows_its_work_and_axe_finds_nothing(hub, visit, path):
+    dead_letter(hub, asked("for the list"))
+    at = visit(hub)
+    at.sign_in()
+    page = open_page(at, path)
+    expect(page.locator("tbody tr, .numbers").first).to_be_visible()
+    at.axe()
+    at.no_console_errors()
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_each_page_says_why_it_is_empty(empty_hub, visit, path):
+    at = visit(empty_hub)
+    at.sign_in("viewer")
+    page = open_page(at, path)
+    teaches = page.locator("main").get_by_text(
+        re.compile("Nothing|No adapter has a queue|No event has come in|There is no adapter yet|crossdock.")
+    )
+    expect(teaches.first).to_be_visible()
+    at.axe()
+    at.no_console_errors()
+
+
+def test_an_operator_finds_the_failing_adapter_and_mends_its_dead_letter(hub, visit):
+    event = asked("order-9", correlationid="order-9")
+    identifier = dead_letter(hub, event)
+    at = visit(hub)
+    at.sign_in("operator")
+    page = open_page(at, "/")
+    line = page.get_by_role("listitem").filter(has_text=re.compile(r"desk: .* failed for good"))
+    line.get_by_role("link").click()
+    page.wait_for_url("**/dead-letters?adapter=desk")
+    page.get_by_role("row").filter(has_text="order-9").click()
+    page.wait_for_url(f"**/dead-letters/{identifier}?adapter=desk")
+    at.axe()
+    page.get_by_role("button", name="Redrive").click()
+    expect(page.get_by_role("group", name="Redrive")).to_contain_text(
+        "desk is ● live, so it is taken at once."
+    )
+    page.get_by_role("button", name="Redrive it").click()
+    expect(page.get_by_role("status")).to_have_text("Handed over again, as attempt 2.")
+    page.get_by_role("link", name="Follow its journey").click()
+    page.wait_for_url("**/journeys/order-9")
+    expect(page.get_by_text(re.compile("all is done"))).to_be_visible()
+    expect(page.get_by_role("button", name=re.compile("→ desk .*confirmed"))).to_be_visible()
+    at.axe()
+    at.no_console_errors()
+
+
+def test_everything_goes_by_keys(hub, visit):
+    event = asked("order-10", correlationid="order-10")
+    dead_letter(hub, event)
+    at = visit(hub)
+    at.sign_in("operator")
+    page = open_page(at, "/")
+    at.press("g", "d")
+    page.wait_for_url("**/dead-letters")
+    expect(page.get_by_role("row").nth(1)).to_be_visible()
+    at.press("j", "j", "k", "Enter")
+    expect(page.get_by_role("button", name="Redrive")).to_be_visible()
+    at.press("x")
+    expect(page.get_by_role("button", name="Redrive it")).to_be_focused()
+    at.press("Escape")
+    expect(page.get_by_role("complementary")).to_be_hidden()
+    at.press("/")
+    expect(page.get_by_role("searchbox", name="Search")).to_be_focused()
+    page.keyboard.type("order-10")
+    at.press("Enter")
+    page.wait_for_url("**/journeys/order-10")
+    at.press("Control+k")
+    page.keyboard.type("queues")
+    at.axe(themes=("light",))
+    at.press("Enter")
+    page.wait_for_url("**/queues")
+    at.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    at.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    at.no_console_errors()
+
+
+def test_a_pasted_id_jumps_to_its_journey(hub, visit):
+    event = parcel("/anyone", subject="pasted", aliases="web:P-1")
+    hub.must_accept(event)
+    at = visit(hub)
+    at.sign_in("viewer")
+    page = open_page(at, "/adapters")
+    page.get_by_role("searchbox", name="Search").focus()
+    page.evaluate(
+        """() => {
+            const data = new DataTransfer();
+            data.setData('text', 'web:P-1');
+            document.activeElement.dispatchEvent(
+                new ClipboardEvent('paste', { clipboardData: data, bubbles: true, cancelable: true }));
+        }"""
+    )
+    page.wait_for_url("**/journeys/web%3AP-1")
+    expect(page.get_by_role("heading", name="Journey of web:P-1")).to_be_visible()
+    page.goto(f"{hub.url}/journeys/nobody-knows-it")
+    expect(page.get_by_text("Nothing is known under “nobody-knows-it”.")).to_be_visible()
+
+
+def test_a_viewer_sees_why_nothing_can_be_redriven(hub, visit):
+    identifier = dead_letter(hub, asked("order-11"))
+    at = visit(hub)
+    at.sign_in("viewer")
+    page = open_page(at, f"/dead-letters/{identifier}")
+    expect(page.get_by_role("button", name="Redrive")).to_be_disabled()
+    expect(page.get_by_text("Needs the role operator.")).to_be_visible()
+
+
+def test_what_comes_from_outside_is_text(hub, visit):
+    event = asked(ATTACK, correlationid=f"c{ATTACK}", aliases="web:xss", data={"note": ATTACK, ATTACK: 1})
+    identifier = dead_letter(hub, event)
+    at = visit(hub)
+    at.sign_in("operator")
+    journey = f"/journeys/{quote(event['id'])}"
+    for path in ("/", "/events?range=all", f"/dead-letters/{identifier}", "/dead-letters", journey):
+        page = open_page(at, path)
+        if path != "/":
+            expect(page.get_by_text(re.compile(r"<img|onerror")).first).to_be_visible()
+        assert page.evaluate("window.hacked") is None, path
+        assert page.locator("main img, aside img").count() == 0, path
+    at.no_console_errors()
+
+
+def test_new_events_come_by_themselves_and_move_nothing_under_the_pointer(hub, visit):
+    at = visit(hub)
+    at.sign_in("viewer")
+    page = open_page(at, "/events?subject=moving&range=all")
+    expect(page.get_by_text("No event fits these filters")).to_be_visible()
+    hub.must_accept(parcel("/anyone", subject="moving"))
+    rows = page.locator("tbody tr")
+    expect(rows).to_have_count(1)
+    rows.first.hover()
+    hub.must_accept(parcel("/anyone", subject="moving"))
+    expect(page.get_by_role("button", name="1 new event")).to_be_visible()
+    expect(rows).to_have_count(1)
+    page.get_by_role("button", name="1 new event").click()
+    expect(rows).to_have_count(2)
+    page.get_by_role("button", name="● Live").click()
+    expect(page.get_by_role("button", name=re.compile("Paused"))).to_be_visible()
+    at.no_console_errors()
+
+
+def test_what_the_pages_say_is_what_rabbitmq_and_the_record_say(halls, broker, visit):
+    hub = halls.hub(
+        {**MANIFESTS, "idle": manifest("idle", subscribes=("parcel.scanned.v1",))}, broker=broker
+    ).start()
+    halls.collector(hub, "depot")
+    at = visit(hub)
+    at.sign_in("viewer")
+    page = open_page(at, "/queues")
+    load = Load(hub, 1_000).start()
+    load.wait(DEADLINE_S)
+    eventually("depot is done", lambda: hub.adapter_ledger("depot")["confirmed"] == 1_000, DEADLINE_S)
+
+    def cells(name: str) -> list[str]:
+        return page.get_by_role("row").filter(has_text=name).get_by_role("cell").all_inner_texts()
+
+    def is_told() -> bool:
+        waiting = hub.broker.api("GET", f"/queues/{quote(hub.vhost, safe='')}/crossdock.adapter.idle").json()
+        return cells("crossdock.adapter.idle")[2] == f"{waiting.get('messages_ready', 0):,}" == "1,000"
+
+    eventually("the page has the depth that RabbitMQ has", is_told, DEADLINE_S)
+    page.goto(f"{hub.url}/adapters")
+    ledger = {line["adapter"]: line for line in hub.ledger()["adapters"]}
+    expect(page.get_by_role("row").filter(has_text="depot")).to_be_visible()
+    assert cells("idle")[3] == f"{ledger['idle']['in_flight']:,}" == "1,000"
+    assert cells("depot")[3] == f"{ledger['depot']['in_flight']:,}" == "0"
+    page.goto(f"{hub.url}/adapters/depot")
+    confirmed = page.locator("dt", has_text="confirmed").locator("xpath=following-sibling::dd[1]")
+    expect(confirmed).to_have_text(f"{ledger['depot']['confirmed']:,}")
+    page.goto(f"{hub.url}/events?range=all")
+    expect(page.locator("figcaption")).to_contain_text("1,000 events")
+    expect(page.locator("tbody tr")).to_have_count(50)
+    page.get_by_role("button", name="Older events").click()
+    expect(page.locator("tbody tr")).to_have_count(100)
+
+
+def test_without_rabbitmq_the_last_figures_stay_and_say_so(halls, visit):
+    hub = halls.hub(WORKING, broker=halls.broker().start()).start()
+    hub.must_accept(parcel("/anyone", subject="before"))
+    at = visit(hub)
+    at.sign_in("viewer")
+    page = open_page(at, "/")
+    expect(page.get_by_text("/anyone")).to_be_visible()
+    hub.broker.kill()
+    attention = page.get_by_role("region", name="Needs attention")
+    expect(attention.get_by_text(re.compile("RabbitMQ|rabbitmq")).first).to_be_visible(
+        timeout=DEADLINE_S * 1000
+    )
+    expect(page.get_by_text("/anyone")).to_be_visible()
+    at.axe()
+    page.goto(f"{hub.url}/events?range=all")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    hub.broker.start()
+    page.goto(hub.url)
+    eventually(
+        "the page says that RabbitMQ is back",
+        lambda: "RabbitMQ" not in attention.inner_text(),
+        DEADLINE_S,
+    )
+
+
+def test_a_hub_that_is_gone_is_said_with_the_age_of_what_is_shown(halls, broker, visit):
+    hub = halls.hub(WORKING, broker=broker).start()
+    at = visit(hub)
+    at.sign_in("viewer")
+    page = open_page(at, "/adapters")
+    expect(page.get_by_role("row").filter(has_text="depot")).to_be_visible()
+    hub.kill()
+    expect(page.get_by_role("button", name=re.compile("No connection"))).to_be_visible()
+    expect(page.get_by_role("row").filter(has_text="depot")).to_be_visible()
+    hub.start()
+    expect(page.get_by_role("button", name="● Live")).to_be_visible(timeout=DEADLINE_S * 1000)
+
+
+def test_a_session_that_ends_elsewhere_leads_to_the_sign_in_page(hub, visit):
+    at, other = visit(hub), visit(hub)
+    name, password = add_person(hub, "viewer")
+    for one in (at, other):
+        page = one.open("/")
+        page.get_by_label("Name").fill(name)
+        page.get_by_label("Password").fill(password)
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("button", name="● Live")).to_be_visible()
+    other.page.get_by_role("button", name=name).click()
+    began = time.monotonic()
+    other.page.get_by_role("button", name="Sign out everywhere").click()
+    expect(at.page.get_by_label("Name")).to_be_visible(timeout=DEADLINE_S * 1000)
+    assert time.monotonic() - began < 20
