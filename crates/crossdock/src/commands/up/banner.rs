@@ -55,9 +55,11 @@ fn lines(banner: &Banner) -> Vec<String> {
         }
         FirstAdmin::File(file) => format!("  sign in   as admin  (first password in {})", file.display()),
     });
-    let places = vec![
+    let dashboard = [
         format!("crossdock {} is up", env!("CARGO_PKG_VERSION")),
-        format!("  HTTP      {url}"),
+        format!("  dashboard {url}"),
+    ];
+    let places = [
         format!("  API docs  {url}/docs"),
         format!("  RabbitMQ  {rabbitmq}"),
         format!(
@@ -72,7 +74,12 @@ fn lines(banner: &Banner) -> Vec<String> {
         "  crossdock event tail    events as they are accepted".to_owned(),
         "  crossdock prove         that none is lost".to_owned(),
     ];
-    places.into_iter().chain(sign_in).chain(next).collect()
+    dashboard
+        .into_iter()
+        .chain(sign_in)
+        .chain(places)
+        .chain(next)
+        .collect()
 }
 
 #[cfg(test)]
