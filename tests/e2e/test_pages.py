@@ -259,7 +259,7 @@ def test_what_the_pages_say_is_what_rabbitmq_and_the_record_say(halls, broker, v
     page.goto(f"{hub.url}/adapters/depot")
     confirmed = page.locator("dt", has_text="confirmed").locator("xpath=following-sibling::dd[1]")
     expect(confirmed).to_have_text(f"{ledger['depot']['confirmed']:,}")
-    page.goto(f"{hub.url}/events?range=all")
+    page.goto(f"{hub.url}/events?range=24h")
     expect(page.locator("figcaption")).to_contain_text("1,000 events")
     expect(page.locator("tbody tr")).to_have_count(50)
     page.get_by_role("button", name="Older events").click()
@@ -318,3 +318,15 @@ def test_a_session_that_ends_elsewhere_leads_to_the_sign_in_page(hub, visit):
     other.page.get_by_role("button", name="Sign out everywhere").click()
     expect(at.page.get_by_label("Name")).to_be_visible(timeout=DEADLINE_S * 1000)
     assert time.monotonic() - began < 20
+
+
+def test_a_redrive_on_the_journey_shows_what_came_of_it(hub, visit):
+    dead_letter(hub, asked("order-12", correlationid="order-12"))
+    at = visit(hub)
+    at.sign_in("operator")
+    page = open_page(at, "/journeys/order-12")
+    page.get_by_role("button", name="Redrive").click()
+    page.get_by_role("button", name="Redrive it").click()
+    expect(page.get_by_role("button", name=re.compile("→ desk .*confirmed"))).to_be_visible(timeout=20_000)
+    expect(page.get_by_role("status")).to_have_text("Handed over again, as attempt 2.")
+    at.no_console_errors()

@@ -183,6 +183,7 @@ impl Hub {
             before_offset: Some(newest.saturating_add(1)),
             newest_first: true,
             limit: limit as usize,
+            data_max_bytes: Some(FOLLOWED_MAX_BYTES),
             ..EventQuery::default()
         };
         let mut found = if newest > offset {
@@ -192,7 +193,7 @@ impl Hub {
         };
         found.reverse();
         let skipped = match found.first() {
-            Some(first) if found.len() == limit as usize => store.count_between(offset, first.offset).await?,
+            Some(first) if first.offset > offset + 1 => store.count_between(offset, first.offset).await?,
             _ => 0,
         };
         let news = EventNews {

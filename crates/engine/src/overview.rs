@@ -169,10 +169,9 @@ fn sum<T: std::ops::Add<Output = T>>(parts: impl Iterator<Item = Option<T>>) -> 
 impl RecordSide {
     fn of(at: DateTime<Utc>, record: &Record, figures: SourceFigures, routing: &Routing) -> Self {
         let parked = |adapter: &AdapterView| (adapter.name.clone(), adapter.ledger.parked);
-        let events: u64 = figures.sources.iter().map(|source| source.events).sum();
         Self {
             at,
-            accepted_per_s: per_s(events, at - figures.since),
+            accepted_per_s: per_s(figures.events, at - figures.since),
             sources: sources(at, figures, routing),
             parked: record.adapters.iter().map(parked).collect(),
             dead_letters: record.dead_letters(),

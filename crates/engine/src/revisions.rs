@@ -1,22 +1,21 @@
 //! Revisions of the configuration: numbered, whole, and in force at once on the hub that applied it, within seconds on
 //! every other.
 
+mod following;
 mod versions;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use crossdock_bus::names;
 use crossdock_config::{Delivery, Manifest, SharedConfig, SourceFile, Subscription, load_shared};
 use crossdock_store::{NewRevision, Revision, RevisionFile, RevisionSummary, Store};
 
+pub(crate) use following::{follow, knowing, newest};
+
 use crate::{
     Applied, EngineError, Hub, RevisionView, credentials,
     routing::{Routing, is_webhook},
-    shared::Shared,
     upkeep,
 };
 
@@ -49,56 +48,6 @@ pub(crate) async fn first(
     let current =
         current.ok_or_else(|| EngineError::Internal("the first revision is not in the database".into()))?;
     Ok(routing(current))
-}
-
-/// Routes by the revision in force, if another hub has applied one. Needs the right to change; see
-/// [`Shared::change`]. One that this version cannot read is not followed, which is a `Conflict`: the known one
-/// holds, with an alarm.
-pub(crate) async fn follow(shared: &Shared) -> Result<(), EngineError> {
-    let known = shared.routing.load().revision;
-    let latest = shared.store.revisions(1).await?;
-    if latest.first().is_none_or(|latest| latest.number == known) {
-        return Ok(());
-    }
-    let Some(current) = shared.store.current_revision().await? else {
-        return Ok(());
-    };
-    let routing = routing(current);
-    if let Some(fault) = &routing.fault {
-        let sentence = format!("this hub routes by revision {known}: {fault}");
-        shared.alarms.raise(PART, UNREADABLE, sentence.clone());
-        return Err(EngineError::Conflict(sentence));
-    }
-    shared.alarms.clear(PART, UNREADABLE);
-    tracing::info!(
-        revision = routing.revision,
-        "another hub applied a revision; it is in force here too"
-    );
-    shared.put_in_force(routing);
-    Ok(())
-}
-
-/// The routing by the revision in force, for whoever is about to give something up because the one known here does not
-/// have it: another hub may have applied a revision a moment ago. `None`: nobody can say now, or this version cannot
-/// read it.
-pub(crate) async fn newest(shared: &Shared) -> Option<Arc<Routing>> {
-    let _one_at_a_time = shared.change().await.ok()?;
-    follow(shared).await.ok()?;
-    Some(shared.routing.load_full())
-}
-
-/// The routing by which to decide about deliveries to these adapters, and whether one that it does not have is gone
-/// for certain.
-pub(crate) async fn knowing(shared: &Shared, adapters: impl Iterator<Item = &str>) -> (Arc<Routing>, bool) {
-    let known = shared.routing.load_full();
-    let mut adapters = adapters;
-    if adapters.all(|adapter| known.adapters.contains_key(adapter)) {
-        return (known, true);
-    }
-    match newest(shared).await {
-        Some(newest) => (newest, true),
-        None => (known, false),
-    }
 }
 
 fn routing(revision: Revision) -> Routing {

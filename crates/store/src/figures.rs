@@ -78,6 +78,8 @@ pub struct SourceFigure {
 pub struct SourceFigures {
     /// From when on events are counted: what was asked for, or later where [`SOURCE_EVENTS_MAX`] came since.
     pub since: DateTime<Utc>,
+    /// Events since then, of all sources.
+    pub events: u64,
     /// By name, at most [`SOURCES_MAX`].
     pub sources: Vec<SourceFigure>,
 }

@@ -60,6 +60,9 @@ pub use revisions::{NewRevision, Revision, RevisionFile, RevisionSummary, Revisi
 pub use sessions::{Session, Sessions, SignedIn, TokenHash};
 pub use users::{User, UserChange, Users};
 
+/// What the log need not say: the pools' words about each connection while the database is away. The hub says that once.
+pub const LOG_FILTERS: [&str; 2] = ["sqlx::pool=error", "sqlx_core::pool=error"];
+
 /// What every function of this crate returns.
 pub type Result<T> = std::result::Result<T, StoreError>;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::http::{StatusCode, header};
+use axum::http::{Response, StatusCode, header};
 use crossdock_engine::Scope;
 use futures::StreamExt;
 use serde_json::json;
@@ -377,19 +377,26 @@ async fn metrics_are_open_to_this_machine_alone() {
 }
 
 #[tokio::test]
-async fn streams_are_counted_and_end_with_the_server() {
+async fn streams_are_counted_for_each_caller_and_end_with_the_server() {
     let api = Api::without_broker().await;
-    let open = || api.raw(empty("GET", "/v1/stream?after=0", Some(&api.admin)));
+    let open = |key: &str| api.raw(empty("GET", "/v1/stream?after=0", Some(key)));
+    let refused = |answer: &Response<Body>| {
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(answer.headers().contains_key(header::RETRY_AFTER));
+    };
     let mut streams = Vec::new();
-    for _ in 0..100 {
-        let stream = open().await;
+    let mut key = api.admin.clone();
+    for number in 0..100 {
+        if number > 0 && number % 16 == 0 {
+            refused(&open(&key).await);
+            key = api.key(&[Scope::EventsRead]).await;
+        }
+        let stream = open(&key).await;
         assert_eq!(stream.status(), StatusCode::OK);
         assert_eq!(stream.headers()[header::CONTENT_TYPE], "text/event-stream");
         streams.push(stream.into_body().into_data_stream());
     }
-    let refused = open().await;
-    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert!(refused.headers().contains_key(header::RETRY_AFTER));
+    refused(&open(&api.key(&[Scope::EventsRead]).await).await);
     let first = streams[0].next().await.unwrap().unwrap();
     assert!(String::from_utf8_lossy(&first).contains("retry: 2000"));
 
@@ -401,7 +408,7 @@ async fn streams_are_counted_and_end_with_the_server() {
         end.await.expect("a stream ends when the server stops");
     }
     assert_eq!(
-        open().await.status(),
+        open(&api.admin).await.status(),
         StatusCode::OK,
         "ended streams free their places"
     );

@@ -78,6 +78,7 @@ pub(crate) fn source_figures(
     };
     Ok(SourceFigures {
         since,
+        events: number("events", counted)?,
         sources: sources.into_iter().map(figure).collect::<Result<_>>()?,
     })
 }

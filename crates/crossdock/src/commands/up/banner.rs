@@ -50,7 +50,7 @@ fn lines(banner: &Banner) -> Vec<String> {
         None => management_url.clone(),
     };
     let sign_in = first_admin.as_ref().map(|admin| match admin {
-        FirstAdmin::Password { name, password } => {
+        FirstAdmin::Password { name, password, .. } => {
             format!("  sign in   as {name}, password {password}  (shown this once)")
         }
         FirstAdmin::File(file) => format!("  sign in   as admin  (first password in {})", file.display()),

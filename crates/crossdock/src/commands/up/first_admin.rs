@@ -23,6 +23,9 @@ pub(super) enum FirstAdmin {
         name: String,
         /// Their password.
         password: String,
+        /// It lies here until it was shown.
+        #[serde(skip)]
+        file: PathBuf,
     },
     /// With the password in this file, unless it was changed since.
     File(PathBuf),
@@ -48,23 +51,31 @@ pub(super) async fn ensure(hub: &Hub, data_dir: &DataDir) -> anyhow::Result<Opti
         return Ok(path.exists().then_some(FirstAdmin::File(path)));
     }
     let password = new_password();
-    let is_seen = io::stdout().is_terminal();
-    if !is_seen {
-        // Before there is such a person: a crash in between leaves a password that opens nothing, not one that nobody
-        // knows.
-        write_secret(&path, &format!("{password}\n"))
-            .with_context(|| format!("cannot write {}", path.display()))?;
-    }
+    // Before there is such a person: a crash in between leaves a password that opens nothing, not one that nobody knows.
+    write_secret(&path, &format!("{password}\n"))
+        .with_context(|| format!("cannot write {}", path.display()))?;
     let added = hub.add_first_admin(&password).await;
     match added.context("cannot add the first person")? {
-        Some(name) if is_seen => Ok(Some(FirstAdmin::Password { name, password })),
+        Some(name) if io::stdout().is_terminal() => Ok(Some(FirstAdmin::Password {
+            name,
+            password,
+            file: path,
+        })),
         Some(_) => Ok(Some(FirstAdmin::File(path))),
         None => {
-            if !is_seen {
-                // Another hub was faster, and has the password.
-                fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
-            }
+            // Another hub was faster, and has the password.
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
             Ok(None)
+        }
+    }
+}
+
+impl FirstAdmin {
+    /// Takes the file away once its password was seen on a terminal.
+    pub(super) fn was_seen(&self) -> io::Result<()> {
+        match self {
+            Self::Password { file, .. } => fs::remove_file(file),
+            Self::File(_) => Ok(()),
         }
     }
 }

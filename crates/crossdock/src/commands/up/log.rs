@@ -5,13 +5,11 @@ use std::io::{self, IsTerminal};
 
 use tracing_subscriber::EnvFilter;
 
-/// What is said of the pool of connections while the database is away, once for each connection: the hub says it once.
-const USUAL: &str = "info,sqlx::pool=error,sqlx_core::pool=error";
-
 /// Starts logging. `RUST_LOG` says how much.
 pub(super) fn start() {
-    let mut filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(USUAL));
-    if let Ok(directive) = crossdock_bus::LOG_FILTER.parse() {
+    let mut filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let quiet = std::iter::once(crossdock_bus::LOG_FILTER).chain(crossdock_store::LOG_FILTERS);
+    for directive in quiet.filter_map(|directive| directive.parse().ok()) {
         filter = filter.add_directive(directive);
     }
     let log = tracing_subscriber::fmt()

@@ -51,6 +51,7 @@ use broker::Broker;
 use data_dir::DataDir;
 use demo::Demo;
 use door::Door;
+use first_admin::FirstAdmin;
 
 /// How often the configuration files are read again.
 const FILES_ROUND: Duration = Duration::from_secs(5);
@@ -152,8 +153,13 @@ impl Up {
             hall.demo = Some(Demo::start(running.hub, data_dir, output, collector).await?);
         }
         // The hub does its work whether or not somebody reads this.
-        if let Err(error) = banner::print(output, &running.banner) {
-            tracing::warn!(%error, "the addresses could not be printed");
+        match banner::print(output, &running.banner) {
+            Ok(()) => {
+                if let Some(Err(error)) = running.banner.first_admin.as_ref().map(FirstAdmin::was_seen) {
+                    tracing::warn!(%error, "the file with the first password could not be removed");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the addresses could not be printed"),
         }
         Ok(())
     }

@@ -29,6 +29,8 @@ class Live {
   link = $state<Link>('connecting');
   /** When the hub was last heard, milliseconds since 1970. */
   heard = $state(0);
+  /** Counts the streams that were opened: what was read before one began may have missed something. */
+  opened = $state(0);
 
   #wanted = new Map<Topic, number>();
   #listeners = new Set<(news: NewEvents) => void>();
@@ -103,6 +105,7 @@ class Live {
     const topics = [...this.#wanted.keys()].sort().join(',');
     const stream = new EventSource(withQuery('/v1/live', { topics, after: this.#after }));
     this.#stream = stream;
+    stream.onopen = () => (this.opened += 1);
     stream.onerror = () => void this.#failed(stream);
     stream.addEventListener('beat', () => this.#hear());
     this.#on<Overview>('overview', (data) => (this.overview = data));

@@ -21,7 +21,12 @@ class SignedIn {
   }
 
   async signOut(everywhere: boolean): Promise<void> {
-    await send('DELETE', everywhere ? '/v1/session?everywhere=true' : '/v1/session');
+    try {
+      await send('DELETE', everywhere ? '/v1/session?everywhere=true' : '/v1/session');
+    } catch (error) {
+      // It has ended already.
+      if (!(error instanceof Failure && error.status === 401)) throw error;
+    }
     this.session = null;
   }
 

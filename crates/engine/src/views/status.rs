@@ -1,0 +1,77 @@
+//! The hub itself, on one screen.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{AdapterView, QueueView};
+
+/// One screen: what runs, what waits, what wants attention.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct StatusView {
+    /// This hub's version.
+    pub version: String,
+    /// When this hub started.
+    pub started: DateTime<Utc>,
+    /// `ready`, or what it waits for.
+    pub checks: Vec<ReadyCheck>,
+    /// What wants attention, worst first, each a plain sentence; empty when all is well.
+    pub attention: Vec<String>,
+    /// RabbitMQ's version and where it runs.
+    pub broker: Option<BrokerView>,
+    /// Revision in force.
+    pub revision: u32,
+    /// Hubs that reported within the last 30 seconds.
+    pub hubs: Vec<HubView>,
+    /// Adapters by name.
+    pub adapters: Vec<AdapterView>,
+    /// Every queue of Crossdock.
+    pub queues: Vec<QueueView>,
+    /// Events accepted since the first start.
+    pub accepted: u64,
+    /// Messages in quarantine that were not sent again; counted up to 1,000.
+    pub quarantined: u64,
+    /// Deliveries parked.
+    pub parked: u64,
+    /// Newest event.
+    pub newest_event: Option<DateTime<Utc>>,
+}
+
+/// The broker as the hub sees it.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct BrokerView {
+    /// `host:port`.
+    pub address: String,
+    /// RabbitMQ version.
+    pub version: String,
+    /// The hub started it and ends it.
+    pub private: bool,
+    /// Alarms in force, such as `memory`.
+    pub alarms: Vec<String>,
+}
+
+/// A hub process.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct HubView {
+    /// Random name of the process.
+    pub id: String,
+    /// Machine.
+    pub host: String,
+    /// Version.
+    pub version: String,
+    /// Its configuration files equal the revision in force.
+    pub files_match_revision: bool,
+    /// Last report.
+    pub seen: DateTime<Utc>,
+}
+
+/// One condition of readiness.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ReadyCheck {
+    /// `revision`, `database`, `rabbitmq` or `topology`.
+    pub name: String,
+    /// Whether it holds.
+    pub ok: bool,
+    /// Why not, or what it is.
+    pub detail: String,
+}
