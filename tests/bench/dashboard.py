@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -76,6 +77,7 @@ def main() -> None:
         ]:
             views = first_views(browser, hub, path, shown)
             seen[f"first_view_ms_{name}"] = {"median": statistics.median(views), "all": views}
+            print(f"{name}: {views} ms", file=sys.stderr)
         at = browser.visit(hub)
         at.sign_in("viewer")
         at.open("/events?range=all").wait_for_selector("tbody tr")
