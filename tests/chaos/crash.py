@@ -26,7 +26,7 @@ from harness.hub import Hub
 from harness.load import MANIFESTS, Load, out_of_order, repeats
 from harness.postgres import Postgres
 from harness.processes import end, processes_in
-from harness.wait import eventually
+from harness.wait import Overdue, eventually
 
 EARLIEST_SHARE, LATEST_SHARE = 0.05, 0.9
 
@@ -125,9 +125,23 @@ class CrashRun:
 
         def reached() -> bool:
             load.check()
-            return load.accepted() >= wanted
+            assert load.accepted() >= wanted, load.standing()
+            return True
 
-        eventually(f"{wanted} events are accepted", reached, within_s)
+        try:
+            eventually(f"{wanted} events are accepted", reached, within_s)
+        except Overdue as overdue:
+            raise Overdue(f"{overdue}; queues: {self._queues()}") from overdue
+
+    def _queues(self) -> object:
+        """What RabbitMQ says of its queues, for whoever must find out why nothing moves."""
+        if self.hub.broker is None:
+            return "of the hub's own node"
+        queues = self.hub.broker.api("GET", "/api/queues").json()
+        return [
+            [queue.get(name) for name in ("name", "state", "leader", "messages", "consumers")]
+            for queue in queues
+        ]
 
     def _look(self, load: Load, within_s: float) -> None:
         report, began = self.report, time.monotonic()

@@ -6,7 +6,6 @@ be in order. Producers know nothing of crashes: they see an error, wait a moment
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -43,6 +42,7 @@ class Producer(threading.Thread):
         self.accepted: list[str] = []
         self.refusals: list[requests.Response] = []
         self.errors = 0
+        self.latest_error = ""
         self.fault: BaseException | None = None
 
     def run(self) -> None:
@@ -54,8 +54,9 @@ class Producer(threading.Thread):
     def send_all(self) -> None:
         raise NotImplementedError
 
-    def pause(self) -> None:
+    def pause(self, error: object) -> None:
         self.errors += 1
+        self.latest_error = f"{time.strftime('%X')} {error}"
         time.sleep(PAUSE_AFTER_ERROR_S)
 
     def events(self) -> Iterator[dict]:
@@ -83,8 +84,8 @@ class HttpProducer(Producer):
         while not self.stop.is_set():
             try:
                 answer = self.hub.send(*batch, key=key)
-            except requests.RequestException:
-                self.pause()
+            except requests.RequestException as error:
+                self.pause(error)
                 continue
             if answer.status_code == 202:
                 self.accepted += [event["id"] for event in batch]
@@ -92,7 +93,7 @@ class HttpProducer(Producer):
             if answer.status_code not in (429, 503):
                 raise AssertionError(f"a good batch was answered {answer.status_code}: {answer.text}")
             self.refusals.append(answer)
-            self.pause()
+            self.pause(answer.text)
 
 
 class AmqpProducer(Producer):
@@ -103,12 +104,13 @@ class AmqpProducer(Producer):
         event = next(waiting, None)
         while event is not None and not self.stop.is_set():
             url = self.hub.credentials("till")["CROSSDOCK_AMQP_URL"]
-            with contextlib.suppress(pika.exceptions.AMQPError, OSError), channel(url) as own:
-                while event is not None and not self.stop.is_set():
-                    self.deliver(own, url, event)
-                    event = next(waiting, None)
-            if event is not None:
-                self.pause()
+            try:
+                with channel(url) as own:
+                    while event is not None and not self.stop.is_set():
+                        self.deliver(own, url, event)
+                        event = next(waiting, None)
+            except (pika.exceptions.AMQPError, OSError) as error:
+                self.pause(repr(error))
 
     def deliver(self, own: BlockingChannel, url: str, event: dict) -> None:
         publish(own, url, event)
@@ -148,6 +150,15 @@ class Load:
             if producer.fault is not None:
                 raise AssertionError(f"{producer.name} gave up") from producer.fault
 
+    def standing(self) -> str:
+        """How far each producer is, and what it saw last that went wrong."""
+        told = (
+            f"{producer.name} {len(producer.accepted)} of {producer.share}, {producer.errors} errors"
+            f" ({producer.latest_error or 'none'})"
+            for producer in self.producers
+        )
+        return "; ".join(told)
+
     def running(self) -> bool:
         self.check()
         return any(producer.is_alive() for producer in self.producers)
@@ -160,7 +171,7 @@ class Load:
         self.check()
         if self.running():
             self.end()
-            raise AssertionError(f"{self.accepted()} of {self.total} accepted within {within_s:g} s")
+            raise AssertionError(f"not all accepted within {within_s:g} s: {self.standing()}")
 
     def end(self) -> None:
         self.stop.set()
