@@ -62,6 +62,7 @@ pub struct BrokerAddress {
 }
 
 /// What a hub needs to run.
+#[derive(Clone)]
 pub struct HubOptions {
     /// The broker, which may be away for now.
     pub broker: BrokerAddress,

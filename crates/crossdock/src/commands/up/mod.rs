@@ -8,6 +8,7 @@ mod admin_key;
 mod banner;
 mod broker;
 mod data_dir;
+mod database;
 mod demo;
 mod door;
 mod first_admin;
@@ -15,13 +16,7 @@ mod log;
 mod readiness;
 
 use std::{
-    convert::Infallible,
-    io::ErrorKind,
-    net::SocketAddr,
-    os::unix::ffi::OsStrExt,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    sync::Arc,
+    convert::Infallible, io::ErrorKind, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc,
     time::Duration,
 };
 
@@ -32,7 +27,6 @@ use crossdock_bus::node::Node;
 use crossdock_config::Settings;
 use crossdock_engine::{EngineError, Hub, HubOptions, outbound::Outbound};
 use crossdock_model::SystemClock;
-use crossdock_store::{Store, StoreError};
 use crossdock_telemetry::Telemetry;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::{
@@ -49,14 +43,13 @@ use crate::{
 };
 use broker::Broker;
 use data_dir::DataDir;
+use database::Database;
 use demo::Demo;
 use door::Door;
 use first_admin::FirstAdmin;
 
 /// How often the configuration files are read again.
 const FILES_ROUND: Duration = Duration::from_secs(5);
-/// Pause between attempts to open a database whose server is away.
-const DATABASE_PAUSE: Duration = Duration::from_secs(1);
 /// How long a stop may take in all.
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
 /// How long it waits for the collector to take the last spans.
@@ -236,7 +229,8 @@ impl Hall {
         settings: &Settings,
         data_dir: &DataDir,
     ) -> anyhow::Result<Running> {
-        let store = open_store(settings, data_dir).await?;
+        let database = Database::named(settings, data_dir)?;
+        let store = database.open().await?;
         self.door.wait_for("RabbitMQ");
         let Broker { address, node } = Broker::find(&settings.rabbitmq, data_dir).await?;
         self.node = node;
@@ -256,10 +250,12 @@ impl Hall {
             outbound: Outbound::new(settings.outbound.allow.clone()).context("cannot call other servers")?,
             variable: |name| std::env::var(name).ok(),
         };
-        let hub = start_hub(configuration, options).await?;
+        let hub = database
+            .patiently(|| start_hub(configuration, options.clone()))
+            .await?;
         self.hub = Some(hub.clone());
-        let admin_key = admin_key::ensure(&hub, data_dir).await?;
-        let first_admin = first_admin::ensure(&hub, data_dir).await?;
+        let admin_key = database.patiently(|| admin_key::ensure(&hub, data_dir)).await?;
+        let first_admin = database.patiently(|| first_admin::ensure(&hub, data_dir)).await?;
         let api = ApiState::new(
             hub.clone(),
             self.metrics.clone(),
@@ -343,47 +339,6 @@ fn start_telemetry(settings: &Settings) -> anyhow::Result<Option<Telemetry>> {
     Ok(Some(telemetry))
 }
 
-async fn open_store(settings: &Settings, data_dir: &DataDir) -> anyhow::Result<Store> {
-    let url = match &settings.database.url {
-        Some(secret) => secret
-            .resolve(|path| std::fs::read_to_string(path))
-            .context("database.url")?,
-        None => sqlite_url(&data_dir.database_file()),
-    };
-    let is_file = url.starts_with("sqlite:");
-    let mut is_told = false;
-    loop {
-        match crossdock_store::open(&url).await {
-            // A server may come up after the hub, as RabbitMQ may; a file is there or it is not.
-            Err(StoreError::Unavailable(reason)) if !is_file => {
-                if !is_told {
-                    tracing::warn!(
-                        reason,
-                        "the database cannot be opened yet; the hub goes on trying"
-                    );
-                    is_told = true;
-                }
-                tokio::time::sleep(DATABASE_PAUSE).await;
-            }
-            opened => return opened.context("cannot open the database"),
-        }
-    }
-}
-
-/// The URL of a file, whatever characters its path has.
-fn sqlite_url(file: &Path) -> String {
-    let mut url = "sqlite://".to_owned();
-    for byte in file.as_os_str().as_bytes() {
-        match byte {
-            b'/' | b'.' | b'-' | b'_' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => {
-                url.push(char::from(*byte))
-            }
-            other => url += &format!("%{other:02X}"),
-        }
-    }
-    url
-}
-
 async fn start_hub(configuration: &Configuration, options: HubOptions) -> anyhow::Result<Hub> {
     Hub::start(options).await.map_err(|error| match error {
         EngineError::Config(faults) => configuration.place(faults).into(),
@@ -438,24 +393,4 @@ fn host_name() -> String {
         .ok()
         .filter(|name| !name.is_empty())
         .unwrap_or_else(|| "localhost".to_owned())
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_database_lies_in_its_data_folder_whatever_that_is_called() {
-        let above = tempfile::tempdir().unwrap();
-        for name in ["plain", "a%20b", "what?mode=memory", "größe #1"] {
-            let file = above.path().join(name).join("crossdock.db");
-            crossdock_store::open(&sqlite_url(&file)).await.unwrap();
-            assert!(file.is_file(), "{name}");
-        }
-        assert_eq!(
-            sqlite_url(Path::new("var/crossdock.db")),
-            "sqlite://var/crossdock.db"
-        );
-    }
 }
