@@ -132,6 +132,19 @@ def first_text(hub) -> str:
     return " ".join(answer.text for answer in readiness(hub))
 
 
+def test_a_hub_waits_for_a_database_that_dies_while_it_starts(halls, broker):
+    server = halls.postgres().start()
+    hub = halls.hub(MANIFESTS, broker=broker, database=server).start()
+    for after_s in (0.1, 0.2, 0.3, 0.4, 0.5, 0.7):
+        hub.kill()
+        hub.start(ready=False)
+        time.sleep(after_s)  # Somewhere in the start: each moment must do.
+        server.kill()
+        server.start()
+        hub.wait_until_ready()
+    hub.must_accept(parcel("/anyone"))
+
+
 def test_a_hub_starts_before_its_broker(halls):
     broker = halls.broker().start()
     hub = halls.hub(MANIFESTS, broker=broker)
