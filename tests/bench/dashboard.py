@@ -1,6 +1,6 @@
 """How quick and how lean the dashboard is, in a real browser at a hub with a large record: the first view on a processor
-slowed six times, the lists with everything stored, and the page's memory after few and after many live updates. Prints
-what it saw as JSON, beside the limits; it judges nothing.
+slowed six times, the search of events with everything stored, and the page's memory after few and after many live
+updates. Prints what it saw as JSON, beside the limits; it judges nothing.
 
     tests/run bench dashboard --stored 50000 --updates 10000
 """
@@ -25,6 +25,18 @@ from harness.load import MANIFESTS, Load
 VIEWS = 5
 SLOWED = 6
 FEW = 1_000
+# Pages of older events that are fetched one after the other, and how often each search is made.
+OLDER_PAGES = 10
+SEARCHES = 3
+# Each of them has to find something in what the load has sent.
+FILTERS = {
+    "none": "",
+    "type": "&type=parcel.*.v1",
+    "source": "&source=/web",
+    "subject": "&subject=web-0-7",
+    "adapter": "&adapter=depot",
+    "source_and_subject": "&source=/till&subject=till-3-7",
+}
 LOAD_DEADLINE_S = 900
 LIMITS = {"first_view_ms": 1_000, "heap_ratio": 1.1, "scripts_gzip_bytes": 150_000}
 
@@ -39,6 +51,32 @@ def first_views(browser: Browser, hub: Hub, path: str, shown: str) -> list[float
             taken.append(round(at.first_view_ms(path, shown)))
         at.end()
     return sorted(taken)
+
+
+def searches(at: Visit) -> dict[str, float]:
+    """The events page with each filter over the last week, histogram and rows: milliseconds from the start of the
+    navigation, medians, on a processor that is not slowed."""
+    shown = "main:has(figure rect[height]:not([height='0'])) tbody tr"
+    taken = {}
+    for name, query in FILTERS.items():
+        views = [at.first_view_ms(f"/events?range=7d{query}", shown) for _ in range(SEARCHES)]
+        taken[name] = round(statistics.median(views))
+    return taken
+
+
+def older_pages(at: Visit) -> list[int]:
+    """Milliseconds from the press on "Older events" until its rows stand there, page after page."""
+    page = at.open("/events?range=all")
+    rows = page.locator("tbody tr")
+    rows.first.wait_for()
+    taken = []
+    for _ in range(OLDER_PAGES):
+        before = rows.count()
+        began = time.monotonic()
+        page.get_by_role("button", name="Older events").click()
+        rows.nth(before).wait_for()
+        taken.append(round((time.monotonic() - began) * 1000))
+    return taken
 
 
 def heap_after(at: Visit, hub: Hub, updates: int) -> int:
@@ -78,6 +116,11 @@ def main() -> None:
             views = first_views(browser, hub, path, shown)
             seen[f"first_view_ms_{name}"] = {"median": statistics.median(views), "all": views}
             print(f"{name}: {views} ms", file=sys.stderr)
+        at = browser.visit(hub)
+        at.sign_in("viewer")
+        seen["search_ms"] = searches(at)
+        seen["older_page_ms"] = older_pages(at)
+        at.end()
         at = browser.visit(hub)
         at.sign_in("viewer")
         at.open("/events?range=all").wait_for_selector("tbody tr")

@@ -95,8 +95,8 @@ class Visit:
 
     def _note(self, message: ConsoleMessage) -> None:
         where = message.location.get("url", "")
-        # Chromium itself notes each answer of 4xx and 5xx. That nobody is signed in is told by one.
-        asked_who = urlsplit(where).path == "/v1/session" and "401" in message.text
+        # Chromium itself notes each answer of 4xx and 5xx. That nobody is signed in is told by these two.
+        asked_who = urlsplit(where).path in ("/v1/session", "/v1/live") and "401" in message.text
         if message.type in ("error", "warning") and not asked_who:
             self._said.append(f"{message.type}: {message.text} ({where})")
 

@@ -342,3 +342,58 @@ impl CertifiedAuthority {
         (certificate.pem(), key.serialize_pem())
     }
 }
+
+/// What the server counted of reads of the events: scans by their source, and rows and index entries read in all.
+async fn reads_of_events(own: &mut PgConnection) -> (i64, i64) {
+    sqlx::query_as(
+        "SELECT (SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'events_by_source'),
+                (SELECT sum(idx_tup_read)::bigint FROM pg_stat_user_indexes WHERE relname = 'events')
+                    + (SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'events')",
+    )
+    .fetch_one(own)
+    .await
+    .unwrap()
+}
+
+/// The overview asks every second: however large the record and however long a source has been silent, a few entries of
+/// indexes answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn figures_of_sources_do_not_walk_the_record() {
+    const EVENTS: i64 = 20_000;
+    const READ_MAX: i64 = 500;
+    let database = TestPostgres::database().await;
+    let store = database.open().await;
+    let mut own = PgConnection::connect(&database.url).await.unwrap();
+    sqlx::query(
+        "INSERT INTO events (id, source, type, attributes, producer, received, chain)
+         SELECT n::text, CASE n WHEN 1 THEN '/silent' ELSE '/shop' END, 'order.placed.v1', '{}', 'shop', n * 1000000, 0
+         FROM generate_series(1, $1) AS n",
+    )
+    .bind(EVENTS)
+    .execute(&mut own)
+    .await
+    .unwrap();
+    sqlx::query("ANALYZE events").execute(&mut own).await.unwrap();
+    let (scans_before, read_before) = reads_of_events(&mut own).await;
+    let since = suite::at(EVENTS - 60);
+
+    let mut asked = 0;
+    let read = async {
+        loop {
+            let figures = store.source_figures(since).await.unwrap();
+            assert_eq!(figures.sources.len(), 2);
+            asked += 1;
+            // The server's counts come about a second late.
+            let (scans, read) = reads_of_events(&mut own).await;
+            if scans > scans_before {
+                return read - read_before;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let read = timeout(DEADLINE, read).await.unwrap();
+    assert!(
+        read <= asked * READ_MAX,
+        "{read} entries were read for {asked} answers"
+    );
+}

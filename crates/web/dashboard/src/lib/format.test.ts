@@ -8,6 +8,17 @@ describe('what is unknown', () => {
   });
 });
 
+describe('counts', () => {
+  it.each([
+    [0, '0'],
+    [999, '999'],
+    [1_000, '1,000'],
+    [50_000, '50,000'],
+    [1_234_567, '1,234,567'],
+    [-1_234, '-1,234'],
+  ])('%d is %s', (value, text) => expect(count(value)).toBe(text));
+});
+
 describe('rates', () => {
   it.each([
     [0.004, '<0.01'],

@@ -3,8 +3,8 @@
 import { withQuery } from '../api/client';
 import type { Adapter, DeadLetter, HubEvent, Overview, Queue } from '../api/types';
 import { signedIn } from './session.svelte';
+import type { Topic } from './topics';
 
-export type Topic = 'overview' | 'queues' | 'adapters' | 'dead-letters' | 'events';
 type Link = 'connecting' | 'live' | 'paused' | 'broken';
 
 interface NewEvents {
@@ -16,8 +16,6 @@ interface NewEvents {
 const BEAT_MS = 2_000;
 /** Values are old once so many beats are missing. */
 const BEATS_MISSED = 3;
-/** Topics that pages ask for in one go share one stream. */
-const GATHER_MS = 20;
 /** How long to wait before a refused stream is tried again, milliseconds. */
 const RETRY_MS = 3_000;
 
@@ -32,44 +30,35 @@ class Live {
   /** Counts the streams that were opened: what was read before one began may have missed something. */
   opened = $state(0);
 
-  #wanted = new Map<Topic, number>();
+  /** What is asked for, in order and with commas; empty: nothing. */
+  #wanted = '';
+  /** What the present stream was asked for. */
+  #asked = '';
   #listeners = new Set<(news: NewEvents) => void>();
   #stream: EventSource | undefined;
-  #opening: ReturnType<typeof setTimeout> | undefined;
+  #retry: ReturnType<typeof setTimeout> | undefined;
   #after: string | undefined;
   #paused = false;
 
   constructor() {
-    document.addEventListener('visibilitychange', () => this.#reopen());
+    document.addEventListener('visibilitychange', () => this.#open());
   }
 
-  /** Keeps `topics` up to date until the returned function is called. */
-  watch(...topics: Topic[]): () => void {
-    for (const topic of topics) this.#wanted.set(topic, (this.#wanted.get(topic) ?? 0) + 1);
-    this.#reopen();
-    return () => {
-      for (const topic of topics) {
-        const left = (this.#wanted.get(topic) ?? 1) - 1;
-        if (left > 0) this.#wanted.set(topic, left);
-        else this.#wanted.delete(topic);
-      }
-      this.#reopen();
-    };
+  /** Keeps exactly these topics up to date. A stream that brings them already goes on. */
+  watch(topics: Topic[]): void {
+    this.#wanted = [...topics].sort().join(',');
+    this.#open();
   }
 
-  /** Tells of events as they are accepted. */
+  /** Tells of events as they are accepted, where they are watched. */
   onEvents(listener: (news: NewEvents) => void): () => void {
-    const release = this.watch('events');
     this.#listeners.add(listener);
-    return () => {
-      this.#listeners.delete(listener);
-      release();
-    };
+    return () => void this.#listeners.delete(listener);
   }
 
   togglePause(): void {
     this.#paused = !this.#paused;
-    this.#reopen();
+    this.#open();
   }
 
   /** Whether what is shown may no longer be so. */
@@ -86,24 +75,22 @@ class Live {
     this.#paused = false;
   }
 
-  #reopen(waitMs = GATHER_MS): void {
-    clearTimeout(this.#opening);
-    this.#opening = setTimeout(() => this.#open(), waitMs);
-  }
-
   #close(): void {
-    clearTimeout(this.#opening);
+    clearTimeout(this.#retry);
     this.#stream?.close();
     this.#stream = undefined;
   }
 
   #open(): void {
+    const wanted = this.#paused || document.visibilityState === 'hidden' ? '' : this.#wanted;
+    const isOpen = this.#stream && this.#stream.readyState !== EventSource.CLOSED;
+    if (isOpen && wanted === this.#asked) return;
     this.#close();
     if (this.#paused) this.link = 'paused';
-    if (this.#paused || document.visibilityState === 'hidden' || this.#wanted.size === 0) return;
+    if (wanted === '') return;
     if (this.link !== 'live') this.link = 'connecting';
-    const topics = [...this.#wanted.keys()].sort().join(',');
-    const stream = new EventSource(withQuery('/v1/live', { topics, after: this.#after }));
+    this.#asked = wanted;
+    const stream = new EventSource(withQuery('/v1/live', { topics: wanted, after: this.#after }));
     this.#stream = stream;
     stream.onopen = () => (this.opened += 1);
     stream.onerror = () => void this.#failed(stream);
@@ -134,7 +121,7 @@ class Live {
     this.link = 'broken';
     if (stream.readyState !== EventSource.CLOSED) return;
     await signedIn.ask().catch(() => undefined);
-    if (stream === this.#stream && signedIn.session) this.#reopen(RETRY_MS);
+    if (stream === this.#stream && signedIn.session) this.#retry = setTimeout(() => this.#open(), RETRY_MS);
   }
 }
 

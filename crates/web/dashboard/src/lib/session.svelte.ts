@@ -5,9 +5,15 @@ import type { Session } from '../api/types';
 class SignedIn {
   /** `undefined`: not asked yet; `null`: nobody. */
   session = $state<Session | null | undefined>(undefined);
+  #asking: Promise<void> | undefined;
 
-  /** Asks the hub. A hub that does not answer leaves things as they are and is thrown. */
-  async ask(): Promise<void> {
+  /** Asks the hub, once for all who ask at a time. A hub that does not answer leaves things as they are and is thrown. */
+  ask(): Promise<void> {
+    this.#asking ??= this.#ask().finally(() => (this.#asking = undefined));
+    return this.#asking;
+  }
+
+  async #ask(): Promise<void> {
     try {
       this.session = await get<Session>('/v1/session');
     } catch (error) {
