@@ -129,7 +129,7 @@ def test_an_operator_finds_the_failing_adapter_and_mends_its_dead_letter(hub, vi
     expect(page.get_by_role("status")).to_have_text("Handed over again, as attempt 2.")
     page.get_by_role("link", name="Follow its journey").click()
     page.wait_for_url("**/journeys/order-9")
-    expect(page.get_by_text(re.compile("all is done"))).to_be_visible()
+    expect(page.get_by_text(re.compile("All is done"))).to_be_visible()
     expect(page.get_by_role("button", name=re.compile("→ desk .*confirmed"))).to_be_visible()
     at.axe()
     at.no_console_errors()
