@@ -164,7 +164,10 @@ def test_apply_makes_revisions_and_the_topology_follows(halls, broker):
     hub.write_manifest("office", manifest("office", subscribes=("parcel.*.v1",)))
     assert "office" in hub.must("apply", "--dry-run")
     assert hub.get("/v1/revisions/current")["number"] == 1
+    assert "a dry run of a configuration" in hub.log()
+    assert "a configuration was applied" not in hub.log()
     hub.must("apply")
+    assert "a configuration was applied" in hub.log()
     assert hub.get("/v1/revisions/current")["number"] == 2
     office = halls.collector(hub, "office")
     event = parcel("/anyone")

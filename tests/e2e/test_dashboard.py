@@ -28,6 +28,7 @@ PAGES = [
     "/dead-letters/7.erp",
     "/adapters",
     "/adapters/erp",
+    "/account",
     "/sign-in",
 ]
 

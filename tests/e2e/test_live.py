@@ -291,7 +291,7 @@ def test_a_failing_adapter_is_named_with_what_to_do(halls, broker):
     hub.must_accept(*(parcel("/anyone") for _ in range(4)))
 
     def lines() -> dict[str, dict]:
-        return {one["action"]["href"]: one for one in hub.get("/v1/overview")["attention"]}
+        return {one["action"].get("href"): one for one in hub.get("/v1/overview")["attention"]}
 
     said = eventually("both are said", lambda: len(lines()) == 2 and lines(), 60)
     assert said["/dead-letters?adapter=depot"]["sentence"].startswith("depot: ")

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Page, expect
 
+from harness.amqp import channel, publish
 from harness.browser import Visit, add_person
 from harness.events import manifest, parcel
 from harness.hub import Hub
@@ -58,6 +59,14 @@ def open_page(at: Visit, path: str) -> Page:
     page = at.open(path)
     expect(page.get_by_role("button", name="● Live")).to_be_visible()
     return page
+
+
+def sign_in_by_hand(at: Visit, name: str, password: str) -> None:
+    page = at.open("/")
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("button", name="● Live")).to_be_visible()
 
 
 def test_a_person_signs_in_with_keys_alone_and_out_again(hub, visit):
@@ -129,7 +138,7 @@ def test_an_operator_finds_the_failing_adapter_and_mends_its_dead_letter(hub, vi
     expect(page.get_by_role("status")).to_have_text("Handed over again, as attempt 2.")
     page.get_by_role("link", name="Follow its journey").click()
     page.wait_for_url("**/journeys/order-9")
-    expect(page.get_by_text(re.compile("all is done"))).to_be_visible()
+    expect(page.get_by_text(re.compile("All is done"))).to_be_visible()
     expect(page.get_by_role("button", name=re.compile("→ desk .*confirmed"))).to_be_visible()
     at.axe()
     at.no_console_errors()
@@ -308,16 +317,122 @@ def test_a_session_that_ends_elsewhere_leads_to_the_sign_in_page(hub, visit):
     at, other = visit(hub), visit(hub)
     name, password = add_person(hub, "viewer")
     for one in (at, other):
-        page = one.open("/")
-        page.get_by_label("Name").fill(name)
-        page.get_by_label("Password").fill(password)
-        page.get_by_role("button", name="Sign in").click()
-        expect(page.get_by_role("button", name="● Live")).to_be_visible()
+        sign_in_by_hand(one, name, password)
     other.page.get_by_role("button", name=name).click()
     began = time.monotonic()
     other.page.get_by_role("button", name="Sign out everywhere").click()
     expect(at.page.get_by_label("Name")).to_be_visible(timeout=DEADLINE_S * 1000)
     assert time.monotonic() - began < 20
+
+
+def test_a_person_changes_their_password_with_keys_alone(hub, visit):
+    at, other = visit(hub), visit(hub)
+    name, password = add_person(hub, "viewer")
+    new = "staple in the stable"
+    for one in (at, other):
+        sign_in_by_hand(one, name, password)
+    page = at.page
+    at.tab_to(page.get_by_role("button", name=name))
+    at.press("Enter")
+    at.tab_to(page.get_by_role("link", name="Account and password"))
+    at.press("Enter")
+    page.wait_for_url("**/account")
+    expect(page.get_by_role("heading", name="Account")).to_be_visible()
+    at.axe()
+
+    def fill(current: str, wanted: str, again: str) -> None:
+        for label, text in (
+            ("Current password", current),
+            ("New password", wanted),
+            ("New password again", again),
+        ):
+            field = page.get_by_label(label, exact=True)
+            at.tab_to(field)
+            field.select_text()
+            page.keyboard.type(text)
+        at.press("Enter")
+
+    trouble = page.get_by_role("region", name="Change the password").get_by_role("alert")
+    fill(password, new, new + "!")
+    expect(trouble).to_have_text("The two new passwords differ.")
+    fill("a guess of twelve", new, new)
+    expect(trouble).to_have_text("The current password is another.")
+    at.axe()
+    fill(password, new, new)
+    expect(page.get_by_role("status")).to_have_text(
+        "The password is changed; your other sessions have ended."
+    )
+    expect(other.page.get_by_label("Name")).to_be_visible(timeout=DEADLINE_S * 1000)
+    sign_in_by_hand(other, name, new)
+    at.tab_to(page.get_by_role("button", name="Sign out everywhere"))
+    at.press("Enter")
+    for one in (at, other):
+        expect(one.page.get_by_label("Name")).to_be_visible(timeout=DEADLINE_S * 1000)
+    at.no_console_errors(but="40[13]")
+
+
+@pytest.mark.parametrize("ahead_s", [-600, 1_200])
+def test_ages_and_ranges_go_by_the_clock_of_the_hub(hub, visit, ahead_s):
+    event = parcel("/anyone", subject=f"clock/{ahead_s}")
+    hub.must_accept(event)
+    at = visit(hub)
+    at.sign_in("viewer")
+    at.page.clock.install(time=time.time() + ahead_s)
+    page = open_page(at, f"/events?range=15m&subject=clock/{ahead_s}")
+    assert abs(page.evaluate("Date.now()") / 1000 - time.time() - ahead_s) < 60
+    expect(page.locator("tbody tr")).to_have_count(1)
+    page = open_page(at, "/adapters")
+    age = page.get_by_role("row").filter(has_text="depot").locator("time").first
+    expect(age).to_have_text(re.compile(r"^(now|\d+ s|\d m( \d+ s)?)"))
+    assert "No connection" not in page.get_by_role("banner").inner_text()
+    at.no_console_errors()
+
+
+def test_what_an_adapter_without_receipts_took_is_called_so_in_list_and_journey(halls, broker, visit):
+    hub = halls.hub(WORKING, broker=broker).start()
+    halls.collector(hub, "depot", receipts=False)
+    event = parcel("/anyone", subject="silent", correlationid="silent-1")
+    hub.must_accept(event)
+
+    def states(path: str) -> list[str]:
+        found = hub.get(path)
+        events = found["events"] if "events" in found else [found]
+        return [line["state"] for one in events for line in one["deliveries"] if line["adapter"] == "depot"]
+
+    paths = ("/v1/journeys/silent-1", "/v1/events?subject=silent", f"/v1/events/{event['id']}")
+    for path in paths:
+        eventually(f"{path} says it was taken", lambda path=path: states(path) == ["taken"], DEADLINE_S)
+    at = visit(hub)
+    at.sign_in("viewer")
+    page = open_page(at, "/events?range=all")
+    expect(page.locator("tbody tr")).to_contain_text("taken")
+    page.goto(f"{hub.url}/journeys/silent-1")
+    expect(page.get_by_role("button", name=re.compile("→ depot .*taken"))).to_be_visible()
+    expect(page.get_by_text(re.compile("^Nothing waits; depot took it"))).to_be_visible()
+
+
+def test_each_line_of_attention_has_a_way_on(halls, broker, visit):
+    hub = halls.hub(WORKING, broker=broker).start()
+    depot = hub.credentials("depot")["CROSSDOCK_AMQP_URL"]
+    with channel(depot) as own:
+        publish(own, depot, parcel("/depot", specversion="0.3"))
+    eventually("it is in quarantine", lambda: hub.get("/v1/quarantine")["quarantined"], DEADLINE_S)
+    hub.write_manifest("office", manifest("office"))
+    hub.stop()
+    hub.start()
+    at = visit(hub)
+    at.sign_in("viewer")
+    page = open_page(at, "/")
+    attention = page.get_by_role("region", name="Needs attention")
+    files = attention.get_by_role("listitem").filter(has_text="The configuration files on")
+    expect(files.locator("code")).to_have_text("crossdock apply")
+    at.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    files.get_by_role("button", name="Copy").click()
+    assert page.evaluate("navigator.clipboard.readText()") == "crossdock apply"
+    at.axe()
+    attention.get_by_role("link", name="See the messages").click()
+    page.wait_for_url("**/v1/quarantine")
+    assert '"quarantined"' in page.inner_text("body")
 
 
 def test_a_redrive_on_the_journey_shows_what_came_of_it(hub, visit):

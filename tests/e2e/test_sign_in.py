@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import json
 import secrets
+import threading
 import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pytest
@@ -19,6 +22,7 @@ MANIFESTS = {"depot": manifest("depot", subscribes=("parcel.*.v1",))}
 ROLES = ("viewer", "operator", "admin")
 COOKIE = "crossdock_session"
 WEEK_S = 7 * 24 * 3600
+FLOODERS = 40
 JSON = "application/json"
 
 
@@ -31,8 +35,9 @@ class Person:
     password: str
     browser: requests.Session = field(default_factory=requests.Session)
 
-    def sign_in(self) -> requests.Response:
-        return self.ask("POST", "/v1/session", json={"name": self.name, "password": self.password})
+    def sign_in(self, **options) -> requests.Response:
+        body = {"name": self.name, "password": self.password}
+        return self.ask("POST", "/v1/session", json=body, **options)
 
     def ask(self, method: str, path: str, **options) -> requests.Response:
         """As the hub's own page does it."""
@@ -164,6 +169,36 @@ def test_failures_have_to_wait_and_the_owner_gets_in_after(hub):
     assert owner.sign_in().status_code == 429
     assert other.sign_in().status_code == 200
     eventually("the owner is let in", lambda: owner.sign_in().status_code == 200, wait_s + 5)
+
+
+def test_a_flood_from_an_ipv6_site_holds_up_nobody_elsewhere(halls, broker):
+    settings = '[http]\ntrusted_proxies = ["127.0.0.1"]\n'
+    hub = halls.hub(MANIFESTS, broker=broker, settings=settings).start()
+    admin = Person(hub, "admin", (hub.data / "admin.password").read_text().strip())
+    over = threading.Event()
+
+    def flood(thread: int) -> list[int]:
+        answers = []
+        while not over.is_set():
+            address = f"2001:db8:1:{thread:x}::{len(answers):x}"
+            guess = Person(hub, f"name-{thread}-{len(answers)}", "a guess of twelve")
+            answers.append(guess.sign_in(headers={"X-Forwarded-For": address}).status_code)
+        return answers
+
+    with ThreadPoolExecutor(FLOODERS) as pool:
+        floods = [pool.submit(flood, thread) for thread in range(FLOODERS)]
+        took = []
+        try:
+            for number in range(1, 11):
+                began = time.monotonic()
+                answer = admin.sign_in(headers={"X-Forwarded-For": f"2001:db8:2:{number}::1"})
+                took.append(time.monotonic() - began)
+                assert answer.status_code == 200, answer.text
+        finally:
+            over.set()
+        answers = [answer for one in floods for answer in one.result()]
+    assert max(took) < 2, took
+    assert answers and set(answers) <= {401, 429, 503}, Counter(answers)
 
 
 def test_an_unknown_name_looks_like_a_wrong_password_also_by_the_clock(hub):

@@ -127,12 +127,16 @@ async fn apply_revision(
     let applied = api
         .to_the_end(async move { hub.apply(files, &author, note, dry_run).await })
         .await?;
-    tracing::info!(
-        by = caller.principal.mark(),
-        revision = applied.number,
-        dry_run,
-        changes = applied.changes.len(),
-        "a configuration was applied"
-    );
+    let (by, revision, changes) = (caller.principal.mark(), applied.number, applied.changes.len());
+    if dry_run {
+        tracing::info!(
+            by,
+            would_be = revision,
+            changes,
+            "a dry run of a configuration; nothing was applied"
+        );
+    } else {
+        tracing::info!(by, revision, changes, "a configuration was applied");
+    }
     Ok(axum::Json(applied))
 }

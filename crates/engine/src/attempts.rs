@@ -1,5 +1,5 @@
-//! Failed sign-ins, and how long the next one has to wait for them: by the pair of name and address, and by the
-//! address. A name under attack from many addresses makes each pair of its own stricter, but closes for nobody: from
+//! Failed sign-ins, and how long the next one has to wait for them: by the pair of name and address, by the address,
+//! and of IPv6 by the site, since whoever has a site has as many addresses as they like. A name under attack from many addresses makes each pair of its own stricter, but closes for nobody: from
 //! an address of their own its owner gets an attempt a minute whatever others do.
 
 use std::{
@@ -21,6 +21,12 @@ const FREE_OF_PAIR: u32 = 5;
 const FREE_OF_NAME: u32 = 20;
 /// Failures of an address, with all names, before the next has to wait: an office may share one.
 const FREE_OF_ADDRESS: u32 = 30;
+/// Failures of an IPv6 site, with all names, before the next has to wait: a provider may share one among customers.
+const FREE_OF_SITE: u32 = 120;
+/// Bits of what counts as one IPv6 address: the network that one customer gets at least.
+const ADDRESS_BITS: u32 = 64;
+/// Bits of an IPv6 site: the most that one customer gets as a rule.
+const SITE_BITS: u32 = 48;
 /// Nobody waits longer than this: 1, 2, 4, … s up to it.
 const WAIT_MAX: TimeDelta = TimeDelta::seconds(60);
 
@@ -54,6 +60,7 @@ pub(crate) struct Attempts {
     pairs: Cache<(String, IpAddr), Failures>,
     names: Cache<String, Failures>,
     addresses: Cache<IpAddr, Failures>,
+    sites: Cache<IpAddr, Failures>,
     /// Held while an attempt is judged and counted.
     one_at_a_time: Mutex<()>,
 }
@@ -61,7 +68,16 @@ pub(crate) struct Attempts {
 /// An attempt that was let through, counted as a failure until it says otherwise.
 pub(crate) struct Attempt {
     pair: (String, IpAddr),
-    before: [Failures; 2],
+    site: Option<IpAddr>,
+    before: Before,
+}
+
+/// What stood there before an attempt.
+struct Before {
+    pair: Failures,
+    address: Failures,
+    site: Failures,
+    name: Failures,
 }
 
 impl Attempts {
@@ -70,6 +86,7 @@ impl Attempts {
             pairs: cache(),
             names: cache(),
             addresses: cache(),
+            sites: cache(),
             one_at_a_time: Mutex::default(),
         }
     }
@@ -77,61 +94,79 @@ impl Attempts {
     /// Lets an attempt through, or says how many seconds it has to wait. One that is not let through does not count.
     pub(crate) fn begin(&self, name: &str, from: IpAddr, now: DateTime<Utc>) -> Result<Attempt, u32> {
         let _one = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
-        let address = network(from);
+        let address = network(from, ADDRESS_BITS);
+        let site = from.to_canonical().is_ipv6().then(|| site(from));
         let pair = (name.to_owned(), address);
-        let of_pair = self.pairs.get(&pair).unwrap_or_default();
-        let of_address = self.addresses.get(&address).unwrap_or_default();
-        let of_name = self.names.get(name).unwrap_or_default();
-        if let Some(wait) = of_pair.wait(now).max(of_address.wait(now)) {
+        let before = Before {
+            pair: self.pairs.get(&pair).unwrap_or_default(),
+            address: self.addresses.get(&address).unwrap_or_default(),
+            site: site.and_then(|site| self.sites.get(&site)).unwrap_or_default(),
+            name: self.names.get(name).unwrap_or_default(),
+        };
+        let waits = [before.pair, before.address, before.site].map(|failures| failures.wait(now));
+        if let Some(wait) = waits.into_iter().flatten().max() {
             let seconds = (wait.num_milliseconds() + 999) / 1_000;
             return Err(u32::try_from(seconds).unwrap_or(1));
         }
-        let free = if of_name.count < FREE_OF_NAME {
+        let free = if before.name.count < FREE_OF_NAME {
             FREE_OF_PAIR
         } else {
             1
         };
-        self.pairs.insert(pair.clone(), of_pair.another(free, now));
+        self.pairs.insert(pair.clone(), before.pair.another(free, now));
         self.addresses
-            .insert(address, of_address.another(FREE_OF_ADDRESS, now));
+            .insert(address, before.address.another(FREE_OF_ADDRESS, now));
+        if let Some(site) = site {
+            self.sites.insert(site, before.site.another(FREE_OF_SITE, now));
+        }
         self.names.insert(
             name.to_owned(),
             Failures {
-                count: of_name.count.saturating_add(1),
+                count: before.name.count.saturating_add(1),
                 until: None,
             },
         );
-        Ok(Attempt {
-            pair,
-            before: [of_address, of_name],
-        })
+        Ok(Attempt { pair, site, before })
     }
 
     /// The attempt was right: it counts for nothing, and neither does what this pair did before. What the address did
     /// with other names goes on counting.
     pub(crate) fn succeeded(&self, attempt: Attempt) {
         let _one = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
-        let (name, address) = &attempt.pair;
         self.pairs.invalidate(&attempt.pair);
-        let [of_address, of_name] = attempt.before;
-        self.give_back(&self.addresses, address, of_address);
-        self.give_back(&self.names, name, of_name);
+        self.give_back_all_but_the_pair(&attempt);
     }
 
-    fn give_back<K>(&self, failures: &Cache<K, Failures>, key: &K, before: Failures)
-    where
-        K: std::hash::Hash + Eq + Clone + Send + Sync + 'static,
-    {
-        if let Some(now) = failures.get(key) {
-            let count = now.count.saturating_sub(1);
-            // Others may have failed meanwhile: then their wait stands.
-            let until = if count == before.count {
-                before.until
-            } else {
-                now.until
-            };
-            failures.insert(key.clone(), Failures { count, until });
+    /// Nobody looked at the password: the attempt counts for nothing.
+    pub(crate) fn was_not_judged(&self, attempt: Attempt) {
+        let _one = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
+        give_back(&self.pairs, &attempt.pair, attempt.before.pair);
+        self.give_back_all_but_the_pair(&attempt);
+    }
+
+    fn give_back_all_but_the_pair(&self, Attempt { pair, site, before }: &Attempt) {
+        let (name, address) = pair;
+        give_back(&self.addresses, address, before.address);
+        if let Some(site) = site {
+            give_back(&self.sites, site, before.site);
         }
+        give_back(&self.names, name, before.name);
+    }
+}
+
+fn give_back<K>(failures: &Cache<K, Failures>, key: &K, before: Failures)
+where
+    K: std::hash::Hash + Eq + Clone + Send + Sync + 'static,
+{
+    if let Some(now) = failures.get(key) {
+        let count = now.count.saturating_sub(1);
+        // Others may have failed meanwhile: then their wait stands.
+        let until = if count == before.count {
+            before.until
+        } else {
+            now.until
+        };
+        failures.insert(key.clone(), Failures { count, until });
     }
 }
 
@@ -142,13 +177,18 @@ fn cache<K: std::hash::Hash + Eq + Send + Sync + 'static>() -> Cache<K, Failures
         .build()
 }
 
-/// What counts as one address: of IPv6 the network of 64 bits that one customer gets at least.
-fn network(address: IpAddr) -> IpAddr {
+/// The largest network that is one customer's as a rule: of IPv6 the site, of IPv4 the address.
+pub(crate) fn site(address: IpAddr) -> IpAddr {
+    network(address, SITE_BITS)
+}
+
+/// The first address of an IPv6 network; of IPv4 the address itself.
+fn network(address: IpAddr, bits: u32) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+            let mask = u128::MAX << (u128::BITS - bits);
+            Ipv6Addr::from_bits(address.to_bits() & mask).into()
         }
     }
 }
@@ -236,6 +276,36 @@ mod tests {
                 .is_err()
         );
         assert!(attempts.begin("another", ip("2001:db8:1:3::1"), at(0)).is_ok());
+    }
+
+    #[test]
+    fn an_ipv6_site_has_to_wait_whatever_address_and_name_it_takes_next() {
+        let attempts = Attempts::new();
+        for number in 0..FREE_OF_SITE {
+            let address = ip(&format!("2001:db8:1:{number:x}::1"));
+            let begun = attempts.begin(&format!("name-{number}"), address, at(0));
+            begun.map(drop).unwrap();
+        }
+        assert!(attempts.begin("anna", ip("2001:db8:1:ffff::1"), at(0)).is_err());
+        assert!(attempts.begin("anna", ip("2001:db8:2:1::1"), at(0)).is_ok());
+        assert!(attempts.begin("anna", ip("192.0.2.1"), at(0)).is_ok());
+        assert!(attempts.begin("anna", ip("2001:db8:1:ffff::1"), at(61)).is_ok());
+    }
+
+    #[test]
+    fn an_attempt_that_nobody_judged_counts_for_nothing() {
+        let attempts = Attempts::new();
+        let from = ip("2001:db8:1:2::1");
+        for number in 0..2 * FREE_OF_SITE {
+            let name = format!("name-{}", number % 2);
+            let begun = attempts.begin(&name, from, at(0)).unwrap();
+            attempts.was_not_judged(begun);
+        }
+        for _ in 0..FREE_OF_PAIR {
+            attempts.begin("name-0", from, at(0)).map(drop).unwrap();
+        }
+        let early = attempts.begin("name-0", from, at(0));
+        assert!(early.is_err());
     }
 
     #[test]

@@ -70,7 +70,18 @@ impl Finding {
     fn leads(mut self, label: &str, href: String) -> Self {
         self.view.action = Some(ActionView {
             label: label.to_owned(),
-            href,
+            href: Some(href),
+            command: None,
+        });
+        self
+    }
+
+    /// No page helps, a command does.
+    fn told_to_run(mut self, label: &str, command: &str) -> Self {
+        self.view.action = Some(ActionView {
+            label: label.to_owned(),
+            href: None,
+            command: Some(command.to_owned()),
         });
         self
     }
@@ -95,8 +106,13 @@ pub(crate) fn findings(facts: &Facts) -> Vec<Finding> {
     found.extend(database(facts));
     found.extend(broker(facts));
     found.extend(facts.failed_check("revision").map(|check| {
-        let sentence = format!("the revision in force cannot be used: {}", check.detail);
-        Finding::new(Severity::Failed, Rank::Revision, "revision", sentence)
+        let sentence = format!("The revision in force cannot be used: {}", check.detail);
+        about_revision(Finding::new(
+            Severity::Failed,
+            Rank::Revision,
+            "revision",
+            sentence,
+        ))
     }));
     if let Some(record) = &facts.record {
         for adapter in &record.adapters {
@@ -111,13 +127,26 @@ pub(crate) fn findings(facts: &Facts) -> Vec<Finding> {
         found.extend(quarantine(record.quarantined));
     }
     found.extend(facts.alarms.iter().filter_map(|alarm| of_alarm(facts, alarm)));
-    found.extend(facts.hubs.iter().filter(|hub| !hub.files_match_revision).map(|hub| {
-        let sentence = format!(
-            "the configuration files on {} are not those of the revision in force: `crossdock apply` makes them so",
-            hub.host
-        );
-        Finding::new(Severity::Degraded, Rank::Hubs, format!("hub:{}", hub.host), sentence)
-    }));
+    found.extend(
+        facts
+            .hubs
+            .iter()
+            .filter(|hub| !hub.files_match_revision)
+            .map(|hub| {
+                let sentence = format!(
+                    "The configuration files on {} are not those of the revision in force",
+                    hub.host
+                );
+                Finding::new(
+                    Severity::Degraded,
+                    Rank::Hubs,
+                    format!("hub:{}", hub.host),
+                    sentence,
+                )
+                .advised("`crossdock apply` makes them so")
+                .told_to_run("Apply them there", "crossdock apply")
+            }),
+    );
     found.sort_by_key(|finding| (finding.view.severity, finding.rank));
     found
 }
@@ -125,7 +154,7 @@ pub(crate) fn findings(facts: &Facts) -> Vec<Finding> {
 fn database(facts: &Facts) -> Option<Finding> {
     let check = facts.failed_check("database")?;
     let sentence = format!(
-        "the database does not answer, events wait in RabbitMQ: {}",
+        "The database does not answer, events wait in RabbitMQ: {}",
         check.detail
     );
     let finding = Finding::new(Severity::Failed, Rank::Database, "database", sentence);
@@ -261,8 +290,19 @@ fn window(seconds: u32) -> String {
 
 fn quarantine(waiting: u64) -> Option<Finding> {
     let messages = counted(waiting, "message is", "messages are");
-    let sentence = format!("{messages} in quarantine: GET /v1/quarantine says why");
-    (waiting > 0).then(|| Finding::new(Severity::Degraded, Rank::Quarantine, "quarantine", sentence))
+    let sentence = format!("{messages} in quarantine");
+    let finding = Finding::new(Severity::Degraded, Rank::Quarantine, "quarantine", sentence);
+    (waiting > 0).then(|| about_quarantine(finding.advised("GET /v1/quarantine says why")))
+}
+
+/// The API lists the messages with the reasons; there is no page for them.
+fn about_quarantine(finding: Finding) -> Finding {
+    finding.leads("See the messages", "/v1/quarantine".to_owned())
+}
+
+/// Another revision is what helps; what it would change is said first.
+fn about_revision(finding: Finding) -> Finding {
+    finding.told_to_run("See what applying would change", "crossdock apply --dry-run")
 }
 
 /// Whether an alarm says that nobody takes an adapter's events.
@@ -322,7 +362,12 @@ fn of_alarm(facts: &Facts, alarm: &Alarm) -> Option<Finding> {
         other => other,
     };
     let finding = Finding::new(Severity::Degraded, Rank::Other, subject, alarm.sentence.clone());
-    Some(finding)
+    Some(match part {
+        upkeep::PART => finding.leads("Open the queues", "/queues".to_owned()),
+        retention::PART => about_quarantine(finding),
+        revisions::PART => about_revision(finding),
+        _ => finding,
+    })
 }
 
 /// Upkeep's alarms are about queues.

@@ -1,4 +1,6 @@
-//! Looking events up: one, many, what came after. Reads the record only.
+//! Looking events up: one, many, what came after. Where no word tells what came of a delivery, the ledger does, as it
+//! does on a journey; those who follow the record are told of events too young for that, so for them it reads the
+//! record only.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +9,10 @@ use crossdock_model::{event::REFERENCE_MAX_BYTES, types::TypePattern};
 use crossdock_store::{DeliveryRow, EventQuery, StoredEvent};
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::{AttemptView, DeliveryView, EngineError, EventNews, EventPage, EventView, Hub};
+use crate::{
+    AttemptView, DeliveryView, EngineError, EventNews, EventPage, EventView, Hub,
+    journey::{Known, told},
+};
 
 /// Most events of one page.
 const PAGE_MAX: u32 = 200;
@@ -109,8 +114,9 @@ impl Hub {
         } else {
             None
         };
+        let known = Known::of(&self.shared, &found).await?;
         Ok(EventPage {
-            events: found.into_iter().map(event_view).collect(),
+            events: found.into_iter().map(|stored| told(stored, &known)).collect(),
             next,
         })
     }
@@ -128,7 +134,10 @@ impl Hub {
         let mut found = self.shared.store.event(id, source).await?;
         match found.len() {
             0 => Err(EngineError::NotFound(format!("there is no event {id:?}"))),
-            1 => Ok(event_view(found.remove(0))),
+            1 => {
+                let known = Known::of(&self.shared, &found).await?;
+                Ok(told(found.remove(0), &known))
+            }
             _ => Err(EngineError::Ambiguous(
                 found.into_iter().map(|stored| stored.event.source).collect(),
             )),

@@ -1,7 +1,7 @@
 //! A journey: everything that hangs together with one order, say, and where it stands in one sentence. What no
-//! receipt tells, the ledger does: an adapter that sends none and has nothing in flight has taken what it got.
+//! receipt tells, the ledger does: an adapter that sends none has taken what is not in its queue any more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use crossdock_store::{DeliveryRow, DeliveryState, StoredEvent};
@@ -9,7 +9,8 @@ use crossdock_store::{DeliveryRow, DeliveryState, StoredEvent};
 use crate::{
     EngineError, EventView, Hub, JourneyView,
     events::{can_name, event_view},
-    ledger::{self, Line},
+    ledger,
+    shared::Shared,
     words::duration,
 };
 
@@ -39,7 +40,7 @@ impl Hub {
             .iter()
             .flat_map(|stored| stored.event.aliases().map(str::to_owned).collect::<Vec<_>>())
             .collect();
-        let ledger = self.what_the_ledger_knows(&found).await?;
+        let ledger = Known::of(&self.shared, &found).await?;
         Ok(JourneyView {
             key: key.to_owned(),
             verdict: verdict(&found, &ledger, self.shared.clock.now()),
@@ -48,31 +49,47 @@ impl Hub {
             events: found.into_iter().map(|stored| told(stored, &ledger)).collect(),
         })
     }
+}
 
-    /// What no word tells about these events' deliveries: the adapters that never send receipts and have nothing in
-    /// flight have taken theirs; what has left the queue of others is lost.
-    async fn what_the_ledger_knows(&self, events: &[StoredEvent]) -> Result<Known, EngineError> {
+/// What the ledger knows of deliveries without a word.
+#[derive(Default)]
+pub(crate) struct Known {
+    /// Adapters that send no receipts and have taken what was published before a time; without a time all of it. What
+    /// their queue holds is the youngest.
+    takers: BTreeMap<String, Option<DateTime<Utc>>>,
+    /// Adapter, source and id of what left its queue without a receipt that it owes.
+    lost: BTreeSet<(String, String, String)>,
+}
+
+impl Known {
+    /// What no word tells about these events' deliveries.
+    pub(crate) async fn of(shared: &Shared, events: &[StoredEvent]) -> Result<Self, EngineError> {
         let silent: BTreeSet<&str> = deliveries(events)
             .filter(|(_, row)| row.state == DeliveryState::Pending)
             .map(|(_, row)| row.adapter.as_str())
             .collect();
-        let shared = &self.shared;
         let queues = if silent.is_empty() {
             None
         } else {
             shared.queues().await
         };
         let Some(queues) = queues else {
-            return Ok(Known::default());
+            return Ok(Self::default());
         };
         let lines = ledger::lines(shared, &shared.routing.load(), Some(&queues)).await?;
         let of_silent = lines
             .iter()
             .filter(|(adapter, _)| silent.contains(adapter.as_str()));
-        let mut known = Known::default();
-        for (adapter, Line { figures, .. }) in of_silent {
+        let mut known = Self::default();
+        for (adapter, line) in of_silent {
+            let figures = &line.figures;
             if figures.receipts_since.is_none() && figures.in_flight == 0 {
-                known.takers.insert(adapter.clone());
+                known.takers.insert(adapter.clone(), None);
+            } else if figures.receipts_since.is_none() && line.taken > 0 {
+                let until = line.oldest_pending.unwrap_or(line.certain_before);
+                known
+                    .takers
+                    .insert(adapter.clone(), Some(until.min(line.certain_before)));
             }
             let missing = figures.missing.iter();
             known
@@ -81,18 +98,7 @@ impl Hub {
         }
         Ok(known)
     }
-}
 
-/// What the ledger knows of deliveries without a word.
-#[derive(Default)]
-struct Known {
-    /// Adapters that have taken all they got.
-    takers: BTreeSet<String>,
-    /// Adapter, source and id of what left its queue without a receipt that it owes.
-    lost: BTreeSet<(String, String, String)>,
-}
-
-impl Known {
     /// What [`DeliveryRow::state`] cannot say.
     fn state(&self, stored: &StoredEvent, row: &DeliveryRow) -> Option<&'static str> {
         if row.state != DeliveryState::Pending {
@@ -101,10 +107,10 @@ impl Known {
         let event = &stored.event;
         let key = (row.adapter.clone(), event.source.clone(), event.id.clone());
         if self.lost.contains(&key) {
-            Some(UNACCOUNTED)
-        } else {
-            self.takers.contains(&row.adapter).then_some(TAKEN)
+            return Some(UNACCOUNTED);
         }
+        let until = self.takers.get(&row.adapter)?;
+        until.is_none_or(|until| row.published < until).then_some(TAKEN)
     }
 }
 
@@ -114,7 +120,8 @@ fn deliveries(events: &[StoredEvent]) -> impl Iterator<Item = (&StoredEvent, &De
         .flat_map(|stored| stored.deliveries.iter().map(move |row| (stored, row)))
 }
 
-fn told(stored: StoredEvent, known: &Known) -> EventView {
+/// An event with what the ledger knows of its deliveries.
+pub(crate) fn told(stored: StoredEvent, known: &Known) -> EventView {
     let states: Vec<_> = stored
         .deliveries
         .iter()
@@ -183,12 +190,16 @@ fn verdict(events: &[StoredEvent], known: &Known, now: DateTime<Utc>) -> String 
         .last()
         .map(|stored| stored.event.event_type.as_str())
         .unwrap_or_default();
-    let takers: Vec<&str> = known.takers.iter().map(String::as_str).collect();
+    let takers: BTreeSet<&str> = deliveries(events)
+        .filter(|(stored, row)| known.state(stored, row) == Some(TAKEN))
+        .map(|(_, row)| row.adapter.as_str())
+        .collect();
+    let takers: Vec<&str> = takers.into_iter().collect();
     let done = if takers.is_empty() {
-        "all is done".to_owned()
+        "All is done".to_owned()
     } else {
         format!(
-            "nothing waits; {} took it without a receipt",
+            "Nothing waits; {} took it without a receipt",
             takers.join(" and ")
         )
     };
@@ -236,7 +247,7 @@ mod tests {
 
     fn known(takers: &[&str]) -> Known {
         Known {
-            takers: takers.iter().map(|name| (*name).to_owned()).collect(),
+            takers: takers.iter().map(|name| ((*name).to_owned(), None)).collect(),
             lost: BTreeSet::new(),
         }
     }
@@ -294,7 +305,7 @@ mod tests {
         ];
         assert_eq!(
             judged(&events, &["erp", "mail"]),
-            "nothing waits; erp and mail took it without a receipt; the last event was order.shipped.v1"
+            "Nothing waits; erp and mail took it without a receipt; the last event was order.shipped.v1"
         );
         assert_eq!(
             judged(&events, &["erp"]),
@@ -310,6 +321,22 @@ mod tests {
             .map(|delivery| delivery.state.as_str())
             .collect();
         assert_eq!(states, ["taken", "confirmed", "pending"]);
+    }
+
+    #[test]
+    fn of_an_adapter_without_receipts_the_queue_holds_the_youngest() {
+        use DeliveryState::Pending;
+        let until = start() + TimeDelta::seconds(10);
+        let ledger = Known {
+            takers: BTreeMap::from([("erp".to_owned(), Some(until))]),
+            lost: BTreeSet::new(),
+        };
+        let states: Vec<_> = [9, 10]
+            .into_iter()
+            .map(|second| stored("order.placed.v1", vec![at("erp", Pending, second)]))
+            .map(|event| told(event, &ledger).deliveries[0].state.clone())
+            .collect();
+        assert_eq!(states, ["taken", "pending"]);
     }
 
     #[test]
@@ -363,7 +390,7 @@ mod tests {
         )];
         assert_eq!(
             judged(&events, &[]),
-            "all is done; the last event was order.shipped.v1"
+            "All is done; the last event was order.shipped.v1"
         );
     }
 }

@@ -3,11 +3,12 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use crossdock_bus::publisher::LinkState;
 use crossdock_store::EventQuery;
+use tokio::time::timeout;
 
 use crate::{
-    BrokerView, EngineError, Hub, HubView, ReadyCheck, StatusView, adapters,
+    BrokerView, DatabaseView, EngineError, Hub, HubView, ReadyCheck, StatusView, adapters,
     attention::{Finding, findings},
-    facts::{Facts, Statistics},
+    facts::{Facts, Record, Statistics},
     shared::READING_PATIENCE,
     words::duration,
 };
@@ -26,9 +27,13 @@ impl Hub {
             ok,
             detail,
         };
-        let database = match shared.store.latest_offset().await {
-            Ok(_) => check("database", true, "ready".into()),
-            Err(error) => check("database", false, error.to_string()),
+        let database = match timeout(READING_PATIENCE, shared.store.latest_offset()).await {
+            Ok(Ok(_)) => check("database", true, "ready".into()),
+            Ok(Err(error)) => check("database", false, error.to_string()),
+            Err(_) => {
+                let patience = READING_PATIENCE.as_secs();
+                check("database", false, format!("no answer within {patience} s"))
+            }
         };
         let rabbitmq = match shared.publisher.load().state() {
             LinkState::Connected => check("rabbitmq", true, "connected".into()),
@@ -51,35 +56,52 @@ impl Hub {
         vec![revision, database, rabbitmq, topology]
     }
 
-    /// The whole picture. Parts that cannot be had are absent and named under `attention`.
+    /// The whole picture, within a few seconds. Parts that cannot be had are absent and named under `attention`.
     pub async fn status(&self) -> StatusView {
         let facts = Facts::read(self, Statistics::Without).await;
         let attention = findings(&facts).iter().map(Finding::in_words).collect();
         let lines = facts.record.as_ref().map(|record| &record.lines);
         let queues = adapters::queue_views(facts.queues.iter().flat_map(|queues| queues.values()), lines);
-        let quarantined = facts.record.as_ref().map_or(0, |record| record.quarantined);
-        let adapters = facts.record.map(|record| record.adapters).unwrap_or_default();
-        let totals = self.shared.store.totals().await.unwrap_or_default();
+        let (accepted, newest_event) = match &facts.record {
+            Some(_) => (
+                self.shared
+                    .store
+                    .totals()
+                    .await
+                    .ok()
+                    .map(|totals| totals.accepted),
+                self.newest_event().await,
+            ),
+            // A database that is away is not waited for again and again.
+            None => (None, None),
+        };
+        let quarantined = facts.record.as_ref().map(|record| record.quarantined);
+        let parked = facts.record.as_ref().map(Record::dead_letters);
+        let place = self.shared.store.place();
         StatusView {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: self.shared.started,
             checks: facts.checks,
             attention,
             broker: facts.broker,
+            database: DatabaseView {
+                kind: place.kind.to_owned(),
+                place: place.at,
+            },
             revision: facts.routing.revision,
             hubs: facts.hubs,
             queues,
-            accepted: totals.accepted,
+            accepted,
             quarantined,
-            parked: adapters.iter().map(|adapter| adapter.ledger.parked).sum(),
-            newest_event: self.newest_event().await,
-            adapters,
+            parked,
+            newest_event,
+            adapters: facts.record.map(|record| record.adapters),
         }
     }
 
     pub(crate) async fn broker(&self) -> Option<BrokerView> {
         let shared = &self.shared;
-        let overview = tokio::time::timeout(READING_PATIENCE, shared.management.overview())
+        let overview = timeout(READING_PATIENCE, shared.management.overview())
             .await
             .ok()?
             .ok()?;

@@ -25,10 +25,10 @@ use crossdock_store::{
     Accepted, AdapterCredential, AdapterTotals, Adapters, ApiKey, ApiKeys, Backend, Batch, DeadLetter,
     DeadLetterCursor, DeadLetters, DeliveryKey, DisabledEndpoint, Endpoints, EventKey, EventQuery, Events,
     EventsForgotten, Figures, ForgetEvents, ForgetQuarantined, Histogram, HistogramQuery, HubBeat, Hubs,
-    Ledger, NewRevision, Outcome, Outcomes, PendingDelivery, Quarantine, QuarantineBound, QuarantineCutOff,
-    QuarantineForgotten, Quarantined, QuarantinedSummary, RecentAttempts, Result, Revision, RevisionSummary,
-    Revisions, Session, Sessions, SettleSummary, SignedIn, SourceFigures, Standing, Store, StoreError,
-    StoredEvent, TokenHash, Totals, User, UserChange,
+    Ledger, NewRevision, Outcome, Outcomes, PendingDelivery, Place, Quarantine, QuarantineBound,
+    QuarantineCutOff, QuarantineForgotten, Quarantined, QuarantinedSummary, RecentAttempts, Result, Revision,
+    RevisionSummary, Revisions, Session, Sessions, SettleSummary, SignedIn, SourceFigures, Standing, Store,
+    StoreError, StoredEvent, TokenHash, Totals, User, UserChange,
 };
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
@@ -220,7 +220,11 @@ impl std::fmt::Debug for Moody {
     }
 }
 
-impl Backend for Moody {}
+impl Backend for Moody {
+    fn place(&self) -> Place {
+        self.inner.place()
+    }
+}
 
 #[async_trait]
 impl Events for Moody {

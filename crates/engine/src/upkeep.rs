@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use crossdock_bus::{management::QueueInfo, names, publisher::LinkState, topology::Topology};
 use crossdock_store::HubBeat;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +36,10 @@ const ROUND_AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// How long queues count as new.
 const NEW_FOR: Duration = Duration::from_millis(1_500);
 
+/// How long a queue must have had no consumer before that is said: RabbitMQ's statistics know a new one only some
+/// seconds later.
+const SILENT_FOR: TimeDelta = TimeDelta::seconds(5);
+
 /// How long after its start a hub has not found RabbitMQ wanting, but is only on its way to it.
 const STARTING: TimeDelta = TimeDelta::seconds(1);
 
@@ -47,12 +51,13 @@ const BROKER: &str = "broker";
 /// Rounds until `stop`.
 pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     let mut restorations = Restorations::default();
+    let mut silence = Silence::default();
     while !stop.is_cancelled() {
         let mut link = shared.publisher.load().watch();
         link.mark_unchanged();
         let ended = tokio::select! {
             () = stop.cancelled() => return,
-            ended = round(&shared, &mut restorations) => ended,
+            ended = round(&shared, &mut restorations, &mut silence) => ended,
         };
         let wait = match ended {
             Ok(()) => {
@@ -81,7 +86,11 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     }
 }
 
-async fn round(shared: &Shared, restorations: &mut Restorations) -> Result<(), EngineError> {
+async fn round(
+    shared: &Shared,
+    restorations: &mut Restorations,
+    silence: &mut Silence,
+) -> Result<(), EngineError> {
     {
         let _one_at_a_time = shared.change().await?;
         if let Err(error) = revisions::follow(shared).await {
@@ -115,7 +124,7 @@ async fn round(shared: &Shared, restorations: &mut Restorations) -> Result<(), E
         );
     }
     restore::restore(shared, restorations).await;
-    look_around(shared, &queues);
+    look_around(shared, &queues, silence);
     Ok(())
 }
 
@@ -187,9 +196,41 @@ fn note_failure(shared: &Shared, error: &EngineError) {
     }
 }
 
+/// Since when queues have no consumer for what waits in them, as far as rounds have seen it.
+#[derive(Default)]
+struct Silence(BTreeMap<String, DateTime<Utc>>);
+
+impl Silence {
+    /// Keeps those that are silent now; gives those that have been for so long that it is no mere delay.
+    fn lasting(&mut self, silent: BTreeSet<String>, now: DateTime<Utc>) -> BTreeSet<String> {
+        self.0.retain(|queue, _| silent.contains(queue));
+        for queue in silent {
+            self.0.entry(queue).or_insert(now);
+        }
+        let lasting = self.0.iter().filter(|(_, since)| now - **since >= SILENT_FOR);
+        lasting.map(|(queue, _)| queue.clone()).collect()
+    }
+}
+
+/// Whether events wait in an adapter's queue and nobody is there to take them.
+fn is_silent(shared: &Shared, routing: &Routing, queue: &QueueInfo) -> bool {
+    let waiting = queue.ready.unwrap_or(0) + queue.unacked.unwrap_or(0);
+    let adapter = names::adapter_of_queue(&queue.name);
+    queue.consumers == 0
+        && waiting > 0
+        && adapter.is_some_and(|adapter| {
+            routing.adapters.contains_key(adapter) && !Webhooks::explain_silence(shared, adapter)
+        })
+}
+
 /// What an operator should know about queues and consumers.
-fn look_around(shared: &Shared, queues: &[QueueInfo]) {
+fn look_around(shared: &Shared, queues: &[QueueInfo], silence: &mut Silence) {
     let routing = shared.routing.load();
+    let silent = queues
+        .iter()
+        .filter(|queue| is_silent(shared, &routing, queue))
+        .map(|queue| queue.name.clone());
+    let silent = silence.lasting(silent.collect(), shared.clock.now());
     let mut alarms = BTreeMap::new();
     for queue in queues
         .iter()
@@ -220,7 +261,7 @@ fn look_around(shared: &Shared, queues: &[QueueInfo]) {
             }
             continue;
         }
-        if queue.consumers == 0 && waiting > 0 && !Webhooks::explain_silence(shared, adapter) {
+        if silent.contains(&queue.name) {
             let events = counted(waiting, "event waits", "events wait");
             let sentence = format!("{adapter} has no consumer; {events}");
             alarms.insert(queue.name.clone(), sentence);
@@ -253,5 +294,24 @@ async fn beat(shared: &Shared) {
     };
     if let Err(error) = written.await {
         tracing::debug!(%error, "no sign of life could be written");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::now;
+
+    #[test]
+    fn a_queue_is_silent_once_two_rounds_have_found_it_so() {
+        let mut silence = Silence::default();
+        let queue = || BTreeSet::from(["crossdock.adapter.erp".to_owned()]);
+        let at = |second| now() + TimeDelta::seconds(second);
+        assert!(silence.lasting(queue(), at(0)).is_empty());
+        // A round that an apply asked for.
+        assert!(silence.lasting(queue(), at(1)).is_empty());
+        assert_eq!(silence.lasting(queue(), at(6)), queue());
+        assert!(silence.lasting(BTreeSet::new(), at(11)).is_empty());
+        assert!(silence.lasting(queue(), at(16)).is_empty());
     }
 }

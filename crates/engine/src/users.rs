@@ -7,7 +7,7 @@ use crossdock_store::{Store, StoreError, User, UserChange};
 
 use crate::{
     AuthError, EngineError, Hub, Principal, Role, SessionView, SignInError, UserView,
-    attempts::Attempts,
+    attempts::{self, Attempt, Attempts},
     passwords::{self, Passwords},
     sessions::{self, Look, Sessions},
 };
@@ -62,17 +62,13 @@ impl Users {
         let Ok(name) = spelled(name) else {
             // Nobody has such a name; it takes as long to say so.
             let attempt = self.begin("", from, now)?;
-            self.passwords.fits("", None).await?;
-            drop(attempt);
+            self.judge(attempt, None, "", from).await?;
             return Err(SignInError::Refused);
         };
         let attempt = self.begin(&name, from, now)?;
-        let user = self.store.user(&name).await.map_err(EngineError::from)?;
+        let (attempt, user) = self.owner(attempt, &name).await?;
         let hash = user.as_ref().map(|user| user.password.as_str());
-        let fits = match passwords::is_too_long(password) {
-            true => self.passwords.fits("", None).await?,
-            false => self.passwords.fits(password, hash).await?,
-        };
+        let (attempt, fits) = self.judge(attempt, hash, password, from).await?;
         let refused = || {
             // A name that nobody has may be a password in the wrong field.
             let user = user.as_ref().map(|user| user.name.as_str());
@@ -93,16 +89,43 @@ impl Users {
         Ok((sessions::view(name, role, expires), token))
     }
 
-    fn begin(
-        &self,
-        name: &str,
-        from: IpAddr,
-        now: DateTime<Utc>,
-    ) -> Result<crate::attempts::Attempt, SignInError> {
+    fn begin(&self, name: &str, from: IpAddr, now: DateTime<Utc>) -> Result<Attempt, SignInError> {
         self.attempts.begin(name, from, now).map_err(|retry_after_s| {
             tracing::warn!(client = %from, "a sign-in came too soon after others that failed");
             SignInError::TooSoon { retry_after_s }
         })
+    }
+
+    /// The person of this name. If nobody can look, the attempt does not count.
+    async fn owner(&self, attempt: Attempt, name: &str) -> Result<(Attempt, Option<User>), EngineError> {
+        match self.store.user(name).await {
+            Ok(user) => Ok((attempt, user)),
+            Err(error) => {
+                self.attempts.was_not_judged(attempt);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Whether the password has the hash. If nobody had time to look, the attempt does not count.
+    async fn judge(
+        &self,
+        attempt: Attempt,
+        hash: Option<&str>,
+        password: &str,
+        from: IpAddr,
+    ) -> Result<(Attempt, bool), EngineError> {
+        let (password, hash) = match passwords::is_too_long(password) {
+            true => ("", None),
+            false => (password, hash),
+        };
+        match self.passwords.fits(password, hash, attempts::site(from)).await {
+            Ok(fits) => Ok((attempt, fits)),
+            Err(error) => {
+                self.attempts.was_not_judged(attempt);
+                Err(error)
+            }
+        }
     }
 
     /// Whoever has the session gives themselves another password; their other sessions end.
@@ -117,14 +140,10 @@ impl Users {
         let (session, _) = self.sessions.find(token, Look::Use, now).await?;
         passwords::check(new)?;
         let attempt = self.begin(&session.user, from, now)?;
-        let user = self.store.user(&session.user).await.map_err(EngineError::from)?;
+        let (attempt, user) = self.owner(attempt, &session.user).await?;
         let hash = user.as_ref().map(|user| user.password.as_str());
-        let current = if passwords::is_too_long(current) {
-            ""
-        } else {
-            current
-        };
-        if !self.passwords.fits(current, hash).await? {
+        let (attempt, fits) = self.judge(attempt, hash, current, from).await?;
+        if !fits {
             tracing::warn!(user = session.user, client = %from, "a change of password was refused");
             return Err(SignInError::Refused);
         }

@@ -14,8 +14,10 @@ pub const HISTOGRAM_EVENTS_MAX: usize = 100_000;
 pub const BUCKETS_MAX: usize = 500;
 /// The most events that are counted for the rates of sources, the newest first.
 pub const SOURCE_EVENTS_MAX: usize = 20_000;
-/// The most sources that are told apart.
+/// The most sources that are told apart: those that sent something last.
 pub const SOURCES_MAX: usize = 200;
+/// The most sources that are looked through by name for those that have not sent anything lately.
+pub(crate) const SOURCES_WALKED_MAX: usize = 2_000;
 /// The most attempts of an adapter that are counted as done, and as failed.
 pub const RECENT_MAX: usize = 30_000;
 /// How far events that are passed over are counted.
@@ -80,7 +82,7 @@ pub struct SourceFigures {
     pub since: DateTime<Utc>,
     /// Events since then, of all sources.
     pub events: u64,
-    /// By name, at most [`SOURCES_MAX`].
+    /// Who sent something last comes first; at most [`SOURCES_MAX`].
     pub sources: Vec<SourceFigure>,
 }
 

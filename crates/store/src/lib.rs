@@ -89,6 +89,17 @@ pub trait Backend:
     + Send
     + Sync
 {
+    /// Which database this is.
+    fn place(&self) -> Place;
+}
+
+/// Which database a hub keeps its record in, without what lets it in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// `sqlite` or `postgres`.
+    pub kind: &'static str,
+    /// The file, or `host:port/database`.
+    pub at: String,
 }
 
 /// Opens the database at `url` and brings its schema up to date.

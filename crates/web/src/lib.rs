@@ -10,8 +10,9 @@ use axum::{Router, middleware, routing::get};
 use embedded::Caching;
 
 /// The addresses of the dashboard's pages. The script reads the address and shows the page.
-pub const PAGES: [&str; 9] = [
+pub const PAGES: [&str; 10] = [
     "/",
+    "/account",
     "/adapters",
     "/adapters/{name}",
     "/dead-letters",

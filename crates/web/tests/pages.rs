@@ -42,6 +42,7 @@ async fn every_page_is_the_one_document_which_is_asked_for_again() {
         "/adapters",
         "/adapters/erp",
         "/sign-in",
+        "/account",
     ] {
         let (status, headers, body) = ask(Method::GET, path, &[]).await;
         assert_eq!((status, &body), (StatusCode::OK, &document), "{path}");

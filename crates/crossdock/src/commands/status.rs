@@ -5,7 +5,7 @@ use std::{io, process::ExitCode};
 use chrono::{DateTime, Utc};
 use clap::Args;
 use comfy_table::Cell;
-use crossdock_engine::{QueueView, StatusView};
+use crossdock_engine::{DatabaseView, QueueView, StatusView};
 
 use crate::{
     Context,
@@ -52,21 +52,30 @@ fn print(output: Output, status: &StatusView, now: DateTime<Utc>) -> io::Result<
         output.line(output.paint(Tone::Warning, &format!("▲ {}", printable(sentence))))?;
     }
     output.line("")?;
-    if status.adapters.is_empty() {
-        output.line("no adapters")?;
-    } else {
-        output.print_table(&adapter::table(output, &status.adapters, now))?;
+    match status.adapters.as_deref() {
+        None => output.line("adapters: unknown while the database does not answer")?,
+        Some([]) => output.line("no adapters")?,
+        Some(adapters) => output.print_table(&adapter::table(output, adapters, now))?,
     }
     output.line("")?;
     print_queues(output, &status.queues)?;
-    output.line(format!(
-        "{} accepted (newest {}), {} in quarantine, {} parked",
-        counted(status.accepted, "event", "events"),
-        relative_or_dash(status.newest_event, now),
-        count(status.quarantined),
-        count(status.parked),
-    ))?;
+    output.line(totals(status, now))?;
     print_hubs(output, status, now)
+}
+
+/// What is unknown is "–", never 0.
+fn totals(status: &StatusView, now: DateTime<Utc>) -> String {
+    let known = |figure: Option<u64>| figure.map_or_else(|| "–".to_owned(), count);
+    let accepted = match status.accepted {
+        Some(accepted) => counted(accepted, "event", "events"),
+        None => "– events".to_owned(),
+    };
+    format!(
+        "{accepted} accepted (newest {}), {} in quarantine, {} parked",
+        relative_or_dash(status.newest_event, now),
+        known(status.quarantined),
+        known(status.parked),
+    )
 }
 
 fn print_checks(output: Output, status: &StatusView) -> io::Result<()> {
@@ -95,9 +104,26 @@ fn print_checks(output: Output, status: &StatusView) -> io::Result<()> {
                 detail += &format!(", alarms: {}", printable(&broker.alarms.join(", ")));
             }
         }
+        if check.name == "database" {
+            let database = database_named(&status.database);
+            detail = if check.ok {
+                database
+            } else {
+                format!("{database}: {detail}")
+            };
+        }
         output.line(format!("{state} {detail}").trim_end())?;
     }
     Ok(())
+}
+
+fn database_named(database: &DatabaseView) -> String {
+    let kind = match database.kind.as_str() {
+        "sqlite" => "SQLite",
+        "postgres" => "PostgreSQL",
+        other => other,
+    };
+    format!("{} at {}", printable(kind), printable(&database.place))
 }
 
 /// The hub's own queues: the partitions in one sum, the others only while something lies in them.

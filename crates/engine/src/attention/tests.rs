@@ -70,7 +70,7 @@ fn alarm(part: &str, about: &str, sentence: &str) -> Alarm {
     }
 }
 
-/// Severity, subject, sentence and where its action leads.
+/// Severity, subject, sentence and where its action leads, or what it runs.
 fn told(facts: &Facts) -> Vec<(Severity, String, String, String)> {
     let told = findings(facts).into_iter().map(|finding| {
         let AttentionView {
@@ -84,7 +84,9 @@ fn told(facts: &Facts) -> Vec<(Severity, String, String, String)> {
             severity,
             subject,
             sentence,
-            action.map(|action| action.href).unwrap_or_default(),
+            action
+                .and_then(|action| action.href.or(action.command))
+                .unwrap_or_default(),
         )
     });
     told.collect()
@@ -152,7 +154,7 @@ fn a_database_that_is_away_is_said_once() {
     );
     assert_eq!(
         sentence,
-        "the database does not answer, events wait in RabbitMQ: no answer"
+        "The database does not answer, events wait in RabbitMQ: no answer"
     );
 }
 
@@ -316,8 +318,9 @@ fn alarms_are_about_what_they_name() {
             "/queues?name=crossdock.adapter.old",
         ),
         ("outcomes", storing::ABOUT, "database", "/queues"),
-        (retention::PART, "quarantine", "quarantine", ""),
-        (upkeep::PART, "broker", "broker", ""),
+        (retention::PART, "quarantine", "quarantine", "/v1/quarantine"),
+        (upkeep::PART, "broker", "broker", "/queues"),
+        (revisions::PART, "2", "revision", "crossdock apply --dry-run"),
     ];
     for (part, about, subject, href) in cases {
         facts.alarms = vec![alarm(part, about, "something is the matter")];
@@ -364,13 +367,16 @@ fn the_worst_comes_first() {
         sentences,
         [
             "RabbitMQ: a node is short of free disk space",
-            "the revision in force cannot be used: revision 3 cannot be read",
+            "The revision in force cannot be used: revision 3 cannot be read",
             "erp: 1 event left its queue without a receipt",
             "erp's endpoint is gone",
             "erp: 1 delivery has failed for good",
             "erp: the oldest event waits for 1 h 0 m",
-            "1 message is in quarantine: GET /v1/quarantine says why",
-            "the configuration files on there are not those of the revision in force: `crossdock apply` makes them so",
+            "1 message is in quarantine",
+            "The configuration files on there are not those of the revision in force",
         ]
     );
+    let ways_on: Vec<String> = told(&facts).into_iter().map(|(.., way_on)| way_on).collect();
+    assert_eq!(ways_on[1], "crossdock apply --dry-run");
+    assert_eq!(ways_on[6..], ["/v1/quarantine", "crossdock apply"]);
 }

@@ -301,3 +301,49 @@ async fn no_secret_is_kept() {
     let (session, _) = hall.here.sessions.find(&token, Look::Use, now()).await.unwrap();
     assert!(!format!("{session:?}").contains(&token));
 }
+
+#[tokio::test]
+async fn a_flood_from_an_ipv6_site_holds_up_nobody_elsewhere() {
+    let hall = Arc::new(Hall::new().await);
+    let flood: Vec<_> = (0..300_u16)
+        .map(|number| {
+            let hall = hall.clone();
+            tokio::spawn(async move {
+                let from = std::net::Ipv6Addr::new(0x2001, 0xdb8, 1, number, 0, 0, 0, 1).into();
+                let name = format!("name-{number}");
+                hall.here.sign_in(&name, OTHER, from, now()).await.map(drop)
+            })
+        })
+        .collect();
+    // Some are refused: the others stand in their line.
+    while !flood.iter().any(tokio::task::JoinHandle::is_finished) {
+        tokio::task::yield_now().await;
+    }
+    let began = std::time::Instant::now();
+    let elsewhere = "2001:db8:2::1".parse().unwrap();
+    hall.here
+        .sign_in("boss", PASSWORD, elsewhere, now())
+        .await
+        .unwrap();
+    let took = began.elapsed();
+    let waiting = flood.iter().filter(|one| !one.is_finished()).count();
+    assert!(waiting > 0, "the flood was over before");
+    assert!(took < std::time::Duration::from_secs(2), "{took:?}");
+    let mut too_soon = 0;
+    for one in flood {
+        too_soon += usize::from(matches!(one.await.unwrap(), Err(SignInError::TooSoon { .. })));
+    }
+    assert!(too_soon >= 150, "the site has to wait: {too_soon}");
+}
+
+#[tokio::test]
+async fn attempts_while_the_database_is_away_do_not_count() {
+    let hall = Hall::new().await;
+    hall.away.store(true, Ordering::SeqCst);
+    for _ in 0..50 {
+        let away = hall.attempt(PASSWORD, 0).await;
+        assert!(matches!(away, Err(SignInError::Failed(_))));
+    }
+    hall.away.store(false, Ordering::SeqCst);
+    hall.attempt(PASSWORD, 0).await.unwrap();
+}

@@ -19,22 +19,38 @@ pub struct StatusView {
     pub attention: Vec<String>,
     /// RabbitMQ's version and where it runs.
     pub broker: Option<BrokerView>,
+    /// The database and where it is.
+    pub database: DatabaseView,
     /// Revision in force.
     pub revision: u32,
     /// Hubs that reported within the last 30 seconds.
     pub hubs: Vec<HubView>,
-    /// Adapters by name.
-    pub adapters: Vec<AdapterView>,
+    /// Adapters by name; absent, as all that the record tells, while the database does not answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapters: Option<Vec<AdapterView>>,
     /// Every queue of Crossdock.
     pub queues: Vec<QueueView>,
     /// Events accepted since the first start.
-    pub accepted: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<u64>,
     /// Messages in quarantine that were not sent again; counted up to 1,000.
-    pub quarantined: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quarantined: Option<u64>,
     /// Deliveries parked.
-    pub parked: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parked: Option<u64>,
     /// Newest event.
     pub newest_event: Option<DateTime<Utc>>,
+}
+
+/// The database that the hub keeps its record in.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DatabaseView {
+    /// `sqlite` or `postgres`.
+    pub kind: String,
+    /// The file, or `host:port/database`; never a user or a password.
+    #[schema(example = "db.example:5432/crossdock")]
+    pub place: String,
 }
 
 /// The broker as the hub sees it.

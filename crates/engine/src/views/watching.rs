@@ -54,9 +54,14 @@ pub enum Severity {
 pub struct ActionView {
     /// What it does, in a word or two.
     pub label: String,
-    /// A page of the dashboard.
+    /// A page of the dashboard, or below `/v1/` what the API answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "/dead-letters?adapter=erp")]
-    pub href: String,
+    pub href: Option<String>,
+    /// A command for a terminal, where no page helps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "crossdock apply")]
+    pub command: Option<String>,
 }
 
 /// Where events come from and go to.

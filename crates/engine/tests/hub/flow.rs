@@ -72,7 +72,7 @@ async fn an_event_comes_in_over_http_or_amqp_and_reaches_who_subscribed() {
     becomes(&hub, "a-1", &erp.name, "confirmed").await;
     assert_eq!(
         hub.journey("c-1").await.unwrap().verdict,
-        "all is done; the last event was thing.sent.v1"
+        "All is done; the last event was thing.sent.v1"
     );
     hub.stop().await;
 }
@@ -179,7 +179,7 @@ async fn what_is_recorded_is_found_and_followed() {
         ));
     }
     let journey = hub.journey("3").await.unwrap();
-    assert_eq!(journey.verdict, "all is done; the last event was thing.made.v1");
+    assert_eq!(journey.verdict, "All is done; the last event was thing.made.v1");
     assert!(hub.journey("nobody").await.is_err());
 }
 

@@ -10,7 +10,7 @@ use super::{Postgres, SNAPSHOT, text};
 use crate::Result;
 use crate::figures::{
     Figures, Histogram, HistogramQuery, PASSED_OVER_MAX, RECENT_MAX, RecentAttempts, SOURCE_EVENTS_MAX,
-    SOURCES_MAX, SourceFigures,
+    SOURCES_WALKED_MAX, SourceFigures,
 };
 use crate::finding::{at_most, types_of};
 use crate::rows::figures::{BucketRow, LatelyRow, RecentRow, SourceRow, check, histogram, source_figures};
@@ -53,7 +53,7 @@ impl Figures for Postgres {
             .in_time(async {
                 let mut snapshot = self.readers.begin(SNAPSHOT).await?;
                 let lately: Vec<LatelyRow> = sqlx::query_as(
-                    "SELECT source, count(*) AS events, min(received) AS oldest FROM (
+                    "SELECT source, count(*) AS events, min(received) AS oldest, max(received) AS newest FROM (
                         SELECT source, received FROM events
                         WHERE received >= $1 ORDER BY received DESC LIMIT $2) AS lately
                      GROUP BY source",
@@ -77,7 +77,7 @@ impl Figures for Postgres {
                         ORDER BY events.source DESC, event_offset DESC LIMIT 1) AS last
                      FROM (SELECT source FROM sources WHERE source IS NOT NULL LIMIT $1) AS known",
                 )
-                .bind(at_most(SOURCES_MAX))
+                .bind(at_most(SOURCES_WALKED_MAX))
                 .fetch_all(&mut *snapshot)
                 .await
                 .map_err(failed)?;

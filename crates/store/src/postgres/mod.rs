@@ -37,7 +37,7 @@ use sqlx::{ConnectOptions, Connection};
 use self::connection::{ANSWER_MAX, CONNECT_MAX, Pool, STATEMENT_MAX, in_time};
 use self::error::{failed, refused_at_the_door};
 use crate::migrations::not_migrated;
-use crate::{Backend, Result, StoreError};
+use crate::{Backend, Place, Result, StoreError};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
@@ -79,14 +79,32 @@ pub(crate) struct Postgres {
     readers: Pool,
     /// For what the gate asks before it routes, and a request before it is let in: no search holds these up.
     lookups: Pool,
+    /// Host, port and database.
+    at: String,
 }
 
-impl Backend for Postgres {}
+impl Backend for Postgres {
+    fn place(&self) -> Place {
+        Place {
+            kind: "postgres",
+            at: self.at.clone(),
+        }
+    }
+}
 
 /// Without the options, which hold the password.
 impl fmt::Debug for Postgres {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Postgres").finish_non_exhaustive()
+    }
+}
+
+/// Where a database is, without user and password.
+fn at(options: &PgConnectOptions) -> String {
+    let database = options.get_database().unwrap_or(options.get_username());
+    match options.get_socket() {
+        Some(socket) => format!("{}/{database}", socket.display()),
+        None => format!("{}:{}/{database}", options.get_host(), options.get_port()),
     }
 }
 
@@ -106,6 +124,7 @@ impl Postgres {
             ("idle_in_transaction_session_timeout", ANSWER_MAX.as_millis()),
         ]);
         Ok(Self {
+            at: at(&options),
             writers: Pool::new(&options, WRITERS),
             readers: Pool::new(&options, READERS),
             lookups: Pool::of_lookups(&options, LOOKUPS),

@@ -1,9 +1,12 @@
 //! Rows of figures, and how the rows of a histogram become one.
 
+use std::{cmp::Reverse, collections::BTreeMap};
+
 use chrono::{DateTime, Utc};
 
 use crate::figures::{
-    BUCKETS_MAX, Histogram, HistogramQuery, RecentAttempts, SOURCE_EVENTS_MAX, SourceFigure, SourceFigures,
+    BUCKETS_MAX, Histogram, HistogramQuery, RecentAttempts, SOURCE_EVENTS_MAX, SOURCES_MAX, SourceFigure,
+    SourceFigures,
 };
 use crate::stored::{number, time, time_if_any};
 use crate::{Result, StoreError};
@@ -48,6 +51,7 @@ pub(crate) struct LatelyRow {
     source: String,
     events: i64,
     oldest: i64,
+    newest: i64,
 }
 
 /// A source with its newest event.
@@ -68,18 +72,28 @@ pub(crate) fn source_figures(
         Some(oldest) if counted >= SOURCE_EVENTS_MAX as i64 => time(oldest)?,
         _ => since,
     };
-    let figure = |row: SourceRow| {
-        let events = lately.iter().find(|lately| lately.source == row.source);
+    let mut known: BTreeMap<String, (i64, i64)> = sources
+        .into_iter()
+        .map(|row| (row.source, (row.last, 0)))
+        .collect();
+    for row in lately {
+        let (last, events) = known.entry(row.source).or_insert((row.newest, 0));
+        (*last, *events) = (row.newest.max(*last), row.events);
+    }
+    let mut known: Vec<_> = known.into_iter().collect();
+    known.sort_by_key(|(_, (last, _))| Reverse(*last));
+    known.truncate(SOURCES_MAX);
+    let figure = |(source, (last, events))| {
         Ok(SourceFigure {
-            events: number("events", events.map_or(0, |lately| lately.events))?,
-            last: time(row.last)?,
-            source: row.source,
+            events: number("events", events)?,
+            last: time(last)?,
+            source,
         })
     };
     Ok(SourceFigures {
         since,
         events: number("events", counted)?,
-        sources: sources.into_iter().map(figure).collect::<Result<_>>()?,
+        sources: known.into_iter().map(figure).collect::<Result<_>>()?,
     })
 }
 
@@ -116,18 +130,19 @@ mod tests {
                 source: "/shop".into(),
                 events,
                 oldest: micros(130),
+                newest: micros(150),
             };
-            let source = |name: &str| SourceRow {
+            let source = |name: &str, last| SourceRow {
                 source: name.into(),
-                last: micros(150),
+                last: micros(last),
             };
-            let sources = vec![source("/quiet"), source("/shop")];
+            let sources = vec![source("/quiet", 20), source("/shop", 150)];
             source_figures(since, vec![lately], sources).unwrap()
         };
         let few = counted_from(7);
         assert_eq!(few.since, since);
         let events: Vec<u64> = few.sources.iter().map(|figure| figure.events).collect();
-        assert_eq!(events, [0, 7]);
+        assert_eq!(events, [7, 0]);
         assert_eq!(
             counted_from(SOURCE_EVENTS_MAX as i64).since,
             time(micros(130)).unwrap()

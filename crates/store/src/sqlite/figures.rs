@@ -8,7 +8,7 @@ use super::{Sqlite, failed, rows};
 use crate::Result;
 use crate::figures::{
     Figures, Histogram, HistogramQuery, PASSED_OVER_MAX, RECENT_MAX, RecentAttempts, SOURCE_EVENTS_MAX,
-    SOURCES_MAX, SourceFigures,
+    SOURCES_WALKED_MAX, SourceFigures,
 };
 use crate::finding::{at_most, types_of};
 use crate::rows::figures::{BucketRow, LatelyRow, RecentRow, SourceRow, check, histogram, source_figures};
@@ -44,7 +44,7 @@ impl Figures for Sqlite {
     async fn source_figures(&self, since: DateTime<Utc>) -> Result<SourceFigures> {
         let mut snapshot = self.snapshot().await?;
         let lately: Vec<LatelyRow> = sqlx::query_as(
-            "SELECT source, count(*) AS events, min(received) AS oldest FROM (
+            "SELECT source, count(*) AS events, min(received) AS oldest, max(received) AS newest FROM (
                 SELECT source, received FROM events INDEXED BY events_by_received
                 WHERE received >= ? ORDER BY received DESC LIMIT ?)
              GROUP BY source",
@@ -66,7 +66,7 @@ impl Figures for Sqlite {
                 WHERE events.source = sources.source ORDER BY event_offset DESC LIMIT 1) AS last
              FROM sources WHERE source IS NOT NULL",
         )
-        .bind(at_most(SOURCES_MAX))
+        .bind(at_most(SOURCES_WALKED_MAX))
         .fetch_all(&mut *snapshot)
         .await
         .map_err(failed)?;

@@ -20,7 +20,7 @@ mod retention;
 mod revisions;
 
 use std::fs::{self, OpenOptions};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ use sqlx::{Connection, Transaction};
 
 use crate::migrations::not_migrated;
 use crate::stored::to_json;
-use crate::{Backend, Result, StoreError};
+use crate::{Backend, Place, Result, StoreError};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -58,9 +58,17 @@ pub(crate) struct Sqlite {
     readers: SqlitePool,
     /// For what the gate asks before it routes, and a request before it is let in: no search holds these up.
     lookups: SqlitePool,
+    file: PathBuf,
 }
 
-impl Backend for Sqlite {}
+impl Backend for Sqlite {
+    fn place(&self) -> Place {
+        Place {
+            kind: "sqlite",
+            at: self.file.display().to_string(),
+        }
+    }
+}
 
 impl Sqlite {
     pub(crate) async fn open(url: &str) -> Result<Self> {
@@ -74,6 +82,7 @@ impl Sqlite {
         make_private(options.get_filename()).map_err(|error| {
             StoreError::Unavailable(format!("{}: {error}", options.get_filename().display()))
         })?;
+        let file = options.get_filename().to_owned();
         let options = options
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
@@ -92,6 +101,7 @@ impl Sqlite {
             writer,
             readers,
             lookups,
+            file,
         })
     }
 

@@ -1,7 +1,8 @@
 //! What dashboards ask again and again.
 
 use crossdock_store::{
-    Accepted, BUCKETS_MAX, HISTOGRAM_EVENTS_MAX, HistogramQuery, Outcome, OutcomeKind, StoreError,
+    Accepted, BUCKETS_MAX, HISTOGRAM_EVENTS_MAX, HistogramQuery, Outcome, OutcomeKind, SOURCES_MAX,
+    StoreError,
 };
 
 use super::{Database, accepted, at, batch, event, order, with_extension, word};
@@ -191,7 +192,31 @@ pub async fn sources_are_counted_and_their_last_is_known(database: &impl Databas
         .iter()
         .map(|figure| (figure.source.as_str(), figure.events, figure.last))
         .collect();
-    assert_eq!(seen, [("/erp", 0, at(1)), ("/shop", 2, at(70))]);
+    assert_eq!(seen, [("/shop", 2, at(70)), ("/erp", 0, at(1))]);
+}
+
+pub async fn of_many_sources_those_that_sent_something_last_are_shown(database: &impl Database) {
+    let store = database.open().await;
+    let surplus = 10;
+    // The later its name, the younger its last event.
+    let all = (0..SOURCES_MAX + surplus).map(|number| {
+        let source = format!("/{number:04}");
+        let second = i64::try_from(number).unwrap();
+        received(second, accepted(event(&source, "a", "stock.level.v1"), &[]))
+    });
+    store.record(batch(all)).await.unwrap();
+    let figures = store.source_figures(at(200)).await.unwrap();
+    let seen: Vec<_> = figures
+        .sources
+        .iter()
+        .map(|figure| figure.source.clone())
+        .collect();
+    let expected: Vec<_> = (surplus..SOURCES_MAX + surplus)
+        .rev()
+        .map(|number| format!("/{number:04}"))
+        .collect();
+    assert_eq!(seen, expected);
+    assert_eq!(figures.events, 10);
 }
 
 pub async fn attempts_are_counted_once_each(database: &impl Database) {

@@ -64,6 +64,7 @@ macro_rules! conformance {
             }
             figures {
                 events_are_counted_by_interval, a_histogram_is_bounded, sources_are_counted_and_their_last_is_known,
+                of_many_sources_those_that_sent_something_last_are_shown,
                 attempts_are_counted_once_each, what_lies_between_two_offsets_is_counted,
             }
             quarantine { a_message_is_kept_whole_and_once, a_message_that_comes_back_waits_again, pages_go_back, }

@@ -1,4 +1,5 @@
 // Requests to the hub. Every failure becomes a `Failure` whose message says what a person can do.
+import { clock } from '../lib/clock.svelte';
 import type { Problem } from './types';
 
 /** What the hub or the network answered instead of what was asked for. */
@@ -7,11 +8,14 @@ export class Failure extends Error {
   readonly status: number;
   /** Seconds to wait before asking again, where the hub named them. */
   readonly retryAfterS: number | undefined;
+  /** The last part of the problem's type, such as `wrong-password`. */
+  readonly problem: string | undefined;
 
-  constructor(message: string, status: number, retryAfterS?: number) {
+  constructor(message: string, status: number, retryAfterS?: number, problem?: string) {
     super(message);
     this.status = status;
     this.retryAfterS = retryAfterS;
+    this.problem = problem;
   }
 }
 
@@ -46,6 +50,7 @@ async function request<T>(method: string, path: string, body?: unknown, signal?:
     if (signal?.aborted) throw error;
     throw new Failure('The hub does not answer.', 0);
   }
+  clock.answer(response.headers.get('date'));
   if (!response.ok) throw await failure(response);
   return (response.status === 204 ? undefined : await response.json()) as T;
 }
@@ -54,5 +59,6 @@ async function failure(response: Response): Promise<Failure> {
   const wait = Number(response.headers.get('retry-after'));
   const problem: Partial<Problem> = await response.json().catch(() => ({}));
   const said = problem.detail ?? problem.title ?? `The hub answered ${response.status}.`;
-  return new Failure(said, response.status, wait > 0 ? wait : undefined);
+  const kind = problem.type?.split('/').at(-1);
+  return new Failure(said, response.status, wait > 0 ? wait : undefined, kind);
 }

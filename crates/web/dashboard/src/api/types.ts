@@ -22,4 +22,5 @@ export type DeadLetter = Schemas['DeadLetterView'];
 export type DeadLetterDetail = WithEvent<Schemas['DeadLetterDetail']>;
 export type DeadLetterPage = Schemas['DeadLetterPage'];
 export type Redriven = Schemas['Redriven'];
+export type Beat = Schemas['Beat'];
 export type Problem = Schemas['Problem'];

@@ -1,7 +1,8 @@
 // The hub's one stream to this tab: what the pages show, kept up to date. The stream is open only while the tab is
 // seen and not paused; it goes on after the last event it brought.
 import { withQuery } from '../api/client';
-import type { Adapter, DeadLetter, HubEvent, Overview, Queue } from '../api/types';
+import type { Adapter, Beat, DeadLetter, HubEvent, Overview, Queue } from '../api/types';
+import { clock } from './clock.svelte';
 import { signedIn } from './session.svelte';
 import type { Topic } from './topics';
 
@@ -25,7 +26,7 @@ class Live {
   adapters = $state.raw<Adapter[]>();
   deadLetters = $state.raw<{ total: number; dead_letters: DeadLetter[] }>();
   link = $state<Link>('connecting');
-  /** When the hub was last heard, milliseconds since 1970. */
+  /** When the hub was last heard, by the clock, milliseconds since 1970. */
   heard = $state(0);
   /** Counts the streams that were opened: what was read before one began may have missed something. */
   opened = $state(0);
@@ -94,7 +95,10 @@ class Live {
     this.#stream = stream;
     stream.onopen = () => (this.opened += 1);
     stream.onerror = () => void this.#failed(stream);
-    stream.addEventListener('beat', () => this.#hear());
+    stream.addEventListener('beat', (message: MessageEvent<string>) => {
+      clock.beat((JSON.parse(message.data) as Beat).at);
+      this.#hear();
+    });
     this.#on<Overview>('overview', (data) => (this.overview = data));
     this.#on<{ queues: Queue[] }>('queues', (data) => (this.queues = data.queues));
     this.#on<{ adapters: Adapter[] }>('adapters', (data) => (this.adapters = data.adapters));
@@ -112,7 +116,7 @@ class Live {
 
   #hear(): void {
     this.link = 'live';
-    this.heard = Date.now();
+    this.heard = clock.present();
   }
 
   // The browser tells nothing about a refusal, so the session is asked.

@@ -26,6 +26,11 @@ class SignedIn {
     this.session = await send<Session>('POST', '/v1/session', { name, password });
   }
 
+  /** Ends the person's other sessions. */
+  async changePassword(current: string, wanted: string): Promise<void> {
+    await send('PUT', '/v1/session/password', { current, new: wanted });
+  }
+
   async signOut(everywhere: boolean): Promise<void> {
     try {
       await send('DELETE', everywhere ? '/v1/session?everywhere=true' : '/v1/session');
