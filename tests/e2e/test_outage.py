@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
+import pytest
 import requests
 
 from harness.events import parcel
@@ -14,6 +15,7 @@ from harness.wait import eventually
 
 OUTAGE_S = float(os.environ.get("CROSSDOCK_TEST_OUTAGE_S", "6"))
 DEADLINE_S = 120
+UNKNOWN_TOTALS = "\u2013 events accepted (newest \u2013), \u2013 in quarantine, \u2013 parked"
 
 
 def first_refusal(hub, within_s: float = 40) -> requests.Response:
@@ -94,6 +96,31 @@ def test_an_outage_of_postgresql_makes_the_gate_wait_and_no_producer(halls, brok
     ledger = hub.wait_until_balanced()
     assert ledger["accepted"] == events
     assert hub.command("prove").returncode == 0
+
+
+@pytest.mark.parametrize("outage", ["stop", "freeze"])
+def test_status_answers_soon_without_its_database_and_says_what_is_unknown(halls, broker, outage):
+    server = halls.postgres().start()
+    hub = halls.hub(MANIFESTS, broker=broker, database=server).start()
+    hub.must_accept(parcel("/anyone"))
+    place = f"PostgreSQL at 127.0.0.1:{server.port}/"
+    eventually("status knows it", lambda: "1 event accepted" in hub.must("status"), DEADLINE_S)
+    assert place in hub.must("status")
+    assert urlsplit(hub.environment["CROSSDOCK_DATABASE__URL"]).password not in hub.must("--json", "status")
+    getattr(server, outage)()
+    took = []
+    for _ in range(3):
+        began = time.monotonic()
+        said = hub.must("status")
+        took.append(time.monotonic() - began)
+        assert place in said and "The database does not answer" in said, said
+        assert UNKNOWN_TOTALS in said, said
+        assert "adapters: unknown while the database does not answer" in said, said
+    assert max(took) < 10, took
+    unknown = hub.get("/v1/status")
+    assert not {"accepted", "quarantined", "parked", "adapters"} & unknown.keys()
+    if outage == "freeze":
+        server.thaw()
 
 
 def refused_by(part: str, hub) -> bool:

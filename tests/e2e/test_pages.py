@@ -396,7 +396,7 @@ def test_what_an_adapter_without_receipts_took_is_called_so_in_list_and_journey(
 
     def states(path: str) -> list[str]:
         found = hub.get(path)
-        events = found["events"] if "events" in found else [found]
+        events = found.get("events", [found])
         return [line["state"] for one in events for line in one["deliveries"] if line["adapter"] == "depot"]
 
     paths = ("/v1/journeys/silent-1", "/v1/events?subject=silent", f"/v1/events/{event['id']}")

@@ -57,6 +57,8 @@ pub(crate) struct Settlement {
     by_adapter_and_id: HashMap<(String, String), Vec<Known>>,
     changed: BTreeMap<(i64, String), String>,
     tries: Vec<NewTry>,
+    /// Attempts that need no longer be kept: event offset, adapter, number.
+    passed: Vec<(i64, String, u32)>,
 }
 
 impl Settlement {
@@ -88,6 +90,15 @@ impl Settlement {
             return Verdict::Repeated;
         }
         delivery.note(number, outcome);
+        if outcome.kind == OutcomeKind::Undelivered
+            && let Some(passed) = delivery.pass_over(number)
+        {
+            let (offset, adapter) = (delivery.event_offset, &delivery.adapter);
+            self.tries.retain(|new| {
+                (new.event_offset, &new.outcome.adapter, new.number) != (offset, adapter, passed)
+            });
+            self.passed.push((offset, adapter.clone(), passed));
+        }
         self.changed.insert((delivery.event_offset, key.0), key.1);
         self.tries.push(NewTry {
             event_offset: delivery.event_offset,
@@ -105,6 +116,11 @@ impl Settlement {
                 .iter()
                 .find(|delivery| delivery.event_offset == *offset)
         })
+    }
+
+    /// The attempts to forget.
+    pub(crate) fn passed(&self) -> &[(i64, String, u32)] {
+        &self.passed
     }
 
     /// The words to note.
@@ -151,6 +167,33 @@ impl Known {
             }
             _ => {}
         }
+    }
+
+    /// While a queue takes nothing, one attempt follows the other: of such a run the first and the latest are kept.
+    /// Gives the number of the attempt before the one that was just not delivered, if it is neither.
+    fn pass_over(&mut self, number: u32) -> Option<u32> {
+        let passed = number.checked_sub(1)?;
+        let earlier = self
+            .tries
+            .iter()
+            .map(|(known, _)| *known)
+            .filter(|known| *known < passed)
+            .max()?;
+        let is_of_the_run = |attempt: u32| {
+            let words = || {
+                self.tries
+                    .iter()
+                    .filter(|(known, _)| *known == attempt)
+                    .map(|(_, kind)| *kind)
+            };
+            words().any(|kind| kind == OutcomeKind::Undelivered)
+                && words().all(|kind| matches!(kind, OutcomeKind::Undelivered | OutcomeKind::HandedOver))
+        };
+        if !is_of_the_run(passed) || !is_of_the_run(earlier) {
+            return None;
+        }
+        self.tries.retain(|(known, _)| *known != passed);
+        Some(passed)
     }
 
     fn waits(&self) -> bool {

@@ -39,7 +39,7 @@ async fn a_hub_starts_without_its_broker_and_carries_on_when_it_comes() {
     assert_eq!(overview.attention[0].sentence, status.attention[0]);
     assert_eq!(overview.flow.hub.waiting, None, "what was never known is not 0");
     assert_eq!(overview.numbers.dead_letters, Some(0));
-    assert_eq!(status.adapters[0].state, "unknown");
+    assert_eq!(status.adapters.unwrap()[0].state, "unknown");
     assert!(hub.ledger().await.unwrap().settling);
 
     broker.start_again().await;

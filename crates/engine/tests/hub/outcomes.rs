@@ -53,7 +53,7 @@ async fn a_reject_is_parked_with_what_the_receipt_said() {
         format!("thing.made.v1 failed at {} and is parked: no such sku", erp.name)
     );
     let status = hub.status().await;
-    assert_eq!(status.parked, 1);
+    assert_eq!(status.parked, Some(1));
     assert!(
         status
             .attention

@@ -177,6 +177,12 @@ pub(super) async fn write(
 ) -> Result<()> {
     let changed = Changed::of(settlement);
     let tries = Tries::of(settlement);
+    let (mut passed_offsets, mut passed_adapters, mut passed_numbers) = (vec![], vec![], vec![]);
+    for (offset, adapter, number) in settlement.passed() {
+        passed_offsets.push(*offset);
+        passed_adapters.push(adapter.as_str());
+        passed_numbers.push(i64::from(*number));
+    }
     let (mut speakers, mut receipts_since, mut last_settled) = (vec![], vec![], vec![]);
     for (adapter, activity) in activity(words) {
         speakers.push(adapter);
@@ -192,6 +198,11 @@ pub(super) async fn write(
                         $8::text[])
                 AS given (event_offset, adapter, state, attempts, published, settled, due, detail)
             WHERE deliveries.event_offset = given.event_offset AND deliveries.adapter = given.adapter
+         ), passed AS (
+            DELETE FROM attempts USING unnest($20::bigint[], $21::text[], $22::bigint[])
+                AS passed (event_offset, adapter, number)
+            WHERE attempts.event_offset = passed.event_offset AND attempts.adapter = passed.adapter
+                AND attempts.number = passed.number
          ), tried AS (
             INSERT INTO attempts (event_offset, adapter, number, outcome, detail, retry_after_s, duration_ms, at)
             SELECT * FROM unnest($9::bigint[], $10::text[], $11::bigint[], $12::text[], $13::text[], $14::bigint[],
@@ -222,6 +233,9 @@ pub(super) async fn write(
     .bind(speakers)
     .bind(receipts_since)
     .bind(last_settled)
+    .bind(passed_offsets)
+    .bind(passed_adapters)
+    .bind(passed_numbers)
     .execute(connection)
     .await
     .map_err(failed)?;

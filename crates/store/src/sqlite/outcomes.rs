@@ -163,6 +163,16 @@ pub(super) async fn write(connection: &mut SqliteConnection, settlement: &Settle
     .await
     .map_err(failed)?;
 
+    if !settlement.passed().is_empty() {
+        sqlx::query(
+            "DELETE FROM attempts WHERE (event_offset, adapter, number) IN (
+                SELECT value ->> '$[0]', value ->> '$[1]', value ->> '$[2]' FROM json_each(?))",
+        )
+        .bind(rows(settlement.passed()))
+        .execute(&mut *connection)
+        .await
+        .map_err(failed)?;
+    }
     let tries: Vec<_> = settlement
         .tries()
         .iter()

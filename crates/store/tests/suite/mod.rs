@@ -54,6 +54,7 @@ macro_rules! conformance {
                 receipts_settle_only_their_senders_deliveries, saying_it_again_changes_nothing,
                 done_stands_whatever_else_is_said, failures_are_parked_with_their_attempts,
                 a_word_before_its_event_waits_for_it, words_for_one_id_of_two_sources_find_both,
+                of_a_queue_that_takes_nothing_the_first_and_the_latest_attempt_are_kept,
                 the_order_of_words_and_record_does_not_matter, invented_ids_push_out_only_their_own,
                 impossible_ids_are_refused, a_failure_is_tried_again_and_handed_over, standings_tell_what_is_known,
             }

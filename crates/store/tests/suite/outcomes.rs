@@ -418,3 +418,67 @@ pub async fn standings_tell_what_is_known(database: &impl Database) {
     assert!(!standings.contains_key(&keys[4]));
     assert!(store.standings(&[]).await.unwrap().is_empty());
 }
+
+pub async fn of_a_queue_that_takes_nothing_the_first_and_the_latest_attempt_are_kept(
+    database: &impl Database,
+) {
+    let store = database.open().await;
+    store
+        .record(batch([accepted(order("a"), &["erp"])]))
+        .await
+        .unwrap();
+    let said = |attempt: u32, kind| Outcome {
+        at: at(30 * i64::from(attempt)),
+        attempt: Some(attempt),
+        due: (kind == OutcomeKind::Undelivered).then(|| at(30 * i64::from(attempt + 1))),
+        detail: Some("its queue did not take it".into()),
+        ..word("erp", "a", kind)
+    };
+    let kept = async || {
+        let [stored] = &store.event("a", None).await.unwrap()[..] else {
+            panic!("one event");
+        };
+        let delivery = &stored.deliveries[0];
+        let tries: Vec<_> = delivery
+            .tries
+            .iter()
+            .map(|one| (one.number, one.outcome))
+            .collect();
+        (delivery.state, delivery.attempts, tries)
+    };
+    store.settle(&[said(1, OutcomeKind::Undelivered)]).await.unwrap();
+    for attempt in 2..50 {
+        // In one go, as words that waited for a database come, or one by one.
+        let words = [
+            said(attempt, OutcomeKind::HandedOver),
+            said(attempt, OutcomeKind::Undelivered),
+        ];
+        if attempt % 3 == 0 {
+            store.settle(&words).await.unwrap();
+        } else {
+            for word in words {
+                store.settle(&[word]).await.unwrap();
+            }
+        }
+    }
+    let run = [
+        (1, OutcomeKind::Undelivered),
+        (49, OutcomeKind::HandedOver),
+        (49, OutcomeKind::Undelivered),
+    ];
+    assert_eq!(kept().await, (DeliveryState::Retrying, 49, run.to_vec()));
+    // What is something else stays: the queue took it, and the adapter failed.
+    for (attempt, kind) in [
+        (50, OutcomeKind::HandedOver),
+        (50, OutcomeKind::Rejected),
+        (51, OutcomeKind::HandedOver),
+        (51, OutcomeKind::Undelivered),
+        (52, OutcomeKind::HandedOver),
+        (52, OutcomeKind::Undelivered),
+    ] {
+        store.settle(&[said(attempt, kind)]).await.unwrap();
+    }
+    let (_, _, tries) = kept().await;
+    let numbers: Vec<u32> = tries.iter().map(|(number, _)| *number).collect();
+    assert_eq!(numbers, [1, 49, 49, 50, 50, 51, 51, 52, 52]);
+}
