@@ -131,7 +131,7 @@ async fn an_adapter_that_sends_no_receipts_is_taken_at_its_word() {
     assert_eq!(
         journey.verdict,
         format!(
-            "nothing waits; {} took it without a receipt; the last event was thing.made.v1",
+            "Nothing waits; {} took it without a receipt; the last event was thing.made.v1",
             office.name
         )
     );
