@@ -222,11 +222,17 @@ def test_a_journey_follows_correlation_and_aliases(hub, depot):
     hub.must_accept(placed, numbered, elsewhere, stranger)
     depot.wait_for(*(event["id"] for event in (placed, numbered, elsewhere, stranger)))
     eventually("all recorded", lambda: hub.request("GET", f"/v1/events/{stranger['id']}").status_code == 200)
-    for key in ("order-77", "shop:1001", "erp:A-5"):
+    for key in ("order-77", "shop:1001", "erp:A-5", "1001", "A-5"):
         journey = hub.get(f"/v1/journeys/{key}")
         found = [view["event"]["id"] for view in journey["events"]]
         assert found == [placed["id"], numbered["id"], elsewhere["id"]], key
     assert hub.request("GET", "/v1/journeys/order-none").status_code == 404
+
+    hub.must_accept(other := of("order-79", aliases="till:1001"))
+    depot.wait_for(other["id"])
+    answer = hub.request("GET", "/v1/journeys/1001")
+    assert answer.status_code == 409
+    assert "shop:1001, till:1001" in answer.json()["detail"]
 
 
 def test_events_are_searched_page_by_page(hub, depot):

@@ -21,16 +21,14 @@ impl Hub {
     /// Everything that hangs together with a correlation id, alias or event id, oldest first.
     ///
     /// # Errors
-    /// `NotFound`, or `Unavailable` without a database.
+    /// `NotFound`; `Conflict` if several journeys have the number; `Unavailable` without a database.
     pub async fn journey(&self, key: &str) -> Result<JourneyView, EngineError> {
         if !can_name(key) {
             return Err(EngineError::NotFound("no event can have this name".into()));
         }
-        let found = self.shared.store.journey(key).await?;
+        let mut found = self.shared.store.journey(key).await?;
         if found.is_empty() {
-            return Err(EngineError::NotFound(format!(
-                "no event has the correlation id, alias or id {key:?}"
-            )));
+            found = self.journey_of_number(key).await?;
         }
         let correlation_ids: BTreeSet<_> = found
             .iter()
@@ -49,6 +47,29 @@ impl Hub {
             events: found.into_iter().map(|stored| told(stored, &ledger)).collect(),
         })
     }
+    /// What hangs together with the number `key` of whatever system: people seldom say the system.
+    async fn journey_of_number(&self, key: &str) -> Result<Vec<StoredEvent>, EngineError> {
+        let names = self.shared.store.names_with_number(key).await?;
+        let Some(first) = names.first() else {
+            return Err(EngineError::NotFound(format!(
+                "no event has the correlation id, alias or id {key:?}, and no system has that number"
+            )));
+        };
+        let found = self.shared.store.journey(first).await?;
+        let is_of_it = |name: &String| found.iter().any(|stored| bears(stored, name));
+        if names.iter().all(is_of_it) {
+            return Ok(found);
+        }
+        Err(EngineError::Conflict(format!(
+            "several journeys have the number {key:?}; name one with its system: {}",
+            names.join(", ")
+        )))
+    }
+}
+
+fn bears(stored: &StoredEvent, name: &str) -> bool {
+    let event = &stored.event;
+    event.correlation_id() == Some(name) || event.aliases().any(|alias| alias == name)
 }
 
 /// What the ledger knows of deliveries without a word.

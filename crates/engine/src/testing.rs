@@ -255,6 +255,10 @@ impl Events for Moody {
     async fn journey(&self, key: &str) -> Result<Vec<StoredEvent>> {
         self.inner.journey(key).await
     }
+
+    async fn names_with_number(&self, number: &str) -> Result<Vec<String>> {
+        self.inner.names_with_number(number).await
+    }
 }
 
 #[async_trait]

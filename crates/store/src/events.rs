@@ -16,6 +16,8 @@ use crate::quarantine::NewQuarantined;
 
 /// The most events that a journey shows.
 pub const JOURNEY_MAX: usize = 1_000;
+/// Names that one number is looked up as; a number that more systems use is better named with its system.
+pub const NUMBERED_MAX: usize = 20;
 
 /// The most events that one `find` returns, whatever limit was asked for.
 pub const FIND_MAX: usize = 1_000;
@@ -219,4 +221,8 @@ pub trait Events {
     /// or alias or have it as their id, and so on with every correlation id and alias that these carry.
     /// Stops at `JOURNEY_MAX` events.
     async fn journey(&self, key: &str) -> Result<Vec<StoredEvent>>;
+
+    /// The correlation ids and aliases, each once and sorted, that are `number` in some system: `system:number`.
+    /// At most `NUMBERED_MAX`.
+    async fn names_with_number(&self, number: &str) -> Result<Vec<String>>;
 }

@@ -9,7 +9,7 @@ use super::record::Rows;
 use super::text::{bound, bound_if_any};
 use super::{AS_WRITER, Postgres, SNAPSHOT, query, record};
 use crate::Result;
-use crate::events::{Batch, EventKey, EventQuery, Events, JOURNEY_DATA_MAX_BYTES, StoredEvent};
+use crate::events::{Batch, EventKey, EventQuery, Events, JOURNEY_DATA_MAX_BYTES, NUMBERED_MAX, StoredEvent};
 use crate::finding;
 use crate::stored::number;
 
@@ -108,5 +108,15 @@ impl Events for Postgres {
                 Ok(events)
             })
             .await
+    }
+
+    async fn names_with_number(&self, number: &str) -> Result<Vec<String>> {
+        let query = sqlx::query_as(
+            "SELECT DISTINCT name FROM event_names WHERE substr(name, strpos(name, ':') + 1) = $1 ORDER BY name LIMIT $2",
+        )
+        .bind(number)
+        .bind(finding::at_most(NUMBERED_MAX));
+        let names: Vec<(String,)> = self.lookups.all(query).await?;
+        Ok(names.into_iter().map(|(name,)| name).collect())
     }
 }

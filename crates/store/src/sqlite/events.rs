@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::{Sqlite, failed, query, record, rows};
 use crate::Result;
-use crate::events::{Batch, EventKey, EventQuery, Events, JOURNEY_DATA_MAX_BYTES, StoredEvent};
+use crate::events::{Batch, EventKey, EventQuery, Events, JOURNEY_DATA_MAX_BYTES, NUMBERED_MAX, StoredEvent};
 use crate::finding;
 use crate::stored::number;
 
@@ -82,5 +82,16 @@ impl Events for Sqlite {
         let mut snapshot = self.snapshot().await?;
         let offsets = finding::journey(&mut *snapshot, key).await?;
         query::load_up_to(&mut snapshot, &offsets, JOURNEY_DATA_MAX_BYTES).await
+    }
+
+    async fn names_with_number(&self, number: &str) -> Result<Vec<String>> {
+        sqlx::query_scalar(
+            "SELECT DISTINCT name FROM event_names WHERE substr(name, instr(name, ':') + 1) = ? ORDER BY name LIMIT ?",
+        )
+        .bind(number)
+        .bind(finding::at_most(NUMBERED_MAX))
+        .fetch_all(&self.lookups)
+        .await
+        .map_err(failed)
     }
 }

@@ -272,6 +272,25 @@ pub async fn a_journey_follows_names_as_far_as_they_lead(database: &impl Databas
     assert!(store.journey("nobody").await.unwrap().is_empty());
 }
 
+pub async fn a_number_is_found_whatever_system_it_is_of(database: &impl Database) {
+    let store = database.open().await;
+    let events = ["erp:7 shop:7 shop:70", "shop:7", "odd:a:7"].map(|aliases| {
+        let id = aliases.replace([' ', ':'], "-");
+        accepted(with_extension(order(&id), "aliases", aliases), &[])
+    });
+    store.record(batch(events)).await.unwrap();
+    for (number, names) in [
+        ("7", vec!["erp:7", "shop:7"]),
+        ("70", vec!["shop:70"]),
+        ("a:7", vec!["odd:a:7"]),
+        ("erp:7", vec![]),
+        ("%", vec![]),
+        ("", vec![]),
+    ] {
+        assert_eq!(store.names_with_number(number).await.unwrap(), names, "{number}");
+    }
+}
+
 pub async fn a_journey_is_bounded(database: &impl Database) {
     let store = database.open().await;
     let events = (0..JOURNEY_MAX + 50).map(|n| {

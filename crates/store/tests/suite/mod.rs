@@ -48,7 +48,7 @@ macro_rules! conformance {
             finding {
                 each_condition_selects, pages_follow_each_other_both_ways, patterns_match_whole_segments,
                 a_journey_follows_names_as_far_as_they_lead, a_journey_is_bounded, a_page_ends_with_its_bytes,
-                a_journey_leaves_out_large_data,
+                a_journey_leaves_out_large_data, a_number_is_found_whatever_system_it_is_of,
             }
             outcomes {
                 receipts_settle_only_their_senders_deliveries, saying_it_again_changes_nothing,
