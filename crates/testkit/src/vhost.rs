@@ -6,7 +6,7 @@ use url::Url;
 
 use crate::broker::finish;
 
-pub(crate) const NAME_PREFIX: &str = "test-";
+const NAME_PREFIX: &str = "test-";
 
 /// A vhost that is one test's own; dropping it deletes it, with the users named by [`unique`](Self::unique).
 pub struct TestVhost {
