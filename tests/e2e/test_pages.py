@@ -135,8 +135,15 @@ def test_an_operator_finds_the_failing_adapter_and_mends_its_dead_letter(hub, vi
         "desk is ● live, so it is taken at once."
     )
     page.get_by_role("button", name="Redrive it").click()
-    expect(page.get_by_role("status")).to_have_text("Handed over again, as attempt 2.")
-    page.get_by_role("link", name="Follow its journey").click()
+    onward = page.get_by_role("link", name="Follow its journey")
+    expect(onward).to_be_focused()
+    expect(page.get_by_role("status")).to_have_text("● Attempt 2: done.")
+    expect(page.get_by_text(re.compile("^Attempt 1 had failed: "))).to_be_visible()
+    expect(page.get_by_role("complementary").get_by_role("listitem")).to_have_text(
+        [re.compile("attempt 1 ■ gave up"), re.compile("attempt 2 ● done")]
+    )
+    at.axe()
+    onward.click()
     page.wait_for_url("**/journeys/order-9")
     expect(page.get_by_text(re.compile("All is done"))).to_be_visible()
     expect(page.get_by_role("button", name=re.compile("→ desk .*confirmed"))).to_be_visible()
@@ -159,6 +166,7 @@ def test_everything_goes_by_keys(hub, visit):
     expect(page.get_by_role("button", name="Redrive it")).to_be_focused()
     at.press("Escape")
     expect(page.get_by_role("complementary")).to_be_hidden()
+    expect(page.get_by_role("row").nth(1)).to_be_focused()
     at.press("/")
     expect(page.get_by_role("searchbox", name="Search")).to_be_focused()
     page.keyboard.type("order-10")

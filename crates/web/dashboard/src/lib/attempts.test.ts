@@ -20,7 +20,10 @@ it('the last attempt before a dead letter was not retried', () => {
   const all = tries([1, 'retry'], [2, 'undelivered'], [3, 'retry']);
   const texts = all.map((attempt) => cameTo(attempt, [...lastOf(all), 2]).text);
   expect(texts).toEqual(['retry', 'not delivered, gave up', 'gave up']);
-  expect(cameTo({ number: 3, outcome: 'dead', at: '2026-03-01T08:00:00Z' }, [3])).toEqual({ state: 'dead', text: 'dead' });
+  expect(cameTo({ number: 3, outcome: 'dead', at: '2026-03-01T08:00:00Z' }, [3])).toEqual({
+    state: 'dead',
+    text: 'dead',
+  });
   expect(cameTo({ number: 4, outcome: 'done', at: '2026-03-01T08:00:00Z' }, [4]).state).toBe('done');
   expect(lastOf([])).toEqual([]);
 });
