@@ -466,7 +466,9 @@ def test_an_unknown_journey_is_asked_for_again_only_as_events_come(hub, visit):
     page = open_page(at, "/journeys/later-1")
     expect(page.get_by_text("Nothing is known under “later-1”.")).to_be_visible()
     hub.must_accept(parcel("/anyone", subject="later", correlationid="later-1"))
-    expect(page.get_by_text(re.compile(r"^began .*\d\d:\d\d:\d\d UTC$"))).to_be_visible(timeout=DEADLINE_S * 1000)
+    expect(page.get_by_text(re.compile(r"^began .*\d\d:\d\d:\d\d UTC$"))).to_be_visible(
+        timeout=DEADLINE_S * 1000
+    )
     apart = [later - one for one, later in itertools.pairwise(asked_for)]
     assert min(apart) > 4, apart
 
