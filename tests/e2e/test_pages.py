@@ -3,6 +3,7 @@ with keys; what is shown is true; what comes from outside is text."""
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
 from urllib.parse import quote
@@ -135,8 +136,15 @@ def test_an_operator_finds_the_failing_adapter_and_mends_its_dead_letter(hub, vi
         "desk is ● live, so it is taken at once."
     )
     page.get_by_role("button", name="Redrive it").click()
-    expect(page.get_by_role("status")).to_have_text("Handed over again, as attempt 2.")
-    page.get_by_role("link", name="Follow its journey").click()
+    onward = page.get_by_role("link", name="Follow its journey")
+    expect(onward).to_be_focused()
+    expect(page.get_by_role("status")).to_have_text("● Attempt 2: done.")
+    expect(page.get_by_text(re.compile("^Attempt 1 had failed: "))).to_be_visible()
+    expect(page.get_by_role("complementary").get_by_role("listitem")).to_have_text(
+        [re.compile("attempt 1 ■ gave up"), re.compile("attempt 2 ● done")]
+    )
+    at.axe()
+    onward.click()
     page.wait_for_url("**/journeys/order-9")
     expect(page.get_by_text(re.compile("All is done"))).to_be_visible()
     expect(page.get_by_role("button", name=re.compile("→ desk .*confirmed"))).to_be_visible()
@@ -159,6 +167,7 @@ def test_everything_goes_by_keys(hub, visit):
     expect(page.get_by_role("button", name="Redrive it")).to_be_focused()
     at.press("Escape")
     expect(page.get_by_role("complementary")).to_be_hidden()
+    expect(page.get_by_role("row").nth(1)).to_be_focused()
     at.press("/")
     expect(page.get_by_role("searchbox", name="Search")).to_be_focused()
     page.keyboard.type("order-10")
@@ -444,4 +453,40 @@ def test_a_redrive_on_the_journey_shows_what_came_of_it(hub, visit):
     page.get_by_role("button", name="Redrive it").click()
     expect(page.get_by_role("button", name=re.compile("→ desk .*confirmed"))).to_be_visible(timeout=20_000)
     expect(page.get_by_role("status")).to_have_text("Handed over again, as attempt 2.")
+    at.no_console_errors()
+
+
+def test_an_unknown_journey_is_asked_for_again_only_as_events_come(hub, visit):
+    at = visit(hub)
+    at.sign_in("viewer")
+    asked_for = []
+    at.page.on(
+        "request", lambda request: "/v1/journeys/" in request.url and asked_for.append(time.monotonic())
+    )
+    page = open_page(at, "/journeys/later-1")
+    expect(page.get_by_text("Nothing is known under “later-1”.")).to_be_visible()
+    hub.must_accept(parcel("/anyone", subject="later", correlationid="later-1"))
+    expect(page.get_by_text(re.compile(r"^began .*\d\d:\d\d:\d\d UTC$"))).to_be_visible(
+        timeout=DEADLINE_S * 1000
+    )
+    apart = [later - one for one, later in itertools.pairwise(asked_for)]
+    assert min(apart) > 4, apart
+
+
+def test_an_adapter_with_dead_letters_says_so_wherever_it_stands(hub, visit):
+    dead_letter(hub, asked("said everywhere"))
+    at = visit(hub)
+    at.sign_in("viewer")
+    page = open_page(at, "/")
+    expect(page.get_by_role("link", name=re.compile("[▲■] desk, (degraded|failing)"))).to_be_visible()
+    page.get_by_role("link", name="Adapters", exact=False).first.click()
+    row = page.get_by_role("row").filter(has_text="desk")
+    expect(row).to_contain_text(re.compile("[▲■] (degraded|failing)"))
+    row.get_by_role("cell").nth(2).click()
+    page.wait_for_url("**/adapters/desk")
+    attention = page.get_by_role("region", name="Needs attention")
+    expect(attention).to_contain_text("failed for good")
+    at.axe()
+    attention.get_by_role("link", name="Open dead letters").click()
+    page.wait_for_url("**/dead-letters?adapter=desk")
     at.no_console_errors()

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { bytes, clockTime, count, counted, duration, rate, shortened, utc } from './format';
+import { ago, bytes, clockTime, count, counted, duration, rate, shortened, utc } from './format';
 
 describe('what is unknown', () => {
   it('is a dash, never 0', () => {
@@ -22,7 +22,8 @@ describe('counts', () => {
 describe('rates', () => {
   it.each([
     [0.004, '<0.01'],
-    [0.0333, '0.033'],
+    [0.0333, '0.03'],
+    [0.996, '1'],
     [1.234, '1.2'],
     [9.99, '10'],
     [1234.4, '1,234'],
@@ -41,6 +42,10 @@ describe('durations', () => {
     [90_061, '1 d 1 h'],
     [-5, '0 s'],
   ])('%d s is %s', (seconds, text) => expect(duration(seconds)).toBe(text));
+});
+
+it('what was within the last second is now', () => {
+  expect([ago(-0.2), ago(0.492), ago(1), ago(75)]).toEqual(['now', 'now', '1 s ago', '1 m 15 s ago']);
 });
 
 describe('times', () => {

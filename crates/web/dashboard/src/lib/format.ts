@@ -7,11 +7,12 @@ export function count(value: number | null | undefined): string {
   return value == null ? UNKNOWN : String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, ',');
 }
 
-/** A rate per second with two significant digits below ten. */
+/** A rate per second: two digits below ten, and no more than two decimals. */
 export function rate(perSecond: number | null | undefined): string {
   if (perSecond == null) return UNKNOWN;
   if (perSecond === 0) return '0';
   if (perSecond < 0.01) return '<0.01';
+  if (perSecond < 1) return String(Number(perSecond.toFixed(2)));
   if (perSecond < 10) return String(Number(perSecond.toPrecision(2)));
   return count(perSecond);
 }
@@ -36,6 +37,11 @@ export function duration(seconds: number | null | undefined): string {
   const first = parts.findIndex(({ whole }) => whole > 0);
   const largest = parts.slice(first, first + 2).filter(({ whole }) => whole > 0);
   return first < 0 ? '0 s' : largest.map(({ text }) => text).join(' ');
+}
+
+/** How long ago that was, or `now`. */
+export function ago(seconds: number): string {
+  return seconds < 1 ? 'now' : `${duration(seconds)} ago`;
 }
 
 /** Seconds from `time` to `now` (milliseconds since 1970). */

@@ -56,6 +56,11 @@ export function isTyping(target: EventTarget | null): boolean {
   return target instanceof HTMLElement && target.matches('input, select, textarea, [contenteditable]');
 }
 
+/** Whether a click is on the row itself: a link in it leads to where it says, and text may be selected. */
+export function isOfRow(event: MouseEvent): boolean {
+  return !(event.target as Element).closest('a, button') && getSelection()?.isCollapsed !== false;
+}
+
 /** `j` and `k` move the focus between the rows of a table; what Enter and `x` do is the row's own matter. */
 export function moveBetweenRows(event: KeyboardEvent, table: HTMLElement | undefined): void {
   if (!table || isTyping(event.target) || event.metaKey || event.ctrlKey || event.altKey) return;

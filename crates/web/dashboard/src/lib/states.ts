@@ -19,6 +19,10 @@ const LEVELS: Record<string, Level> = {
   waiting: 'degraded',
   slowed: 'degraded',
   disabled: 'failed',
+  // of adapters that need attention
+  degraded: 'degraded',
+  failing: 'degraded',
+  broken: 'failed',
   // of deliveries
   confirmed: 'fine',
   taken: 'fine',
@@ -36,12 +40,15 @@ const LEVELS: Record<string, Level> = {
   delivery_limit: 'degraded',
   undelivered: 'degraded',
   dead: 'failed',
+  gave_up: 'failed',
 };
 
 const WORDS: Record<string, string> = {
+  broken: 'failing',
   parked: 'dead letter',
   unaccounted: 'lost',
   handed_over: 'handed over',
+  gave_up: 'gave up',
   delivery_limit: 'crashed',
   undelivered: 'not delivered',
 };
