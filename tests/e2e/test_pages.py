@@ -91,7 +91,8 @@ def test_a_person_signs_in_with_keys_alone_and_out_again(hub, visit):
     at.press("Enter")
     page.get_by_role("button", name="Sign out", exact=True).click()
     expect(page.get_by_label("Name")).to_be_visible()
-    assert at.context.cookies() == []
+    # What else was under way may learn that the session has ended before the answer that takes the cookie is there.
+    eventually("the cookie is gone", lambda: not at.context.cookies())
     at.no_console_errors(but="401")
 
 
