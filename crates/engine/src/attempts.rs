@@ -1,6 +1,7 @@
 //! Failed sign-ins, and how long the next one has to wait for them: by the pair of name and address, by the address,
-//! and of IPv6 by the site, since whoever has a site has as many addresses as they like. A name under attack from many addresses makes each pair of its own stricter, but closes for nobody: from
-//! an address of their own its owner gets an attempt a minute whatever others do.
+//! and of IPv6 by the site, since whoever has a site has as many addresses as they like. A name under attack from many
+//! addresses makes each pair of its own stricter, but closes for nobody: from an address of their own its owner gets an
+//! attempt a minute whatever others do.
 
 use std::{
     net::{IpAddr, Ipv6Addr},
