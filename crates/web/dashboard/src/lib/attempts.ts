@@ -1,5 +1,5 @@
 // What was said about the attempts of a delivery, and what each came to.
-import type { Attempt } from '../api/types';
+import type { Attempt, Delivery } from '../api/types';
 import { level, word } from './states';
 
 /**
@@ -25,4 +25,9 @@ export function cameTo({ number, outcome }: Attempt, last: number[]): { state: s
 /** The number of the last attempt, in a list for `cameTo`; empty where there was none. */
 export function lastOf(tries: Attempt[]): number[] {
   return tries.length === 0 ? [] : [Math.max(...tries.map(({ number }) => number))];
+}
+
+/** The attempts after which the hub gave up a delivery that is a dead letter now. */
+export function gaveUpAfter({ state, tries }: Delivery): number[] {
+  return state === 'parked' ? lastOf(tries) : [];
 }

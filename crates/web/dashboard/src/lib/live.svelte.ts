@@ -70,6 +70,7 @@ class Live {
   /** Forgets everything: somebody else may sign in. */
   end(): void {
     this.#close();
+    this.#wanted = '';
     this.overview = this.queues = this.adapters = this.deadLetters = undefined;
     this.heard = 0;
     this.#after = undefined;
