@@ -105,6 +105,7 @@ def main() -> None:
     try:
         began = time.monotonic()
         Load(hub, given.stored).start().wait(LOAD_DEADLINE_S)
+        hub.wait_until_balanced(LOAD_DEADLINE_S)
         seen = {"stored": given.stored, "stored_in_s": round(time.monotonic() - began, 1), "limits": LIMITS}
         seen["scripts_gzip_bytes"] = sum(scripts(hub).values())
         for name, path, shown in [
