@@ -47,6 +47,7 @@ impl Hub {
             events: found.into_iter().map(|stored| told(stored, &ledger)).collect(),
         })
     }
+
     /// What hangs together with the number `key` of whatever system: people seldom say the system.
     async fn journey_of_number(&self, key: &str) -> Result<Vec<StoredEvent>, EngineError> {
         let names = self.shared.store.names_with_number(key).await?;

@@ -26,9 +26,12 @@ impl Database for TestDatabase {
     }
 
     async fn at_rest(&self) {
-        while self.busy_connections().await > 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let rests = async {
+            while self.busy_connections().await > 0 {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(DEADLINE, rests).await.expect("its connections come to rest");
     }
 }
 
