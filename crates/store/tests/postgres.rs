@@ -31,7 +31,9 @@ impl Database for TestDatabase {
                 sleep(Duration::from_millis(10)).await;
             }
         };
-        timeout(DEADLINE, rests).await.expect("its connections come to rest");
+        timeout(DEADLINE, rests)
+            .await
+            .expect("its connections come to rest");
     }
 }
 
