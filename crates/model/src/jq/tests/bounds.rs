@@ -2,13 +2,6 @@
 
 use super::*;
 
-/// What this thread has used of a processor, so that a busy machine does not count.
-fn time_on_cpu() -> Duration {
-    let schedule = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    let nanoseconds = schedule.split(' ').next().and_then(|field| field.parse().ok());
-    Duration::from_nanos(nanoseconds.unwrap_or_default())
-}
-
 #[test]
 fn every_explosion_ends_within_a_second() {
     let doubling: String = (0..60).fold("def f0: .,.; ".to_owned(), |defs, n| {
