@@ -4,6 +4,7 @@ with keys; what is shown is true; what comes from outside is text."""
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import time
 from urllib.parse import quote
@@ -23,6 +24,8 @@ ONCE = "retry = { schedule = [] }"
 WORKING = {**MANIFESTS, "desk": manifest("desk", subscribes=("desk.asked.v1",), more=ONCE)}
 ATTACK = '<img src=x onerror="window.hacked = true">'
 DEADLINE_S = 60
+STORED = int(os.environ.get("CROSSDOCK_TEST_STORED", "1000"))
+STORED_DEADLINE_S = 900
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +107,40 @@ def test_each_page_shows_its_work_and_axe_finds_nothing(hub, visit, path):
     page = open_page(at, path)
     expect(page.locator("tbody tr, .numbers").first).to_be_visible()
     at.axe()
+    at.no_console_errors()
+
+
+def test_each_page_with_a_large_record_works_and_axe_finds_nothing(halls, broker, visit):
+    """50,000 events by hand: CROSSDOCK_TEST_STORED=50000."""
+    hub = halls.hub(WORKING, broker=broker).start()
+    halls.collector(hub, "depot")
+    halls.collector(hub, "desk", fail_share=1.0)
+    Load(hub, STORED).start().wait(STORED_DEADLINE_S)
+    hub.wait_until_balanced(STORED_DEADLINE_S)
+    dead_letter(hub, asked("order-11", correlationid="order-11"))
+    at = visit(hub)
+    at.sign_in("operator")
+    for path in (*PATHS, "/journeys/order-11", "/adapters/depot"):
+        page = open_page(at, path)
+        expect(page.locator("main").locator("tbody tr, .numbers, .facts, .verdict").first).to_be_visible()
+        at.axe()
+
+    page = open_page(at, "/")
+    at.press("g", "e")
+    page.wait_for_url("**/events")
+    expect(page.get_by_role("row").nth(20)).to_be_visible()
+    at.press("j", "j", "Enter")
+    expect(page.get_by_role("complementary")).to_be_visible()
+    at.press("Escape")
+    at.press("g", "d")
+    page.wait_for_url("**/dead-letters")
+    expect(page.get_by_role("row").filter(has_text="order-11")).to_contain_text("not this time")
+    at.press("j", "Enter")
+    expect(page.get_by_role("button", name="Redrive")).to_be_visible()
+    at.press("x")
+    expect(page.get_by_role("button", name="Redrive it")).to_be_focused()
+    at.press("Enter")
+    expect(page.get_by_role("status")).to_have_text("● Attempt 2: done.")
     at.no_console_errors()
 
 

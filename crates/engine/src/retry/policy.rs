@@ -64,10 +64,9 @@ pub(crate) fn after(
         };
     }
     let Some(delay) = schedule.get(step) else {
-        let why = match schedule.len() {
-            0 => Some("the adapter's schedule has no further attempt".to_owned()),
-            _ => None,
-        };
+        let is_told = words.iter().any(|word| word.detail.is_some());
+        let why = (schedule.is_empty() && !is_told)
+            .then(|| "the adapter's schedule has no further attempt".to_owned());
         return Next::Never(why);
     };
     let asked_for = words.iter().filter_map(|word| word.retry_after_s).max();
@@ -216,5 +215,28 @@ mod tests {
             after(Rejected, progress, &[], &schedule, now(), 0.0),
             Next::Again { .. }
         ));
+    }
+
+    #[test]
+    fn without_a_schedule_the_adapters_own_reason_is_the_reason() {
+        let reason = |words: &[&Word]| match after(
+            OutcomeKind::Rejected,
+            Progress::starting_with(1),
+            words,
+            &[],
+            now(),
+            0.5,
+        ) {
+            Next::Never(why) => why,
+            Next::Again { due, .. } => panic!("{due}"),
+        };
+        let silent = word(OutcomeKind::Retry, None);
+        let told = Word {
+            detail: Some("not this time".to_owned()),
+            ..word(OutcomeKind::Retry, None)
+        };
+        assert!(reason(&[]).is_some());
+        assert!(reason(&[&silent]).is_some());
+        assert_eq!(reason(&[&silent, &told]), None);
     }
 }
