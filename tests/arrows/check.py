@@ -37,7 +37,7 @@ ADAPTER_ARROWS = {"sdk"}
 KEEPERS: dict[str, set[str]] = {
     "lapin": {"bus", "testkit"},
     "sqlx": {"store", "sdk", "testkit"},
-    "rumqttd": {"realtime", "testkit"},
+    "rumqttd": {"realtime"},
     # RabbitMQ's management API, the one client for servers that others name, the collector of traces, and the operator's
     # commands.
     "reqwest": {"bus", "engine", "telemetry", "crossdock", "testkit"},
