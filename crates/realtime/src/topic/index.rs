@@ -1,0 +1,171 @@
+//! Filters as a tree of levels, so that one publish finds its subscribers by walking the topic and not
+//! by asking every filter. A level that nothing hangs on is freed at once: topics like
+//! `state/preflight/<file key>` are new with every upload, and the tree must not remember them.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use super::{ALL_LEVELS, ONE_LEVEL, SEPARATOR, TopicFilter, TopicName};
+
+/// Who holds which filter. `K` names the holder (a client, or a client of a shared group), `V` is what
+/// goes with the subscription; the same holder has a filter at most once.
+#[derive(Debug)]
+pub struct Index<K, V> {
+    root: Node<K, V>,
+    len: usize,
+}
+
+/// One subscription that matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry<'a, K, V> {
+    /// The holder.
+    pub key: &'a K,
+    /// What goes with it.
+    pub value: &'a V,
+}
+
+#[derive(Debug)]
+struct Node<K, V> {
+    children: HashMap<Box<str>, Node<K, V>>,
+    holders: HashMap<K, V>,
+}
+
+impl<K, V> Default for Node<K, V> {
+    fn default() -> Self {
+        Self {
+            children: HashMap::new(),
+            holders: HashMap::new(),
+        }
+    }
+}
+
+impl<K, V> Default for Index<K, V> {
+    fn default() -> Self {
+        Self {
+            root: Node::default(),
+            len: 0,
+        }
+    }
+}
+
+impl<K: Eq + Hash, V> Index<K, V> {
+    /// An empty one.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many subscriptions it holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it holds none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Adds a subscription, or replaces the holder's own under this filter; gives what was there.
+    pub fn insert(&mut self, filter: &TopicFilter, key: K, value: V) -> Option<V> {
+        let mut node = &mut self.root;
+        for level in filter.levels() {
+            if !node.children.contains_key(level) {
+                node.children.insert(level.into(), Node::default());
+            }
+            node = node.children.get_mut(level).expect("it was put there above");
+        }
+        let before = node.holders.insert(key, value);
+        self.len += usize::from(before.is_none());
+        before
+    }
+
+    /// Removes a holder's subscription and every level that only it needed.
+    pub fn remove(&mut self, filter: &TopicFilter, key: &K) -> Option<V> {
+        let removed = self.root.remove(filter.as_str(), key);
+        self.len -= usize::from(removed.is_some());
+        removed
+    }
+
+    /// Calls `found` with every subscription whose filter matches the name. A holder of several
+    /// matching filters is named once for each.
+    pub fn matching<'a>(&'a self, name: &TopicName, mut found: impl FnMut(Entry<'a, K, V>)) {
+        self.root
+            .matching(Some(name.as_str()), !name.is_reserved(), &mut found);
+    }
+
+    #[cfg(test)]
+    pub(super) fn room_below(&self, level: &str) -> usize {
+        self.root.children[level].children.capacity()
+    }
+
+    /// How many levels are kept, for tests and measures of memory.
+    #[must_use]
+    pub fn levels(&self) -> usize {
+        self.root.levels()
+    }
+}
+
+impl<K: Eq + Hash, V> Node<K, V> {
+    fn remove(&mut self, path: &str, key: &K) -> Option<V> {
+        let (level, rest) = split(path);
+        let child = self.children.get_mut(level)?;
+        let removed = match rest {
+            Some(rest) => child.remove(rest, key),
+            None => child.take(key),
+        };
+        if child.children.is_empty() && child.holders.is_empty() {
+            self.children.remove(level);
+            shrink(&mut self.children);
+        }
+        removed
+    }
+
+    fn take(&mut self, key: &K) -> Option<V> {
+        let removed = self.holders.remove(key);
+        shrink(&mut self.holders);
+        removed
+    }
+
+    /// `path`: the levels that are left, none where the topic has ended; `wild`: whether a wildcard may match here.
+    fn matching<'a>(&'a self, path: Option<&str>, wild: bool, found: &mut impl FnMut(Entry<'a, K, V>)) {
+        if wild && let Some(all) = self.children.get(ALL_LEVELS) {
+            all.report(found);
+        }
+        let Some(path) = path else {
+            return self.report(found);
+        };
+        let (level, rest) = split(path);
+        if let Some(child) = self.children.get(level) {
+            child.matching(rest, true, found);
+        }
+        if wild && let Some(child) = self.children.get(ONE_LEVEL) {
+            child.matching(rest, true, found);
+        }
+    }
+
+    fn report<'a>(&'a self, found: &mut impl FnMut(Entry<'a, K, V>)) {
+        for (key, value) in &self.holders {
+            found(Entry { key, value });
+        }
+    }
+
+    fn levels(&self) -> usize {
+        self.children.values().map(|child| 1 + child.levels()).sum()
+    }
+}
+
+fn split(path: &str) -> (&str, Option<&str>) {
+    match path.split_once(SEPARATOR) {
+        Some((level, rest)) => (level, Some(rest)),
+        None => (path, None),
+    }
+}
+
+/// Gives memory back once a map is mostly empty; a quarter keeps that from happening at every removal.
+fn shrink<K: Eq + Hash, V>(map: &mut HashMap<K, V>) {
+    if map.len() * 4 < map.capacity() {
+        map.shrink_to(map.len() * 2);
+    }
+}
