@@ -3,3 +3,4 @@
 //! topic means is decided elsewhere and asked through a trait. No type of rumqttd leaves this crate.
 
 pub mod topic;
+pub mod wire;
