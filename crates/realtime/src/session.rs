@@ -1,0 +1,17 @@
+//! The parts of a session that keep the protocol's promises, without IO: what waits for a client and
+//! is on its way, what it sent and must not count twice, when it has been silent for too long, and
+//! the question whether it may. Time comes as a parameter, in milliseconds of one clock of the
+//! caller's; sockets, routing and who is connected are the gateway's.
+
+mod alive;
+mod inbox;
+mod outbox;
+mod rights;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+
+pub use alive::Alive;
+pub use inbox::{Inbox, Received};
+pub use outbox::{Limits, Outbox, Pushed, Waiting};
+pub use rights::{Action, DenyAll, Rights};

@@ -1,0 +1,326 @@
+//! What waits for a client and what is on its way to it, bounded in messages and bytes. A client that
+//! reads slowly harms only itself: QoS 0 loses its oldest, a topic of state keeps its latest value,
+//! QoS 1 and 2 are refused once the bound is reached, for the connection to be ended.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::topic::TopicName;
+use crate::wire::{Message, Outgoing, PublishOut, QoS, Reason};
+
+/// What a waiting message costs beside its topic and payload, about.
+const OVERHEAD_BYTES: usize = 128;
+
+/// The bounds of one session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The most messages that wait.
+    pub messages: usize,
+    /// The most bytes that wait.
+    pub bytes: usize,
+    /// The most of QoS 1 and 2 that are unacknowledged: the client's receive maximum, or less.
+    pub in_flight: u16,
+}
+
+/// A message as it waits.
+#[derive(Debug, Clone)]
+pub struct Waiting {
+    /// What is sent.
+    pub message: Arc<Message>,
+    /// The lower of what was published and what was subscribed to.
+    pub qos: QoS,
+    /// Whether it is told as retained.
+    pub retain: bool,
+    /// The identifiers of the subscriptions that it matches.
+    pub subscription_ids: Vec<u32>,
+    /// Whether a newer message of the topic makes it worthless.
+    pub is_state: bool,
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pushed {
+    /// It waits; so many of QoS 0 were dropped for it.
+    Waits(usize),
+    /// It took the place of an older state of its topic.
+    Replaced,
+    /// It was dropped: larger than all that may wait, or QoS 0 with no older one to drop.
+    Dropped,
+    /// It was refused: QoS 1 or 2 past the bound. The connection ends with [`Reason::QuotaExceeded`].
+    Full,
+}
+
+#[derive(Debug)]
+struct Slot {
+    waiting: Waiting,
+    since_ms: u64,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+enum Flight {
+    Sent { publish: PublishOut, since_ms: u64 },
+    Released,
+}
+
+/// The sending side of one session. Outlives connections.
+#[derive(Debug)]
+pub struct Outbox {
+    limits: Limits,
+    waiting: BTreeMap<u64, Slot>,
+    losable: BTreeSet<u64>,
+    states: HashMap<TopicName, u64>,
+    bytes: usize,
+    next: u64,
+    flights: BTreeMap<u64, (u16, Flight)>,
+    ids: HashMap<u16, u64>,
+    last_id: u16,
+}
+
+impl Outbox {
+    /// An empty one.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            waiting: BTreeMap::new(),
+            losable: BTreeSet::new(),
+            states: HashMap::new(),
+            bytes: 0,
+            next: 0,
+            flights: BTreeMap::new(),
+            ids: HashMap::new(),
+            last_id: 0,
+        }
+    }
+
+    /// How many messages wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether none waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// How many bytes wait, overheads included.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How many are sent and unacknowledged.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.flights.len()
+    }
+
+    /// Puts a message at the end, or in the place of the state that it replaces.
+    pub fn push(&mut self, waiting: Waiting, now_ms: u64) -> Pushed {
+        let message = &waiting.message;
+        let bytes = OVERHEAD_BYTES + message.topic.as_str().len() + message.payload.len();
+        if bytes > self.limits.bytes || self.limits.messages == 0 {
+            return self.refused(waiting.qos);
+        }
+        let place = self
+            .states
+            .get(&message.topic)
+            .copied()
+            .filter(|_| waiting.is_state);
+        let older = place.and_then(|place| self.take(place));
+        let mut dropped = 0;
+        while self.waiting.len() >= self.limits.messages || self.bytes + bytes > self.limits.bytes {
+            let Some(&oldest) = self.losable.first() else {
+                if let (Some(place), Some(older)) = (place, older) {
+                    self.put(place, older);
+                }
+                return self.refused(waiting.qos);
+            };
+            self.take(oldest);
+            dropped += 1;
+        }
+        let at = place.unwrap_or(self.next);
+        self.next = self.next.max(at + 1);
+        self.put(
+            at,
+            Slot {
+                waiting,
+                since_ms: now_ms,
+                bytes,
+            },
+        );
+        if older.is_some() {
+            Pushed::Replaced
+        } else {
+            Pushed::Waits(dropped)
+        }
+    }
+
+    /// The next message to send, none while nothing waits or the window is closed; QoS 0 passes a
+    /// closed window (MQTT 5.0, section 4.9). What expired is dropped.
+    pub fn pop(&mut self, now_ms: u64) -> Option<PublishOut> {
+        loop {
+            let open = self.flights.len() < usize::from(self.limits.in_flight);
+            let at = if open {
+                *self.waiting.keys().next()?
+            } else {
+                self.first_of_qos_0()?
+            };
+            let slot = self.take(at)?;
+            let Some(expiry_s) = left(&slot.waiting.message, slot.since_ms, now_ms) else {
+                continue;
+            };
+            let Waiting {
+                message,
+                qos,
+                retain,
+                subscription_ids,
+                ..
+            } = slot.waiting;
+            let mut publish = PublishOut {
+                message,
+                id: 0,
+                dup: false,
+                qos,
+                retain,
+                expiry_s,
+                subscription_ids,
+            };
+            if qos != QoS::AtMostOnce {
+                publish.id = self.free_id();
+                let sent = Flight::Sent {
+                    publish: publish.clone(),
+                    since_ms: slot.since_ms,
+                };
+                self.flights.insert(at, (publish.id, sent));
+                self.ids.insert(publish.id, at);
+            }
+            return Some(publish);
+        }
+    }
+
+    /// A PUBACK, PUBCOMP or refusing PUBREC came: gives whether anything was on its way under the
+    /// identifier. An acknowledgement of nothing, or of the wrong kind, changes nothing.
+    pub fn acknowledged(&mut self, id: u16, kind: QoS) -> bool {
+        let Some(&at) = self.ids.get(&id) else {
+            return false;
+        };
+        let fits = match self.flights.get(&at) {
+            Some((_, Flight::Sent { publish, .. })) => publish.qos == kind,
+            Some((_, Flight::Released)) => kind == QoS::ExactlyOnce,
+            None => false,
+        };
+        if fits {
+            self.flights.remove(&at);
+            self.ids.remove(&id);
+        }
+        fits
+    }
+
+    /// A PUBREC came: gives the PUBREL to answer, which says so where the identifier is unknown.
+    pub fn received(&mut self, id: u16) -> Outgoing {
+        let flight = self.ids.get(&id).and_then(|at| self.flights.get_mut(at));
+        let reason = match flight {
+            Some((_, Flight::Released)) => Reason::Success,
+            Some((_, flight @ Flight::Sent { .. })) if flight.is_exactly_once() => {
+                *flight = Flight::Released;
+                Reason::Success
+            }
+            _ => Reason::PacketIdNotFound,
+        };
+        Outgoing::PubRel { id, reason }
+    }
+
+    /// The connection ended: QoS 0 is not kept for the next one.
+    pub fn suspend(&mut self) {
+        while let Some(&at) = self.losable.first() {
+            self.take(at);
+        }
+    }
+
+    /// A new connection took the session up, with its own window: what was on its way, in its order,
+    /// to be sent again before anything else (MQTT 5.0, section 4.4).
+    pub fn resume(&mut self, in_flight: u16, now_ms: u64) -> Vec<Outgoing> {
+        self.limits.in_flight = in_flight;
+        let again = |(id, flight): &(u16, Flight)| match flight {
+            Flight::Released => Outgoing::PubRel {
+                id: *id,
+                reason: Reason::Success,
+            },
+            Flight::Sent { publish, since_ms } => {
+                let expiry_s = left(&publish.message, *since_ms, now_ms).unwrap_or(Some(0));
+                Outgoing::Publish(PublishOut {
+                    dup: true,
+                    expiry_s,
+                    ..publish.clone()
+                })
+            }
+        };
+        self.flights.values().map(again).collect()
+    }
+
+    fn refused(&self, qos: QoS) -> Pushed {
+        if qos == QoS::AtMostOnce {
+            Pushed::Dropped
+        } else {
+            Pushed::Full
+        }
+    }
+
+    fn first_of_qos_0(&self) -> Option<u64> {
+        self.losable.first().copied()
+    }
+
+    fn put(&mut self, at: u64, slot: Slot) {
+        self.bytes += slot.bytes;
+        if slot.waiting.qos == QoS::AtMostOnce {
+            self.losable.insert(at);
+        }
+        if slot.waiting.is_state {
+            self.states.insert(slot.waiting.message.topic.clone(), at);
+        }
+        self.waiting.insert(at, slot);
+    }
+
+    fn take(&mut self, at: u64) -> Option<Slot> {
+        let slot = self.waiting.remove(&at)?;
+        self.bytes -= slot.bytes;
+        self.losable.remove(&at);
+        if slot.waiting.is_state {
+            self.states.remove(&slot.waiting.message.topic);
+        }
+        Some(slot)
+    }
+
+    /// There is one: fewer are on their way than there are identifiers.
+    fn free_id(&mut self) -> u16 {
+        loop {
+            self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+            if !self.ids.contains_key(&self.last_id) {
+                return self.last_id;
+            }
+        }
+    }
+}
+
+impl Flight {
+    fn is_exactly_once(&self) -> bool {
+        matches!(self, Self::Sent { publish, .. } if publish.qos == QoS::ExactlyOnce)
+    }
+}
+
+/// The seconds that are left of a message, `Some(None)` where it never expires, none where it has.
+#[allow(clippy::option_option, reason = "expired and never expiring are two things")]
+fn left(message: &Message, since_ms: u64, now_ms: u64) -> Option<Option<u32>> {
+    let Some(expiry_s) = message.properties.expiry_s else {
+        return Some(None);
+    };
+    let waited_s = u32::try_from(now_ms.saturating_sub(since_ms) / 1000).unwrap_or(u32::MAX);
+    expiry_s
+        .checked_sub(waited_s)
+        .filter(|left| *left > 0 || expiry_s == 0 && waited_s == 0)
+        .map(Some)
+}

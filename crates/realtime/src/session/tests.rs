@@ -1,0 +1,221 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::topic::{TopicFilter, TopicName};
+use crate::wire::{Message, MessageProperties, Outgoing, QoS, Reason};
+
+const LIMITS: Limits = Limits {
+    messages: 3,
+    bytes: 10_000,
+    in_flight: 2,
+};
+
+fn waiting(topic: &str, payload: &str, qos: QoS) -> Waiting {
+    let message = Message {
+        topic: TopicName::new(topic).unwrap(),
+        payload: Bytes::copy_from_slice(payload.as_bytes()),
+        qos,
+        retain: false,
+        properties: MessageProperties::default(),
+    };
+    let is_state = topic.starts_with("state/");
+    Waiting {
+        message: Arc::new(message),
+        qos,
+        retain: false,
+        subscription_ids: Vec::new(),
+        is_state,
+    }
+}
+
+fn payloads(outbox: &mut Outbox) -> Vec<String> {
+    let popped = std::iter::from_fn(|| outbox.pop(0));
+    popped
+        .map(|publish| String::from_utf8(publish.message.payload.to_vec()).unwrap())
+        .collect()
+}
+
+#[test]
+fn qos_0_drops_its_oldest() {
+    let mut outbox = Outbox::new(LIMITS);
+    for payload in ["1", "2", "3"] {
+        assert_eq!(
+            outbox.push(waiting("a", payload, QoS::AtMostOnce), 0),
+            Pushed::Waits(0)
+        );
+    }
+    assert_eq!(
+        outbox.push(waiting("a", "4", QoS::AtMostOnce), 0),
+        Pushed::Waits(1)
+    );
+    assert_eq!(payloads(&mut outbox), ["2", "3", "4"]);
+    assert_eq!((outbox.bytes(), outbox.in_flight()), (0, 0));
+}
+
+#[test]
+fn qos_1_is_refused_past_the_bound_and_keeps_what_waits() {
+    let mut outbox = Outbox::new(LIMITS);
+    for payload in ["1", "2", "3"] {
+        outbox.push(waiting("a", payload, QoS::AtLeastOnce), 0);
+    }
+    assert_eq!(outbox.push(waiting("a", "4", QoS::AtLeastOnce), 0), Pushed::Full);
+    assert_eq!(
+        outbox.push(waiting("a", "5", QoS::AtMostOnce), 0),
+        Pushed::Dropped
+    );
+    assert_eq!(payloads(&mut outbox), ["1", "2"]);
+    assert!(outbox.acknowledged(1, QoS::AtLeastOnce));
+    assert_eq!(payloads(&mut outbox), ["3"]);
+}
+
+#[test]
+fn a_state_keeps_its_place_and_its_latest_value() {
+    let mut outbox = Outbox::new(LIMITS);
+    outbox.push(waiting("state/a", "1", QoS::AtLeastOnce), 0);
+    outbox.push(waiting("b", "2", QoS::AtMostOnce), 0);
+    outbox.push(waiting("c", "3", QoS::AtMostOnce), 0);
+    assert_eq!(
+        outbox.push(waiting("state/a", "4", QoS::AtLeastOnce), 0),
+        Pushed::Replaced
+    );
+    assert_eq!(payloads(&mut outbox), ["4", "2", "3"]);
+}
+
+#[test]
+fn qos_0_passes_a_closed_window() {
+    let mut outbox = Outbox::new(Limits {
+        in_flight: 1,
+        ..LIMITS
+    });
+    for (payload, qos) in [
+        ("1", QoS::AtLeastOnce),
+        ("2", QoS::AtLeastOnce),
+        ("3", QoS::AtMostOnce),
+    ] {
+        outbox.push(waiting("a", payload, qos), 0);
+    }
+    assert_eq!(payloads(&mut outbox), ["1", "3"]);
+}
+
+#[test]
+fn an_acknowledgement_of_nothing_changes_nothing() {
+    let mut outbox = Outbox::new(LIMITS);
+    outbox.push(waiting("a", "1", QoS::AtLeastOnce), 0);
+    let id = outbox.pop(0).unwrap().id;
+    assert!(!outbox.acknowledged(id + 1, QoS::AtLeastOnce));
+    assert!(!outbox.acknowledged(id, QoS::ExactlyOnce));
+    assert_eq!(
+        outbox.received(id),
+        Outgoing::PubRel {
+            id,
+            reason: Reason::PacketIdNotFound
+        }
+    );
+    assert!(outbox.acknowledged(id, QoS::AtLeastOnce));
+    assert!(!outbox.acknowledged(id, QoS::AtLeastOnce));
+}
+
+#[test]
+fn a_resumed_session_sends_again_in_order_what_was_on_its_way() {
+    let mut outbox = Outbox::new(LIMITS);
+    outbox.push(waiting("a", "1", QoS::ExactlyOnce), 0);
+    outbox.push(waiting("a", "2", QoS::AtLeastOnce), 0);
+    outbox.push(waiting("a", "3", QoS::AtMostOnce), 0);
+    let (first, second) = (outbox.pop(0).unwrap(), outbox.pop(0).unwrap());
+    assert_eq!(
+        outbox.received(first.id),
+        Outgoing::PubRel {
+            id: first.id,
+            reason: Reason::Success
+        }
+    );
+    outbox.suspend();
+    assert!(outbox.is_empty());
+    let again = outbox.resume(1, 0);
+    let [Outgoing::PubRel { id, .. }, Outgoing::Publish(publish)] = &again[..] else {
+        panic!("{again:?}")
+    };
+    assert_eq!((*id, publish.id, publish.dup), (first.id, second.id, true));
+    assert!(outbox.acknowledged(first.id, QoS::ExactlyOnce));
+}
+
+#[test]
+fn what_expired_is_not_sent_and_the_rest_says_what_is_left() {
+    let mut outbox = Outbox::new(LIMITS);
+    for expiry_s in [2, 10] {
+        let mut late = waiting("a", "x", QoS::AtMostOnce);
+        Arc::get_mut(&mut late.message).unwrap().properties.expiry_s = Some(expiry_s);
+        outbox.push(late, 1_000);
+    }
+    assert_eq!(outbox.pop(4_500).unwrap().expiry_s, Some(7));
+    assert!(outbox.pop(4_500).is_none());
+}
+
+#[test]
+fn a_repeated_qos_2_counts_once() {
+    let mut inbox = Inbox::new(2);
+    assert_eq!(inbox.publish(1), Received::Fresh);
+    assert_eq!(inbox.publish(1), Received::Repeated);
+    assert_eq!(inbox.publish(2), Received::Fresh);
+    assert_eq!(inbox.publish(3), Received::TooMany);
+    assert!(inbox.release(1));
+    assert!(!inbox.release(1));
+    assert_eq!(inbox.publish(1), Received::Fresh);
+}
+
+#[test]
+fn silence_has_a_deadline() {
+    let mut alive = Alive::new(10, 0);
+    assert!(!alive.is_gone(14_999));
+    assert!(alive.is_gone(15_000));
+    alive.heard(14_000);
+    assert_eq!(alive.deadline_ms(), Some(29_000));
+    assert!(!Alive::new(0, 0).is_gone(u64::MAX));
+}
+
+#[test]
+fn what_nobody_granted_is_denied() {
+    let (name, filter) = (TopicName::new("a").unwrap(), TopicFilter::new("a").unwrap());
+    for action in [
+        Action::Publish(&name),
+        Action::Subscribe(&filter),
+        Action::Receive(&name),
+    ] {
+        assert!(!DenyAll.may(action, 0));
+    }
+}
+
+proptest! {
+    /// Whatever comes, the bounds hold, identifiers are never in use twice and nothing is left behind.
+    #[test]
+    fn the_bounds_hold(steps in prop::collection::vec((0_u8..6, 0_usize..400, 0_u8..3), 0..200)) {
+        let limits = Limits { messages: 5, bytes: 1_500, in_flight: 3 };
+        let mut outbox = Outbox::new(limits);
+        let mut open: Vec<(u16, QoS)> = Vec::new();
+        for (step, size, qos) in steps {
+            let qos = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce][usize::from(qos)];
+            match step {
+                0..3 => {
+                    let topic = ["a", "state/a", "state/b"][usize::from(step)];
+                    outbox.push(waiting(topic, &"x".repeat(size), qos), 0);
+                }
+                3 => if let Some(publish) = outbox.pop(0) && publish.qos != QoS::AtMostOnce {
+                    prop_assert!(open.iter().all(|(id, _)| *id != publish.id));
+                    open.push((publish.id, publish.qos));
+                },
+                4 => if let Some((id, qos)) = open.pop() {
+                    prop_assert!(outbox.acknowledged(id, qos));
+                },
+                _ => outbox.suspend(),
+            }
+            prop_assert!(outbox.len() <= limits.messages && outbox.bytes() <= limits.bytes);
+            prop_assert!(outbox.in_flight() == open.len() && open.len() <= usize::from(limits.in_flight));
+        }
+        for (id, qos) in open { prop_assert!(outbox.acknowledged(id, qos)); }
+        while let Some(publish) = outbox.pop(0) { outbox.acknowledged(publish.id, publish.qos); }
+        prop_assert_eq!((outbox.len(), outbox.bytes(), outbox.in_flight()), (0, 0, 0));
+    }
+}
