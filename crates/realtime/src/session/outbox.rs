@@ -1,6 +1,6 @@
 //! What waits for a client and what is on its way to it, bounded in messages and bytes. A client that
-//! reads slowly harms only itself: QoS 0 loses its oldest, a topic of state keeps its latest value,
-//! QoS 1 and 2 are refused once the bound is reached, for the connection to be ended.
+//! reads slowly harms only itself: QoS 0 loses its oldest, a topic of state keeps its latest value and
+//! never loses that, QoS 1 and 2 are refused once the bound is reached, for the connection to be ended.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -40,13 +40,14 @@ pub struct Waiting {
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pushed {
-    /// It waits; so many of QoS 0 were dropped for it.
-    Waits(usize),
+    /// It waits; older ones of QoS 0 may have been dropped for it.
+    Waits,
     /// It took the place of an older state of its topic.
     Replaced,
-    /// It was dropped: larger than all that may wait, or QoS 0 with no older one to drop.
+    /// It was dropped: QoS 0 with no older one to drop, or larger than all that may wait.
     Dropped,
-    /// It was refused: QoS 1 or 2 past the bound. The connection ends with [`Reason::QuotaExceeded`].
+    /// It was refused past the bound: QoS 1 or 2, or a state, whose reader would keep an old one for the
+    /// latest. The connection ends with [`Reason::QuotaExceeded`]; who comes back reads the states anew.
     Full,
 }
 
@@ -68,7 +69,9 @@ enum Flight {
 pub struct Outbox {
     limits: Limits,
     waiting: BTreeMap<u64, Slot>,
+    qos_0: BTreeSet<u64>,
     losable: BTreeSet<u64>,
+    lost: u64,
     states: HashMap<TopicName, u64>,
     bytes: usize,
     next: u64,
@@ -84,7 +87,9 @@ impl Outbox {
         Self {
             limits,
             waiting: BTreeMap::new(),
+            qos_0: BTreeSet::new(),
             losable: BTreeSet::new(),
+            lost: 0,
             states: HashMap::new(),
             bytes: 0,
             next: 0,
@@ -112,6 +117,12 @@ impl Outbox {
         self.bytes
     }
 
+    /// How many messages were dropped or refused for want of room, ever.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
     /// How many are sent and unacknowledged.
     #[must_use]
     pub fn in_flight(&self) -> usize {
@@ -121,9 +132,9 @@ impl Outbox {
     /// Puts a message at the end, or in the place of the state that it replaces.
     pub fn push(&mut self, waiting: Waiting, now_ms: u64) -> Pushed {
         let message = &waiting.message;
-        let bytes = OVERHEAD_BYTES + message.topic.as_str().len() + message.payload.len();
+        let bytes = held_bytes(message);
         if bytes > self.limits.bytes || self.limits.messages == 0 {
-            return self.refused(waiting.qos);
+            return self.refused(&waiting);
         }
         let place = self
             .states
@@ -131,16 +142,15 @@ impl Outbox {
             .copied()
             .filter(|_| waiting.is_state);
         let older = place.and_then(|place| self.take(place));
-        let mut dropped = 0;
         while self.waiting.len() >= self.limits.messages || self.bytes + bytes > self.limits.bytes {
             let Some(&oldest) = self.losable.first() else {
                 if let (Some(place), Some(older)) = (place, older) {
                     self.put(place, older);
                 }
-                return self.refused(waiting.qos);
+                return self.refused(&waiting);
             };
             self.take(oldest);
-            dropped += 1;
+            self.lost += 1;
         }
         let at = place.unwrap_or(self.next);
         self.next = self.next.max(at + 1);
@@ -155,7 +165,7 @@ impl Outbox {
         if older.is_some() {
             Pushed::Replaced
         } else {
-            Pushed::Waits(dropped)
+            Pushed::Waits
         }
     }
 
@@ -236,7 +246,7 @@ impl Outbox {
 
     /// The connection ended: QoS 0 is not kept for the next one.
     pub fn suspend(&mut self) {
-        while let Some(&at) = self.losable.first() {
+        while let Some(&at) = self.qos_0.first() {
             self.take(at);
         }
     }
@@ -262,22 +272,23 @@ impl Outbox {
         self.flights.values().map(again).collect()
     }
 
-    fn refused(&self, qos: QoS) -> Pushed {
-        if qos == QoS::AtMostOnce {
-            Pushed::Dropped
-        } else {
-            Pushed::Full
-        }
+    fn refused(&mut self, waiting: &Waiting) -> Pushed {
+        self.lost += 1;
+        let losable = waiting.qos == QoS::AtMostOnce && !waiting.is_state;
+        if losable { Pushed::Dropped } else { Pushed::Full }
     }
 
     fn first_of_qos_0(&self) -> Option<u64> {
-        self.losable.first().copied()
+        self.qos_0.first().copied()
     }
 
     fn put(&mut self, at: u64, slot: Slot) {
         self.bytes += slot.bytes;
         if slot.waiting.qos == QoS::AtMostOnce {
-            self.losable.insert(at);
+            self.qos_0.insert(at);
+            if !slot.waiting.is_state {
+                self.losable.insert(at);
+            }
         }
         if slot.waiting.is_state {
             self.states.insert(slot.waiting.message.topic.clone(), at);
@@ -288,6 +299,7 @@ impl Outbox {
     fn take(&mut self, at: u64) -> Option<Slot> {
         let slot = self.waiting.remove(&at)?;
         self.bytes -= slot.bytes;
+        self.qos_0.remove(&at);
         self.losable.remove(&at);
         if slot.waiting.is_state {
             self.states.remove(&slot.waiting.message.topic);
@@ -310,6 +322,26 @@ impl Flight {
     fn is_exactly_once(&self) -> bool {
         matches!(self, Self::Sent { publish, .. } if publish.qos == QoS::ExactlyOnce)
     }
+}
+
+/// What a waiting message keeps in memory, about.
+fn held_bytes(message: &Message) -> usize {
+    let properties = &message.properties;
+    let user: usize = properties
+        .user
+        .iter()
+        .map(|(key, value)| key.len() + value.len())
+        .sum();
+    OVERHEAD_BYTES
+        + message.topic.as_str().len()
+        + message.payload.len()
+        + user
+        + properties.content_type.as_ref().map_or(0, String::len)
+        + properties
+            .response_topic
+            .as_ref()
+            .map_or(0, |topic| topic.as_str().len())
+        + properties.correlation.as_ref().map_or(0, bytes::Bytes::len)
 }
 
 /// The seconds that are left of a message, `Some(None)` where it never expires, none where it has.

@@ -44,13 +44,11 @@ fn qos_0_drops_its_oldest() {
     for payload in ["1", "2", "3"] {
         assert_eq!(
             outbox.push(waiting("a", payload, QoS::AtMostOnce), 0),
-            Pushed::Waits(0)
+            Pushed::Waits
         );
     }
-    assert_eq!(
-        outbox.push(waiting("a", "4", QoS::AtMostOnce), 0),
-        Pushed::Waits(1)
-    );
+    assert_eq!(outbox.push(waiting("a", "4", QoS::AtMostOnce), 0), Pushed::Waits);
+    assert_eq!(outbox.lost(), 1);
     assert_eq!(payloads(&mut outbox), ["2", "3", "4"]);
     assert_eq!((outbox.bytes(), outbox.in_flight()), (0, 0));
 }
@@ -82,6 +80,30 @@ fn a_state_keeps_its_place_and_its_latest_value() {
         Pushed::Replaced
     );
     assert_eq!(payloads(&mut outbox), ["4", "2", "3"]);
+}
+
+/// A reader that keeps an old state for the latest is worse off than one that has to come back.
+#[test]
+fn a_state_is_never_lost_silently() {
+    let mut outbox = Outbox::new(LIMITS);
+    for topic in ["state/a", "b", "state/c"] {
+        outbox.push(waiting(topic, topic, QoS::AtMostOnce), 0);
+    }
+    assert_eq!(outbox.push(waiting("d", "d", QoS::AtMostOnce), 0), Pushed::Waits);
+    assert_eq!(
+        outbox.push(waiting("state/e", "e", QoS::AtMostOnce), 0),
+        Pushed::Waits
+    );
+    assert_eq!(
+        outbox.push(waiting("f", "f", QoS::AtMostOnce), 0),
+        Pushed::Dropped
+    );
+    assert_eq!(
+        outbox.push(waiting("state/g", "g", QoS::AtMostOnce), 0),
+        Pushed::Full
+    );
+    assert_eq!(outbox.lost(), 4);
+    assert_eq!(payloads(&mut outbox), ["state/a", "state/c", "e"]);
 }
 
 #[test]
