@@ -4,6 +4,7 @@
 //! caller's; sockets, routing and who is connected are the gateway's.
 
 mod alive;
+mod client;
 mod inbox;
 mod outbox;
 mod rights;
@@ -12,6 +13,7 @@ mod rights;
 mod tests;
 
 pub use alive::Alive;
+pub use client::{Client, Effect, MAX_SUBSCRIPTIONS, Options};
 pub use inbox::{Inbox, Received};
 pub use outbox::{Limits, Outbox, Pushed, Waiting};
 pub use rights::{Action, DenyAll, Rights};

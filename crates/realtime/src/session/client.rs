@@ -1,0 +1,322 @@
+//! One session as a state machine: a packet of its client goes in, what has to happen comes out. The
+//! CONNECT and the choice of the session are the gateway's; so are routing, and the order that an
+//! acknowledgement is sent only once its message is taken.
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+
+use std::collections::HashMap;
+
+use super::{Action, Inbox, Limits, Outbox, Received, Rights};
+use crate::topic::{Subscription, TopicName};
+use crate::wire::{
+    Incoming, Message, Outgoing, Publish, QoS, Reason, RetainHandling, SubscribeFilter, Version, Will,
+};
+
+/// The most subscriptions of one session.
+pub const MAX_SUBSCRIPTIONS: usize = 1_000;
+
+/// What the gateway has to do, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Write a packet.
+    Send(Outgoing),
+    /// Route a message, and write `then` once it is taken.
+    Publish {
+        /// What was published.
+        message: Message,
+        /// Its acknowledgement.
+        then: Option<Outgoing>,
+    },
+    /// Count a message of QoS 0 that was denied; nobody waits for an answer.
+    Denied,
+    /// Add to the index, or replace there; `retained`: the states that match are sent.
+    Subscribed {
+        /// What is subscribed to.
+        subscription: Subscription,
+        /// Whether retained messages are due.
+        retained: bool,
+    },
+    /// Remove from the index.
+    Unsubscribed(Subscription),
+    /// End the connection, after a DISCONNECT where the reason is an error.
+    End {
+        /// Why.
+        reason: Reason,
+        /// What is published now, or after its delay.
+        will: Option<Will>,
+    },
+}
+
+/// What a session holds of a subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// The most that is wanted.
+    pub qos: QoS,
+    /// Whether the client's own messages are left out.
+    pub no_local: bool,
+    /// Whether the retain flag is passed on as published.
+    pub retain_as_published: bool,
+    /// What the client calls it.
+    pub subscription_id: Option<u32>,
+}
+
+/// A session with its client connected.
+#[derive(Debug)]
+pub struct Client {
+    version: Version,
+    will: Option<Will>,
+    session_expiry_s: u32,
+    inbox: Inbox,
+    subscriptions: HashMap<String, Options>,
+    /// What waits for it and is on its way.
+    pub outbox: Outbox,
+}
+
+impl Client {
+    /// A new session. `receive_maximum` is what the server tells the client.
+    #[must_use]
+    pub fn new(
+        version: Version,
+        session_expiry_s: u32,
+        will: Option<Will>,
+        receive_maximum: u16,
+        limits: Limits,
+    ) -> Self {
+        let (inbox, outbox) = (Inbox::new(receive_maximum), Outbox::new(limits));
+        Self {
+            version,
+            will,
+            session_expiry_s,
+            inbox,
+            subscriptions: HashMap::new(),
+            outbox,
+        }
+    }
+
+    /// Seconds that the session is kept after its connection; a DISCONNECT may have changed it.
+    #[must_use]
+    pub fn session_expiry_s(&self) -> u32 {
+        self.session_expiry_s
+    }
+
+    /// What it subscribed to, by the text it used.
+    pub fn subscriptions(&self) -> impl Iterator<Item = (&str, Options)> {
+        self.subscriptions
+            .iter()
+            .map(|(text, options)| (text.as_str(), *options))
+    }
+
+    /// Takes a packet; all that follows from it comes back.
+    pub fn handle(&mut self, packet: Incoming, rights: &dyn Rights, now_ms: u64) -> Vec<Effect> {
+        match packet {
+            Incoming::Connect(_) => vec![self.end(Reason::ProtocolError)],
+            Incoming::Publish(publish) => vec![self.publish(publish, rights, now_ms)],
+            Incoming::PubAck { id } => {
+                self.outbox.acknowledged(id, QoS::AtLeastOnce);
+                Vec::new()
+            }
+            Incoming::PubRec { id, refused: true } | Incoming::PubComp { id } => {
+                self.outbox.acknowledged(id, QoS::ExactlyOnce);
+                Vec::new()
+            }
+            Incoming::PubRec { id, refused: false } => vec![Effect::Send(self.outbox.received(id))],
+            Incoming::PubRel { id } => {
+                let known = self.inbox.release(id);
+                let reason = if known {
+                    Reason::Success
+                } else {
+                    Reason::PacketIdNotFound
+                };
+                vec![Effect::Send(Outgoing::PubComp { id, reason })]
+            }
+            Incoming::Subscribe {
+                id,
+                filters,
+                subscription_id,
+            } => self.subscribe(id, filters, subscription_id, rights, now_ms),
+            Incoming::Unsubscribe { id, filters } => self.unsubscribe(id, &filters),
+            Incoming::PingReq => vec![Effect::Send(Outgoing::PingResp)],
+            Incoming::Disconnect {
+                with_will,
+                session_expiry_s,
+            } => {
+                vec![self.disconnect(with_will, session_expiry_s)]
+            }
+        }
+    }
+
+    /// Ends the connection; the will is published with any reason but the client's own goodbye.
+    pub fn end(&mut self, reason: Reason) -> Effect {
+        Effect::End {
+            reason,
+            will: self.will.take(),
+        }
+    }
+
+    fn publish(&mut self, publish: Publish, rights: &dyn Rights, now_ms: u64) -> Effect {
+        let Some(topic) = publish.topic.clone().filter(|_| publish.alias.is_none()) else {
+            return self.end(Reason::TopicAliasInvalid);
+        };
+        if publish.qos == QoS::ExactlyOnce {
+            return self.publish_once(publish, topic, rights, now_ms);
+        }
+        let allowed = rights.may(Action::Publish(&topic), now_ms);
+        let id = publish.id;
+        match (publish.qos, allowed) {
+            (QoS::AtMostOnce, false) => Effect::Denied,
+            (QoS::AtMostOnce, true) => Effect::Publish {
+                message: message(topic, publish),
+                then: None,
+            },
+            (_, true) => {
+                let then = Some(Outgoing::PubAck {
+                    id,
+                    reason: Reason::Success,
+                });
+                Effect::Publish {
+                    message: message(topic, publish),
+                    then,
+                }
+            }
+            // 3.1.1 cannot say no, and must not say yes to what is not done.
+            (_, false) if self.version == Version::V4 => self.end(Reason::NotAuthorized),
+            (_, false) => Effect::Send(Outgoing::PubAck {
+                id,
+                reason: Reason::NotAuthorized,
+            }),
+        }
+    }
+
+    fn publish_once(
+        &mut self,
+        publish: Publish,
+        topic: TopicName,
+        rights: &dyn Rights,
+        now_ms: u64,
+    ) -> Effect {
+        let id = publish.id;
+        let answer = |reason| Outgoing::PubRec { id, reason };
+        match self.inbox.publish(id) {
+            Received::TooMany => self.end(Reason::ReceiveMaximumExceeded),
+            Received::Repeated => Effect::Send(answer(Reason::Success)),
+            Received::Fresh if rights.may(Action::Publish(&topic), now_ms) => Effect::Publish {
+                message: message(topic, publish),
+                then: Some(answer(Reason::Success)),
+            },
+            Received::Fresh => {
+                self.inbox.release(id);
+                match self.version {
+                    Version::V4 => self.end(Reason::NotAuthorized),
+                    Version::V5 => Effect::Send(answer(Reason::NotAuthorized)),
+                }
+            }
+        }
+    }
+
+    fn subscribe(
+        &mut self,
+        id: u16,
+        filters: Vec<SubscribeFilter>,
+        subscription_id: Option<u32>,
+        rights: &dyn Rights,
+        now_ms: u64,
+    ) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let mut granted = Vec::with_capacity(filters.len());
+        for filter in filters {
+            granted.push(match self.subscribable(&filter, rights, now_ms) {
+                Err(reason) => Err(reason),
+                Ok(subscription) => {
+                    let qos = filter.qos;
+                    let options = Options {
+                        qos,
+                        no_local: filter.no_local,
+                        retain_as_published: filter.retain_as_published,
+                        subscription_id,
+                    };
+                    let is_new = self.subscriptions.insert(filter.text, options).is_none();
+                    let retained = match filter.retain_handling {
+                        RetainHandling::Always => true,
+                        RetainHandling::IfNew => is_new,
+                        RetainHandling::Never => false,
+                    };
+                    effects.push(Effect::Subscribed {
+                        subscription,
+                        retained,
+                    });
+                    Ok(qos)
+                }
+            });
+        }
+        effects.insert(0, Effect::Send(Outgoing::SubAck { id, granted }));
+        effects
+    }
+
+    fn subscribable(
+        &self,
+        filter: &SubscribeFilter,
+        rights: &dyn Rights,
+        now_ms: u64,
+    ) -> Result<Subscription, Reason> {
+        let subscription = Subscription::new(&filter.text).map_err(|_| Reason::TopicFilterInvalid)?;
+        if subscription.share.is_some() {
+            return Err(Reason::SharedSubscriptionsNotSupported);
+        }
+        if !rights.may(Action::Subscribe(&subscription.filter), now_ms) {
+            return Err(Reason::NotAuthorized);
+        }
+        let is_new = !self.subscriptions.contains_key(&filter.text);
+        if is_new && self.subscriptions.len() >= MAX_SUBSCRIPTIONS {
+            return Err(Reason::QuotaExceeded);
+        }
+        Ok(subscription)
+    }
+
+    fn unsubscribe(&mut self, id: u16, filters: &[String]) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let mut reasons = Vec::with_capacity(filters.len());
+        for text in filters {
+            reasons.push(match (Subscription::new(text), self.subscriptions.remove(text)) {
+                (Err(_), _) => Reason::TopicFilterInvalid,
+                (Ok(_), None) => Reason::NoSubscriptionExisted,
+                (Ok(subscription), Some(_)) => {
+                    effects.push(Effect::Unsubscribed(subscription));
+                    Reason::Success
+                }
+            });
+        }
+        effects.push(Effect::Send(Outgoing::UnsubAck { id, reasons }));
+        effects
+    }
+
+    /// A client may not make a session last that it began as one that ends (MQTT 5.0, section 3.14.2.2.2).
+    fn disconnect(&mut self, with_will: bool, session_expiry_s: Option<u32>) -> Effect {
+        if self.session_expiry_s == 0 && session_expiry_s.is_some_and(|seconds| seconds > 0) {
+            return self.end(Reason::ProtocolError);
+        }
+        self.session_expiry_s = session_expiry_s.unwrap_or(self.session_expiry_s);
+        if !with_will {
+            self.will = None;
+        }
+        self.end(Reason::Success)
+    }
+}
+
+fn message(topic: TopicName, publish: Publish) -> Message {
+    let Publish {
+        payload,
+        qos,
+        retain,
+        properties,
+        ..
+    } = publish;
+    Message {
+        topic,
+        payload,
+        qos,
+        retain,
+        properties,
+    }
+}

@@ -1,0 +1,218 @@
+use bytes::Bytes;
+
+use super::*;
+use crate::topic::TopicFilter;
+use crate::wire::MessageProperties;
+
+const LIMITS: Limits = Limits {
+    messages: 10,
+    bytes: 10_000,
+    in_flight: 10,
+};
+
+/// May do all that lies under one filter.
+struct Under(TopicFilter);
+
+impl Rights for Under {
+    fn may(&self, action: Action<'_>, _now_ms: u64) -> bool {
+        match action {
+            Action::Publish(topic) | Action::Receive(topic) => self.0.matches(topic),
+            Action::Subscribe(filter) => self.0.covers(filter),
+        }
+    }
+}
+
+fn rights() -> Under {
+    Under(TopicFilter::new("mine/#").unwrap())
+}
+
+fn client(version: Version) -> Client {
+    Client::new(
+        version,
+        0,
+        Some(Will {
+            message: message_of("mine/will"),
+            delay_s: 0,
+        }),
+        1,
+        LIMITS,
+    )
+}
+
+fn message_of(topic: &str) -> Message {
+    let Incoming::Publish(publish) = publish(topic, QoS::AtMostOnce, 0) else {
+        panic!("a PUBLISH")
+    };
+    message(TopicName::new(topic).unwrap(), publish)
+}
+
+fn publish(topic: &str, qos: QoS, id: u16) -> Incoming {
+    Incoming::Publish(Publish {
+        topic: Some(TopicName::new(topic).unwrap()),
+        alias: None,
+        id,
+        dup: false,
+        qos,
+        retain: false,
+        payload: Bytes::from_static(b"x"),
+        properties: MessageProperties::default(),
+    })
+}
+
+fn filter(text: &str) -> SubscribeFilter {
+    SubscribeFilter {
+        text: text.to_owned(),
+        qos: QoS::AtLeastOnce,
+        no_local: false,
+        retain_as_published: false,
+        retain_handling: RetainHandling::IfNew,
+    }
+}
+
+#[test]
+fn a_publish_is_answered_by_its_rights() {
+    for (version, topic, qos, expected) in [
+        (Version::V4, "mine/a", QoS::AtMostOnce, "publish"),
+        (Version::V4, "other/a", QoS::AtMostOnce, "denied"),
+        (Version::V4, "other/a", QoS::AtLeastOnce, "end"),
+        (Version::V5, "mine/a", QoS::AtLeastOnce, "publish"),
+        (Version::V5, "other/a", QoS::AtLeastOnce, "send"),
+        (Version::V5, "other/a", QoS::ExactlyOnce, "send"),
+        (Version::V4, "other/a", QoS::ExactlyOnce, "end"),
+    ] {
+        let effects = client(version).handle(publish(topic, qos, 1), &rights(), 0);
+        let done = match &effects[..] {
+            [Effect::Publish { then, .. }] if then.is_some() == (qos != QoS::AtMostOnce) => "publish",
+            [Effect::Denied] => "denied",
+            [Effect::Send(Outgoing::PubAck { reason, .. } | Outgoing::PubRec { reason, .. })]
+                if *reason == Reason::NotAuthorized =>
+            {
+                "send"
+            }
+            [
+                Effect::End {
+                    reason: Reason::NotAuthorized,
+                    will: Some(_),
+                },
+            ] => "end",
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(done, expected, "{version:?} {topic} {qos:?}");
+    }
+}
+
+#[test]
+fn qos_2_is_published_once() {
+    let mut client = client(Version::V4);
+    let first = client.handle(publish("mine/a", QoS::ExactlyOnce, 7), &rights(), 0);
+    assert!(matches!(first[..], [Effect::Publish { .. }]));
+    let again = client.handle(publish("mine/a", QoS::ExactlyOnce, 7), &rights(), 0);
+    assert_eq!(
+        again,
+        [Effect::Send(Outgoing::PubRec {
+            id: 7,
+            reason: Reason::Success
+        })]
+    );
+    let more = client.handle(publish("mine/a", QoS::ExactlyOnce, 8), &rights(), 0);
+    assert!(matches!(
+        more[..],
+        [Effect::End {
+            reason: Reason::ReceiveMaximumExceeded,
+            ..
+        }]
+    ));
+    let released = client.handle(Incoming::PubRel { id: 7 }, &rights(), 0);
+    assert_eq!(
+        released,
+        [Effect::Send(Outgoing::PubComp {
+            id: 7,
+            reason: Reason::Success
+        })]
+    );
+}
+
+#[test]
+fn each_filter_is_answered_by_itself() {
+    let mut client = client(Version::V5);
+    let filters = ["mine/+", "#", "a#", "$share/g/mine/a"].map(filter).to_vec();
+    let effects = client.handle(
+        Incoming::Subscribe {
+            id: 3,
+            filters,
+            subscription_id: None,
+        },
+        &rights(),
+        0,
+    );
+    let granted = vec![
+        Ok(QoS::AtLeastOnce),
+        Err(Reason::NotAuthorized),
+        Err(Reason::TopicFilterInvalid),
+        Err(Reason::SharedSubscriptionsNotSupported),
+    ];
+    assert_eq!(effects[0], Effect::Send(Outgoing::SubAck { id: 3, granted }));
+    assert!(matches!(
+        effects[1..],
+        [Effect::Subscribed { retained: true, .. }]
+    ));
+    let again = Incoming::Subscribe {
+        id: 4,
+        filters: vec![filter("mine/+")],
+        subscription_id: None,
+    };
+    assert!(matches!(
+        client.handle(again, &rights(), 0)[1..],
+        [Effect::Subscribed { retained: false, .. }]
+    ));
+    let filters = vec!["mine/+".to_owned(), "mine/+".to_owned(), "a#".to_owned()];
+    let effects = client.handle(Incoming::Unsubscribe { id: 5, filters }, &rights(), 0);
+    let reasons = vec![
+        Reason::Success,
+        Reason::NoSubscriptionExisted,
+        Reason::TopicFilterInvalid,
+    ];
+    assert_eq!(effects[1], Effect::Send(Outgoing::UnsubAck { id: 5, reasons }));
+    assert_eq!(client.subscriptions().count(), 0);
+}
+
+#[test]
+fn a_goodbye_takes_the_will_back() {
+    let rights = rights();
+    let goodbye = Incoming::Disconnect {
+        with_will: false,
+        session_expiry_s: None,
+    };
+    let ended = client(Version::V4).handle(goodbye, &rights, 0);
+    assert_eq!(
+        ended,
+        [Effect::End {
+            reason: Reason::Success,
+            will: None
+        }]
+    );
+    let with_will = Incoming::Disconnect {
+        with_will: true,
+        session_expiry_s: None,
+    };
+    let ended = client(Version::V5).handle(with_will, &rights, 0);
+    assert!(matches!(
+        ended[..],
+        [Effect::End {
+            reason: Reason::Success,
+            will: Some(_)
+        }]
+    ));
+    let longer = Incoming::Disconnect {
+        with_will: false,
+        session_expiry_s: Some(9),
+    };
+    let ended = client(Version::V5).handle(longer, &rights, 0);
+    assert!(matches!(
+        ended[..],
+        [Effect::End {
+            reason: Reason::ProtocolError,
+            will: Some(_)
+        }]
+    ));
+}
