@@ -1,3 +1,4 @@
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -374,10 +375,14 @@ fn published_vectors_are_read() {
         PathBuf::from,
     );
     let Ok(files) = std::fs::read_dir(data.join("conformance/mqtt-packet-vectors")) else {
-        eprintln!(
+        // Past the harness, which keeps the output of a test that passes to itself.
+        let mut out = std::io::stderr();
+        writeln!(
+            out,
             "SKIPPED: no MQTT packet vectors in {}; CROSSDOCK_TEST_DATA names the folder",
             data.display()
-        );
+        )
+        .unwrap();
         return;
     };
     let (mut count, mut refused_wrongly) = (0, Vec::new());
