@@ -1,6 +1,6 @@
 //! What every part of Crossdock agrees on: the CloudEvents envelope and its encodings, the event
 //! families with their JSON Schemas, type patterns, names, the clock, and jq mappings that always
-//! end. It does no I/O and knows nothing of brokers, databases or HTTP.
+//! end, MQTT topics. It does no I/O and knows nothing of brokers, databases or HTTP.
 
 pub mod clock;
 pub mod event;
@@ -9,6 +9,7 @@ pub mod jq;
 pub mod name;
 pub mod schema;
 mod thread;
+pub mod topic;
 pub mod traceparent;
 pub mod types;
 

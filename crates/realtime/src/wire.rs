@@ -22,7 +22,7 @@ pub use packet::{
 };
 pub use reason::Reason;
 
-use crate::topic::TopicError;
+use crossdock_model::topic::TopicError;
 
 /// The largest packet before a client is known: a CONNECT with a token, a will and room to spare.
 pub const MAX_CONNECT_BYTES: usize = 64 * 1024;

@@ -9,10 +9,10 @@ mod tests;
 use std::collections::HashMap;
 
 use super::{Action, Inbox, Limits, Outbox, Received, Rights};
-use crate::topic::{Subscription, TopicName};
 use crate::wire::{
     Incoming, Message, Outgoing, Publish, QoS, Reason, RetainHandling, SubscribeFilter, Version, Will,
 };
+use crossdock_model::topic::{Subscription, TopicName};
 
 /// The most subscriptions of one session.
 pub const MAX_SUBSCRIPTIONS: usize = 1_000;

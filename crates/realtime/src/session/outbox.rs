@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::topic::TopicName;
 use crate::wire::{Message, Outgoing, PublishOut, QoS, Reason};
+use crossdock_model::topic::TopicName;
 
 /// What a waiting message costs beside its topic and payload, about.
 const OVERHEAD_BYTES: usize = 128;

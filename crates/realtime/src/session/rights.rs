@@ -1,7 +1,7 @@
 //! The one question that every packet is put to. What is not granted is denied; who grants is not
 //! known here.
 
-use crate::topic::{TopicFilter, TopicName};
+use crossdock_model::topic::{TopicFilter, TopicName};
 
 /// What a client wants to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

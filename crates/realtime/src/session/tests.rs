@@ -4,8 +4,8 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::topic::{TopicFilter, TopicName};
 use crate::wire::{Message, MessageProperties, Outgoing, QoS, Reason};
+use crossdock_model::topic::{TopicFilter, TopicName};
 
 const LIMITS: Limits = Limits {
     messages: 3,

@@ -11,7 +11,7 @@ use super::{
     Connect, Incoming, Login, MAX_CONNECT_BYTES, Message, MessageProperties, Publish, QoS, RetainHandling,
     SubscribeFilter, Version, Will, WireError,
 };
-use crate::topic::TopicName;
+use crossdock_model::topic::TopicName;
 
 const FIXED_HEADER_MAX_BYTES: usize = 5;
 const MQTT: &[u8] = b"\x00\x04MQTT";
@@ -262,7 +262,7 @@ fn convert_publish(
 ) -> Result<Publish, WireError> {
     let said = properties.unwrap_or_default();
     if publish.topic.is_empty() && said.topic_alias.is_none() {
-        return Err(WireError::Topic(crate::topic::TopicError::Empty));
+        return Err(WireError::Topic(crossdock_model::topic::TopicError::Empty));
     }
     Ok(Publish {
         topic: (!publish.topic.is_empty())

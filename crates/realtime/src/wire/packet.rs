@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Reason;
-use crate::topic::TopicName;
+use crossdock_model::topic::TopicName;
 
 /// A version of the protocol that is spoken here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

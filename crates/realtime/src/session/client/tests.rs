@@ -1,8 +1,8 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::topic::TopicFilter;
 use crate::wire::MessageProperties;
+use crossdock_model::topic::TopicFilter;
 
 const LIMITS: Limits = Limits {
     messages: 10,

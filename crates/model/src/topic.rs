@@ -1,14 +1,11 @@
-//! Topic names and topic filters as both MQTT versions define them (3.1.1 and 5.0, section 4.7), and
-//! an index from filters to whoever subscribed. Knows nothing of clients, rights or what a topic means.
+//! Topic names and topic filters as both MQTT versions define them (3.1.1 and 5.0, section 4.7). Knows
+//! nothing of clients, rights or what a topic means.
 //!
 //! <https://docs.oasis-open.org/mqtt/mqtt/v5.0/os/mqtt-v5.0-os.html#_Toc3901241>
 
-mod index;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
-
-pub use index::{Entry, Index};
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -19,9 +16,12 @@ pub const MAX_TOPIC_BYTES: usize = 65_535;
 /// The most levels of a name or filter that is taken. The protocol sets no bound; matching walks level by level.
 pub const MAX_TOPIC_LEVELS: usize = 64;
 
-const SEPARATOR: char = '/';
-const ONE_LEVEL: &str = "+";
-const ALL_LEVELS: &str = "#";
+/// Stands between levels.
+pub const SEPARATOR: char = '/';
+/// Stands for one level of a name.
+pub const ONE_LEVEL: &str = "+";
+/// Stands for all levels that are left, none included.
+pub const ALL_LEVELS: &str = "#";
 const SHARE: &str = "$share";
 
 /// Why a text is no topic name or no topic filter.
@@ -79,7 +79,8 @@ impl TopicName {
         self.0.starts_with('$')
     }
 
-    fn levels(&self) -> impl Iterator<Item = &str> {
+    /// Level by level.
+    pub fn levels(&self) -> impl Iterator<Item = &str> {
         self.0.split(SEPARATOR)
     }
 }
@@ -162,7 +163,8 @@ impl TopicFilter {
         theirs.next().is_none()
     }
 
-    fn levels(&self) -> impl Iterator<Item = &str> {
+    /// Level by level.
+    pub fn levels(&self) -> impl Iterator<Item = &str> {
         self.0.split(SEPARATOR)
     }
 }

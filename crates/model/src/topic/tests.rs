@@ -1,5 +1,3 @@
-use std::collections::BTreeSet;
-
 use proptest::prelude::*;
 
 use super::*;
@@ -142,37 +140,6 @@ fn a_grant_covers_what_it_wholly_contains() {
     }
 }
 
-#[test]
-fn what_is_not_used_is_freed() {
-    let mut index = Index::new();
-    index.insert(&filter("state/#"), 1, ());
-    for key in 0..10_000 {
-        index.insert(&filter(&format!("state/preflight/{key}")), 2, ());
-    }
-    assert_eq!((index.len(), index.levels()), (10_001, 10_003));
-    for key in 0..10_000 {
-        assert!(
-            index
-                .remove(&filter(&format!("state/preflight/{key}")), &2)
-                .is_some()
-        );
-    }
-    assert_eq!((index.len(), index.levels()), (1, 2));
-    assert!(index.room_below("state") < 16);
-}
-
-#[test]
-fn a_holder_has_a_filter_once() {
-    let mut index = Index::new();
-    assert_eq!(index.insert(&filter("a"), "x", 0), None);
-    assert_eq!(index.insert(&filter("a"), "x", 1), Some(0));
-    assert_eq!(index.remove(&filter("a/b"), &"x"), None);
-    assert_eq!(index.remove(&filter("a"), &"y"), None);
-    assert_eq!(index.len(), 1);
-    assert_eq!(index.remove(&filter("a"), &"x"), Some(1));
-    assert!(index.is_empty());
-}
-
 /// The definition in the specification, level by level and without any of our cleverness.
 fn naive(pattern: &[&str], topic: &[&str], first: bool) -> bool {
     let hidden = first && topic.first().is_some_and(|level| level.starts_with('$'));
@@ -231,36 +198,5 @@ proptest! {
         if grant.covers(&wanted) && wanted.matches(&topic) {
             prop_assert!(grant.matches(&topic));
         }
-    }
-
-    #[test]
-    fn the_index_finds_what_the_naive_matcher_finds(
-        changes in prop::collection::vec((filters(), 0_u8..3, any::<bool>()), 0..60),
-        topics in prop::collection::vec(names(), 1..10),
-    ) {
-        let mut index = Index::new();
-        let mut held = BTreeSet::new();
-        for (text, holder, keep) in changes {
-            let pattern = filter(&text);
-            if keep {
-                index.insert(&pattern, holder, text.clone());
-                held.insert((holder, text));
-            } else {
-                prop_assert_eq!(index.remove(&pattern, &holder).is_some(), held.remove(&(holder, text)));
-            }
-        }
-        prop_assert_eq!(index.len(), held.len());
-        for topic in topics {
-            let mut found = Vec::new();
-            index.matching(&name(&topic), |entry| found.push((*entry.key, entry.value.clone())));
-            found.sort();
-            let expected: Vec<_> =
-                held.iter().filter(|(_, text)| naively(text, &topic)).cloned().collect();
-            prop_assert_eq!(found, expected);
-        }
-        for (holder, text) in held {
-            index.remove(&filter(&text), &holder);
-        }
-        prop_assert_eq!(index.levels(), 0);
     }
 }

@@ -5,7 +5,11 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use super::{ALL_LEVELS, ONE_LEVEL, SEPARATOR, TopicFilter, TopicName};
+use crossdock_model::topic::{ALL_LEVELS, ONE_LEVEL, SEPARATOR, TopicFilter, TopicName};
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 
 /// Who holds which filter. `K` names the holder (a client, or a client of a shared group), `V` is what
 /// goes with the subscription; the same holder has a filter at most once.
@@ -96,7 +100,7 @@ impl<K: Eq + Hash, V> Index<K, V> {
     }
 
     #[cfg(test)]
-    pub(super) fn room_below(&self, level: &str) -> usize {
+    fn room_below(&self, level: &str) -> usize {
         self.root.children[level].children.capacity()
     }
 

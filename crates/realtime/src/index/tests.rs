@@ -1,0 +1,99 @@
+use std::collections::BTreeSet;
+
+use crossdock_model::topic::{TopicFilter, TopicName};
+use proptest::prelude::*;
+
+use super::Index;
+
+fn name(text: &str) -> TopicName {
+    TopicName::new(text).unwrap()
+}
+
+fn filter(text: &str) -> TopicFilter {
+    TopicFilter::new(text).unwrap()
+}
+
+#[test]
+fn what_is_not_used_is_freed() {
+    let mut index = Index::new();
+    index.insert(&filter("state/#"), 1, ());
+    for key in 0..10_000 {
+        index.insert(&filter(&format!("state/preflight/{key}")), 2, ());
+    }
+    assert_eq!((index.len(), index.levels()), (10_001, 10_003));
+    for key in 0..10_000 {
+        assert!(
+            index
+                .remove(&filter(&format!("state/preflight/{key}")), &2)
+                .is_some()
+        );
+    }
+    assert_eq!((index.len(), index.levels()), (1, 2));
+    assert!(index.room_below("state") < 16);
+}
+
+#[test]
+fn a_holder_has_a_filter_once() {
+    let mut index = Index::new();
+    assert_eq!(index.insert(&filter("a"), "x", 0), None);
+    assert_eq!(index.insert(&filter("a"), "x", 1), Some(0));
+    assert_eq!(index.remove(&filter("a/b"), &"x"), None);
+    assert_eq!(index.remove(&filter("a"), &"y"), None);
+    assert_eq!(index.len(), 1);
+    assert_eq!(index.remove(&filter("a"), &"x"), Some(1));
+    assert!(index.is_empty());
+}
+
+fn names() -> impl Strategy<Value = String> {
+    prop::collection::vec(prop::sample::select(vec!["a", "b", "", "$", "ä"]), 1..5)
+        .prop_map(|levels| levels.join("/"))
+        .prop_filter("a topic is not empty", |text| !text.is_empty())
+}
+
+fn filters() -> impl Strategy<Value = String> {
+    (
+        prop::collection::vec(prop::sample::select(vec!["a", "b", "", "$", "ä", "+", "+"]), 1..5),
+        any::<bool>(),
+    )
+        .prop_map(|(mut levels, all)| {
+            if all {
+                levels.pop();
+                levels.push("#");
+            }
+            levels.join("/")
+        })
+        .prop_filter("a filter is not empty", |text| !text.is_empty())
+}
+
+proptest! {
+    #[test]
+    fn the_index_finds_what_the_every_filter_asked_by_itself_finds(
+        changes in prop::collection::vec((filters(), 0_u8..3, any::<bool>()), 0..60),
+        topics in prop::collection::vec(names(), 1..10),
+    ) {
+        let mut index = Index::new();
+        let mut held = BTreeSet::new();
+        for (text, holder, keep) in changes {
+            let pattern = filter(&text);
+            if keep {
+                index.insert(&pattern, holder, text.clone());
+                held.insert((holder, text));
+            } else {
+                prop_assert_eq!(index.remove(&pattern, &holder).is_some(), held.remove(&(holder, text)));
+            }
+        }
+        prop_assert_eq!(index.len(), held.len());
+        for topic in topics {
+            let mut found = Vec::new();
+            index.matching(&name(&topic), |entry| found.push((*entry.key, entry.value.clone())));
+            found.sort();
+            let expected: Vec<_> =
+                held.iter().filter(|(_, text)| filter(text).matches(&name(&topic))).cloned().collect();
+            prop_assert_eq!(found, expected);
+        }
+        for (holder, text) in held {
+            index.remove(&filter(&text), &holder);
+        }
+        prop_assert_eq!(index.levels(), 0);
+    }
+}
