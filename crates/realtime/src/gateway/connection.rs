@@ -3,6 +3,7 @@
 //! one holds no buffers.
 
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
@@ -31,7 +32,7 @@ const CONNECT_MAX: Duration = Duration::from_secs(10);
 const PACKET_MAX_MS: u64 = 30_000;
 /// How long a client may take nothing of what is sent to it.
 const STUCK_MAX_MS: u64 = 30_000;
-/// How long its last packet may take.
+/// How long a client may take to read its last packet and close.
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
 /// What is read at once.
 const READ_BYTES: usize = 16 * 1024;
@@ -197,13 +198,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// Writes what is queued, for a moment, and closes.
+    /// Writes what is queued and closes. What the client still sends is read for a moment and dropped:
+    /// to close on unread bytes would reset the connection, and take the last packet with it.
     async fn goodbye(&mut self) {
         let last = async {
-            let _ = poll_fn(|cx| self.poll_write(cx)).await;
-            let _ = self.stream.shutdown().await;
+            poll_fn(|cx| self.poll_write(cx)).await?;
+            self.stream.shutdown().await?;
+            loop {
+                poll_fn(|cx| self.poll_read(cx)).await?;
+                self.unread.clear();
+            }
         };
-        let _ = tokio::time::timeout(GOODBYE_MAX, last).await;
+        let _: Result<Result<Infallible, Over>, _> = tokio::time::timeout(GOODBYE_MAX, last).await;
     }
 }
 
@@ -253,7 +259,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
         self.wire.goodbye().await;
     }
 
-    async fn work(&mut self) -> Result<std::convert::Infallible, Over> {
+    async fn work(&mut self) -> Result<Infallible, Over> {
         let stop = self.shared.stop.clone();
         let mut stopped = pin!(stop.cancelled());
         let mut due = pin!(tokio::time::sleep(Duration::ZERO));
