@@ -77,7 +77,8 @@ impl Grants {
             return seen & 1 == 1;
         }
         let revoked = self.revocations.cover(&self.marks);
-        self.seen.store(state << 1 | u64::from(revoked), Ordering::Relaxed);
+        self.seen
+            .store(state << 1 | u64::from(revoked), Ordering::Relaxed);
         revoked
     }
 

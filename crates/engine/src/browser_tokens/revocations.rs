@@ -22,9 +22,8 @@ const REVOCATIONS_MAX: u32 = 10_000;
 /// A subject's revocation reaches so far ahead: another hub's clock may be as fast, and times in tokens are whole seconds.
 const REACH: TimeDelta = TimeDelta::seconds(5);
 /// How long after it was revoked a token could still be believed if nobody remembered.
-pub(super) const REMEMBERED: TimeDelta = TimeDelta::seconds(
-    LIFE_MAX.num_seconds() + 2 * SKEW.num_seconds() + REACH.num_seconds(),
-);
+pub(super) const REMEMBERED: TimeDelta =
+    TimeDelta::seconds(LIFE_MAX.num_seconds() + 2 * SKEW.num_seconds() + REACH.num_seconds());
 
 type Known = HashMap<(RevokedKind, String), DateTime<Utc>>;
 
@@ -74,11 +73,9 @@ impl Revocations {
     pub(super) fn cover(&self, marks: &Marks) -> bool {
         let known = self.known.load();
         let since = |kind, name: &str| known.get(&(kind, name.to_owned())).copied();
-        let is_named = |kind, name: &Option<String>| {
-            name.as_deref().is_some_and(|name| since(kind, name).is_some())
-        };
-        let was_issued_before =
-            |kind, name| since(kind, name).is_some_and(|revoked| marks.issued <= revoked);
+        let is_named =
+            |kind, name: &Option<String>| name.as_deref().is_some_and(|name| since(kind, name).is_some());
+        let was_issued_before = |kind, name| since(kind, name).is_some_and(|revoked| marks.issued <= revoked);
         !known.is_empty()
             && (is_named(RevokedKind::Token, &marks.token)
                 || is_named(RevokedKind::ApiKey, &marks.api_key)
@@ -95,7 +92,12 @@ impl Revocations {
     }
 
     /// Revokes what bears this name: here at once, on other hubs when they look next.
-    pub(super) async fn add(&self, kind: RevokedKind, name: &str, now: DateTime<Utc>) -> Result<(), EngineError> {
+    pub(super) async fn add(
+        &self,
+        kind: RevokedKind,
+        name: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), EngineError> {
         let revocation = Revocation {
             kind,
             name: name.to_owned(),

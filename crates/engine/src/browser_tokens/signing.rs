@@ -3,10 +3,7 @@
 //! finds it. So a copy of the database mints nothing, hubs need to share no secret, and a hub that is gone has its
 //! tokens verified to their end.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
@@ -48,8 +45,8 @@ pub(super) struct Signing {
     store: Store,
     own: tokio::sync::Mutex<Option<Own>>,
     known: ArcSwap<HashMap<String, Public>>,
-    /// When the database was last asked about a key that nobody here knew.
-    asked: Mutex<Option<DateTime<Utc>>>,
+    /// When the database was last asked about a key that nobody here knew. Those who come while it is asked wait.
+    asked: tokio::sync::Mutex<Option<DateTime<Utc>>>,
 }
 
 impl Signing {
@@ -58,12 +55,16 @@ impl Signing {
             store,
             own: tokio::sync::Mutex::default(),
             known: ArcSwap::default(),
-            asked: Mutex::default(),
+            asked: tokio::sync::Mutex::default(),
         }
     }
 
     /// Signs claims.
-    pub(super) async fn sign(&self, claims: &impl Serialize, now: DateTime<Utc>) -> Result<String, EngineError> {
+    pub(super) async fn sign(
+        &self,
+        claims: &impl Serialize,
+        now: DateTime<Utc>,
+    ) -> Result<String, EngineError> {
         let mut own = self.own.lock().await;
         if own.as_ref().is_none_or(|key| key.until <= now) {
             *own = Some(self.make(now).await?);
@@ -111,17 +112,15 @@ impl Signing {
     }
 
     /// What verifies tokens that the key of this name signed.
-    pub(super) async fn verifier(
-        &self,
-        kid: &str,
-        now: DateTime<Utc>,
-    ) -> Result<Arc<Verifier>, TokenFault> {
+    pub(super) async fn verifier(&self, kid: &str, now: DateTime<Utc>) -> Result<Arc<Verifier>, TokenFault> {
         if let Some(known) = self.known(kid, now) {
             return Ok(known);
         }
-        if self.may_ask(now) {
+        let mut asked = self.asked.lock().await;
+        if asked.is_none_or(|last| (now - last).abs() >= ASK_AGAIN) {
             let read = self.refresh(now).await;
             read.map_err(|_| TokenFault::KeysUnavailable)?;
+            *asked = Some(now);
         }
         self.known(kid, now).ok_or(TokenFault::UnknownKey)
     }
@@ -132,15 +131,6 @@ impl Signing {
         Some(known.verifier.clone())
     }
 
-    fn may_ask(&self, now: DateTime<Utc>) -> bool {
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let may = asked.is_none_or(|last| (now - last).abs() >= ASK_AGAIN);
-        if may {
-            *asked = Some(now);
-        }
-        may
-    }
-
     /// Reads the keys of all hubs. A pair of this hub's that signs no longer by the database's word is given up.
     pub(super) async fn refresh(&self, now: DateTime<Utc>) -> Result<(), EngineError> {
         let read = self.store.signing_keys(now).await?;
@@ -148,7 +138,9 @@ impl Signing {
         if let Ok(mut own) = self.own.try_lock()
             && let Some(key) = own.as_ref()
             && key.made < now
-            && !read.iter().any(|known| known.kid == key.kid && known.signs_until > now)
+            && !read
+                .iter()
+                .any(|known| known.kid == key.kid && known.signs_until > now)
         {
             *own = None;
         }
