@@ -14,6 +14,7 @@ use crate::environment::Environment;
 use crate::grammar::Grammar;
 use crate::network::IpRange;
 use crate::secret::Secret;
+use crate::topics::TopicTemplate;
 use crate::{ConfigFault, SourceFile, schema};
 
 /// The settings of one hub process.
@@ -30,6 +31,8 @@ pub struct Settings {
     pub database: Database,
     /// The HTTP listener.
     pub http: Http,
+    /// Live state over MQTT.
+    pub mqtt: Mqtt,
     /// Servers that the hub calls.
     pub outbound: Outbound,
     /// How long things are kept.
@@ -76,6 +79,46 @@ pub struct Http {
     pub allow_plaintext: bool,
 }
 
+/// Who may read live state over MQTT, beside those whom the hub itself gives a token.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mqtt {
+    /// Outside issuers of tokens whose holders may read topics, each under [[mqtt.issuer]].
+    #[schemars(length(max = 20))]
+    pub issuer: Vec<TokenIssuer>,
+}
+
+/// An identity provider whose tokens (JWT) open topics. Its keys are fetched from `jwks_url`; `topics` says what its
+/// tokens open, or `topics_claim` which claim says so, `within` what that may at most be.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TokenIssuer {
+    /// What the hub calls it.
+    #[schemars(schema_with = "schema::issuer_name")]
+    pub name: String,
+    /// Where its public keys are, as a JSON Web Key Set.
+    #[schemars(schema_with = "schema::jwks_url")]
+    pub jwks_url: Url,
+    /// What its tokens have as `iss`.
+    #[schemars(schema_with = "schema::token_issuer")]
+    pub issuer: String,
+    /// What its tokens for this hub have as `aud`.
+    #[schemars(schema_with = "schema::token_audience")]
+    pub audience: String,
+    /// The topic filters that a token opens; claims of it in braces.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::topic_templates")]
+    pub topics: Vec<TopicTemplate>,
+    /// The claim of a token that lists the topic filters that it opens.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::claim_name")]
+    pub topics_claim: Option<String>,
+    /// The topic filters that a claim may open at most.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::topic_filters")]
+    pub within: Vec<String>,
+}
+
 /// Which servers the hub calls: webhook endpoints, and others that an address in the configuration names.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -113,6 +156,7 @@ impl Default for Settings {
             rabbitmq: RabbitMq::default(),
             database: Database::default(),
             http: Http::default(),
+            mqtt: Mqtt::default(),
             outbound: Outbound::default(),
             retention: Retention::default(),
             telemetry: Telemetry::default(),
@@ -157,6 +201,7 @@ impl Settings {
         let mut faults = environment.override_settings(&grammar, &mut document);
         faults.extend(grammar.faults(&document));
         faults.extend(plaintext_fault(&document));
+        faults.extend(issuer_faults(&document));
         let faults = document.in_order(faults);
         if !faults.is_empty() {
             return Err(faults);
@@ -189,4 +234,41 @@ fn plaintext_fault(document: &Document) -> Option<ConfigFault> {
             ),
         )
     })
+}
+
+/// An issuer says in one way what its tokens open, and no two are mistaken for each other.
+fn issuer_faults(document: &Document) -> Vec<ConfigFault> {
+    let issuers = document.value().pointer("/mqtt/issuer").and_then(Value::as_array);
+    let issuers = issuers.map(Vec::as_slice).unwrap_or_default();
+    let mut faults = Vec::new();
+    for (index, issuer) in issuers.iter().enumerate() {
+        let place = format!("/mqtt/issuer/{index}");
+        let has = |key: &str| {
+            issuer
+                .get(key)
+                .is_some_and(|value| value != &Value::Array(Vec::new()))
+        };
+        let fault = match (has("topics"), has("topics_claim"), has("within")) {
+            (true, false, false) | (false, true, true) => None,
+            (true, true, _) => {
+                Some("`topics` and `topics_claim` exclude each other, expected only one of them")
+            }
+            (_, false, true) => Some("`within` bounds what `topics_claim` says, which is missing"),
+            (_, true, false) => {
+                Some("missing key `within`, expected the topic filters that `topics_claim` may open at most")
+            }
+            (false, false, false) => {
+                Some("nothing says what its tokens open, expected `topics`, or `topics_claim` with `within`")
+            }
+        };
+        faults.extend(fault.map(|fault| document.fault(&place, fault)));
+        for key in ["name", "issuer"] {
+            let value = issuer.get(key);
+            if value.is_some() && issuers[..index].iter().any(|before| before.get(key) == value) {
+                let fault = format!("another issuer has this `{key}`, expected one of its own");
+                faults.push(document.fault(&format!("{place}/{key}"), fault));
+            }
+        }
+    }
+    faults
 }
