@@ -10,12 +10,13 @@ use url::Url;
 
 use crate::delay;
 use crate::network::IpRange;
+use crate::topic::TopicTemplate;
 
 /// Judges a text; the error says what is wrong and what was expected.
 pub(crate) type Judge = fn(&str) -> Result<(), String>;
 
 /// Every format that the schemas use. The URLs may hold passwords, so their judges repeat nothing.
-pub(crate) const FORMATS: [(&str, Judge); 11] = [
+pub(crate) const FORMATS: [(&str, Judge); 13] = [
     ("adapter-name", adapter_name),
     ("amqp-url", amqp_url),
     ("database-url", database_url),
@@ -33,7 +34,9 @@ pub(crate) const FORMATS: [(&str, Judge); 11] = [
             .map(drop)
             .map_err(|error| error.to_string())
     }),
+    ("lifetime", |text| delay::parse_lifetime(text).map(drop)),
     ("socket-address", socket_address),
+    ("topic-template", |text| text.parse::<TopicTemplate>().map(drop)),
     ("webhook-url", webhook_url),
 ];
 
@@ -149,7 +152,9 @@ mod tests {
             ("event-type-pattern", "order.*.v1"),
             ("http-url", "http://host:15672"),
             ("ip-range", "10.0.0.0/8"),
+            ("lifetime", "30d"),
             ("socket-address", "127.0.0.1:8080"),
+            ("topic-template", "state/order/{.data.order}"),
             ("webhook-url", "https://erp.example.com/events?tenant=7"),
         ] {
             assert_eq!(judge(name).map(|judge| judge(example)), Some(Ok(())), "{name}");
