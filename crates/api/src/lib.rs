@@ -33,6 +33,7 @@ mod serve;
 mod session;
 mod sse;
 mod state;
+mod states;
 mod status;
 mod stream;
 mod trace;

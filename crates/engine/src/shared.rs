@@ -19,13 +19,13 @@ use crossdock_config::Retention;
 use crossdock_model::clock::Clock;
 use crossdock_store::Store;
 use tokio::{
-    sync::{MutexGuard, Notify, watch},
+    sync::{MutexGuard, Notify, mpsc, watch},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    BrokerAddress, EngineError,
+    BrokerAddress, EngineError, LiveState,
     alarms::Alarms,
     alerts::{self, Alerts},
     gate::ChainsUnderWay,
@@ -79,6 +79,8 @@ pub(crate) struct Shared {
     pub(crate) alerts: Alerts,
     pub(crate) webhooks: Webhooks,
     pub(crate) retention: Retention,
+    /// Who wants to know of changed states.
+    pub(crate) state_listener: watch::Sender<Option<mpsc::Sender<LiveState>>>,
     /// What the last looks at the hub showed; see [`overview`](crate::overview).
     pub(crate) last_seen: LastSeen,
 }
