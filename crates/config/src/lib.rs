@@ -29,6 +29,6 @@ pub use fault::{ConfigFault, SourceFile};
 pub use manifest::{Delivery, Manifest, Order, Retry, Subscription};
 pub use network::{InvalidRange, IpRange};
 pub use secret::{Secret, SecretError, SecretReference};
-pub use settings::{Database, Http, Mqtt, Outbound, RabbitMq, Retention, Settings, TokenIssuer};
+pub use settings::{Database, Http, Mqtt, MqttTls, Outbound, RabbitMq, Retention, Settings, TokenIssuer};
 pub use shared::{SharedConfig, fault_in_schema, load_shared, schema_path};
 pub use topics::{FillError, InvalidTemplate, TopicTemplate, readable_filter};

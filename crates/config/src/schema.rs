@@ -101,6 +101,26 @@ pub(crate) fn socket_address(_: &mut SchemaGenerator) -> Schema {
     text("socket-address", "127.0.0.1:8080")
 }
 
+pub(crate) fn mqtt_address(_: &mut SchemaGenerator) -> Schema {
+    text("socket-address", "127.0.0.1:1883")
+}
+
+pub(crate) fn mqtt_tls_address(_: &mut SchemaGenerator) -> Schema {
+    text("socket-address", "0.0.0.0:8883")
+}
+
+pub(crate) fn pem_file(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "minLength": 1, "examples": ["/etc/crossdock/hub.pem"] })
+}
+
+pub(crate) fn origins(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "items": text("origin", "https://shop.example.com"),
+        "examples": [["https://shop.example.com"]],
+    })
+}
+
 pub(crate) fn ip_ranges(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
