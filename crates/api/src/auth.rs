@@ -36,6 +36,7 @@ requirements!(
     AdaptersWrite,
     DeadLettersWrite,
     StateRead,
+    BrowserTokensWrite,
     Admin
 );
 
