@@ -273,7 +273,7 @@ impl Hall {
         );
         self.api = Some(api.clone());
         let websocket = mqtt::start(&hub, mqtt, settings, &mut self.tasks, &self.stop_tasks);
-        self.door.open(crossdock_api::router(api).merge(websocket));
+        self.door.open(crossdock_api::router(api, &settings.http.allowed_origins).merge(websocket));
         self.tasks
             .spawn(readiness::announce(hub.clone(), self.stop_tasks.clone()));
         let banner = banner::Banner {
