@@ -10,12 +10,13 @@ use url::Url;
 
 use crate::delay;
 use crate::network::IpRange;
+use crate::topics::{self, TopicTemplate};
 
 /// Judges a text; the error says what is wrong and what was expected.
 pub(crate) type Judge = fn(&str) -> Result<(), String>;
 
 /// Every format that the schemas use. The URLs may hold passwords, so their judges repeat nothing.
-pub(crate) const FORMATS: [(&str, Judge); 11] = [
+pub(crate) const FORMATS: [(&str, Judge); 14] = [
     ("adapter-name", adapter_name),
     ("amqp-url", amqp_url),
     ("database-url", database_url),
@@ -33,7 +34,18 @@ pub(crate) const FORMATS: [(&str, Judge); 11] = [
             .map(drop)
             .map_err(|error| error.to_string())
     }),
+    ("issuer-name", issuer_name),
     ("socket-address", socket_address),
+    ("topic-filter", |text| {
+        topics::readable_filter(text).map(drop).map_err(|reason| {
+            format!("{text:?} is not a topic filter, such as \"state/order/#\": it {reason}")
+        })
+    }),
+    ("topic-template", |text| {
+        text.parse::<TopicTemplate>()
+            .map(drop)
+            .map_err(|error| error.to_string())
+    }),
     ("webhook-url", webhook_url),
 ];
 
@@ -50,6 +62,15 @@ fn adapter_name(text: &str) -> Result<(), String> {
         format!(
             "{text:?} is not an adapter name, expected 1 to {ADAPTER_NAME_MAX_BYTES} lower-case letters, digits and \
              hyphens, such as \"erp-2\""
+        )
+    })
+}
+
+fn issuer_name(text: &str) -> Result<(), String> {
+    expect(is_adapter_name(text), || {
+        format!(
+            "{text:?} is not an issuer's name, expected 1 to {ADAPTER_NAME_MAX_BYTES} lower-case letters, digits and \
+             hyphens, such as \"accounts\""
         )
     })
 }
@@ -147,6 +168,9 @@ mod tests {
             ("event-source", "urn:example:erp"),
             ("event-type", "order.placed.v1"),
             ("event-type-pattern", "order.*.v1"),
+            ("issuer-name", "accounts"),
+            ("topic-filter", "state/order/#"),
+            ("topic-template", "state/customer/{sub}/#"),
             ("http-url", "http://host:15672"),
             ("ip-range", "10.0.0.0/8"),
             ("socket-address", "127.0.0.1:8080"),

@@ -20,6 +20,7 @@ mod secret;
 mod settings;
 mod shared;
 mod syntax;
+mod topics;
 
 pub use adapters::{AdapterSet, load_adapters};
 pub use delay::{DELAY_MAX, DELAY_MIN, SCHEDULE_MAX_DELAYS};
@@ -28,5 +29,6 @@ pub use fault::{ConfigFault, SourceFile};
 pub use manifest::{Delivery, Manifest, Order, Retry, Subscription};
 pub use network::{InvalidRange, IpRange};
 pub use secret::{Secret, SecretError, SecretReference};
-pub use settings::{Database, Http, Outbound, RabbitMq, Retention, Settings};
+pub use settings::{Database, Http, Mqtt, MqttTls, Outbound, RabbitMq, Retention, Settings, TokenIssuer};
 pub use shared::{SharedConfig, fault_in_schema, load_shared, schema_path};
+pub use topics::{FillError, InvalidTemplate, TopicTemplate, readable_filter};

@@ -10,6 +10,9 @@ use crate::delay::SCHEDULE_MAX_DELAYS;
 use crate::manifest::Manifest;
 use crate::settings::Settings;
 
+/// Topic filters of one list.
+const TOPICS_MAX: usize = 50;
+
 /// The schema of `crossdock.toml`.
 pub fn settings() -> Value {
     of::<Settings>()
@@ -98,6 +101,26 @@ pub(crate) fn socket_address(_: &mut SchemaGenerator) -> Schema {
     text("socket-address", "127.0.0.1:8080")
 }
 
+pub(crate) fn mqtt_address(_: &mut SchemaGenerator) -> Schema {
+    text("socket-address", "127.0.0.1:1883")
+}
+
+pub(crate) fn mqtt_tls_address(_: &mut SchemaGenerator) -> Schema {
+    text("socket-address", "0.0.0.0:8883")
+}
+
+pub(crate) fn pem_file(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "minLength": 1, "examples": ["/etc/crossdock/hub.pem"] })
+}
+
+pub(crate) fn origins(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "items": text("origin", "https://shop.example.com"),
+        "examples": [["https://shop.example.com"]],
+    })
+}
+
 pub(crate) fn ip_ranges(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
@@ -108,6 +131,47 @@ pub(crate) fn ip_ranges(_: &mut SchemaGenerator) -> Schema {
 
 pub(crate) fn folder(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "minLength": 1, "examples": ["/var/lib/crossdock"] })
+}
+
+pub(crate) fn issuer_name(_: &mut SchemaGenerator) -> Schema {
+    text("issuer-name", "accounts")
+}
+
+pub(crate) fn jwks_url(_: &mut SchemaGenerator) -> Schema {
+    text(
+        "webhook-url",
+        "https://accounts.example.com/.well-known/jwks.json",
+    )
+}
+
+pub(crate) fn token_issuer(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "minLength": 1, "examples": ["https://accounts.example.com/"] })
+}
+
+pub(crate) fn token_audience(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "minLength": 1, "examples": ["crossdock-production"] })
+}
+
+pub(crate) fn claim_name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "minLength": 1, "examples": ["topics"] })
+}
+
+pub(crate) fn topic_templates(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "items": text("topic-template", "state/customer/{sub}/#"),
+        "maxItems": TOPICS_MAX,
+        "examples": [["state/customer/{sub}/#", "stock/#"]],
+    })
+}
+
+pub(crate) fn topic_filters(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "items": text("topic-filter", "state/order/#"),
+        "maxItems": TOPICS_MAX,
+        "examples": [["state/order/#", "stock/#"]],
+    })
 }
 
 pub(crate) fn amqp_url(_: &mut SchemaGenerator) -> Schema {

@@ -14,6 +14,7 @@ use crate::environment::Environment;
 use crate::grammar::Grammar;
 use crate::network::IpRange;
 use crate::secret::Secret;
+use crate::topics::TopicTemplate;
 use crate::{ConfigFault, SourceFile, schema};
 
 /// The settings of one hub process.
@@ -30,6 +31,8 @@ pub struct Settings {
     pub database: Database,
     /// The HTTP listener.
     pub http: Http,
+    /// Live state over MQTT.
+    pub mqtt: Mqtt,
     /// Servers that the hub calls.
     pub outbound: Outbound,
     /// How long things are kept.
@@ -74,6 +77,71 @@ pub struct Http {
     pub trusted_proxies: Vec<IpRange>,
     /// Allows plain HTTP on an address that other machines can reach.
     pub allow_plaintext: bool,
+    /// Pages of other origins that may read live state: the shop's own.
+    #[schemars(schema_with = "schema::origins")]
+    pub allowed_origins: Vec<String>,
+}
+
+/// Who may read live state over MQTT, beside those whom the hub itself gives a token.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mqtt {
+    /// IP address and port to listen on for MQTT over TCP.
+    #[schemars(schema_with = "schema::mqtt_address")]
+    pub listen: SocketAddr,
+    /// Allows MQTT without TLS on an address that other machines can reach.
+    pub allow_plaintext: bool,
+    /// MQTT over TLS, under [mqtt.tls]. Without it there is none.
+    pub tls: Option<MqttTls>,
+    /// Outside issuers of tokens whose holders may read topics, each under [[mqtt.issuer]].
+    #[schemars(length(max = 20))]
+    pub issuer: Vec<TokenIssuer>,
+}
+
+/// An identity provider whose tokens (JWT) open topics. Its keys are fetched from `jwks_url`; `topics` says what its
+/// tokens open, or `topics_claim` which claim says so, `within` what that may at most be.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TokenIssuer {
+    /// What the hub calls it.
+    #[schemars(schema_with = "schema::issuer_name")]
+    pub name: String,
+    /// Where its public keys are, as a JSON Web Key Set.
+    #[schemars(schema_with = "schema::jwks_url")]
+    pub jwks_url: Url,
+    /// What its tokens have as `iss`.
+    #[schemars(schema_with = "schema::token_issuer")]
+    pub issuer: String,
+    /// What its tokens for this hub have as `aud`.
+    #[schemars(schema_with = "schema::token_audience")]
+    pub audience: String,
+    /// The topic filters that a token opens; claims of it in braces.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::topic_templates")]
+    pub topics: Vec<TopicTemplate>,
+    /// The claim of a token that lists the topic filters that it opens.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::claim_name")]
+    pub topics_claim: Option<String>,
+    /// The topic filters that a claim may open at most.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::topic_filters")]
+    pub within: Vec<String>,
+}
+
+/// Where the hub listens for MQTT over TLS, and what it shows.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MqttTls {
+    /// IP address and port to listen on.
+    #[schemars(schema_with = "schema::mqtt_tls_address")]
+    pub listen: SocketAddr,
+    /// The file with the certificate and those that vouch for it, PEM.
+    #[schemars(schema_with = "schema::pem_file")]
+    pub certificate: PathBuf,
+    /// The file with its private key, PEM.
+    #[schemars(schema_with = "schema::pem_file")]
+    pub key: PathBuf,
 }
 
 /// Which servers the hub calls: webhook endpoints, and others that an address in the configuration names.
@@ -113,6 +181,7 @@ impl Default for Settings {
             rabbitmq: RabbitMq::default(),
             database: Database::default(),
             http: Http::default(),
+            mqtt: Mqtt::default(),
             outbound: Outbound::default(),
             retention: Retention::default(),
             telemetry: Telemetry::default(),
@@ -136,6 +205,18 @@ impl Default for Http {
             public_url: None,
             trusted_proxies: Vec::new(),
             allow_plaintext: false,
+            allowed_origins: Vec::new(),
+        }
+    }
+}
+
+impl Default for Mqtt {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1883),
+            allow_plaintext: false,
+            tls: None,
+            issuer: Vec::new(),
         }
     }
 }
@@ -156,7 +237,8 @@ impl Settings {
         let mut document = file.map_or_else(Document::empty, Document::parse);
         let mut faults = environment.override_settings(&grammar, &mut document);
         faults.extend(grammar.faults(&document));
-        faults.extend(plaintext_fault(&document));
+        faults.extend(plaintext_faults(&document));
+        faults.extend(issuer_faults(&document));
         let faults = document.in_order(faults);
         if !faults.is_empty() {
             return Err(faults);
@@ -174,19 +256,65 @@ impl Settings {
 }
 
 /// A listener without TLS is for the loopback interface, unless the operator allows more.
-fn plaintext_fault(document: &Document) -> Option<ConfigFault> {
-    let listen: SocketAddr = document.value().pointer("/http/listen")?.as_str()?.parse().ok()?;
-    let allowed = document
-        .value()
-        .pointer("/http/allow_plaintext")
-        .is_some_and(|allowed| *allowed != Value::Bool(false));
-    (!allowed && !listen.ip().to_canonical().is_loopback()).then(|| {
-        document.fault(
-            "/http/listen",
-            format!(
-                "\"{listen}\" can be reached from other machines and would speak plain HTTP, expected a loopback address \
-                 such as \"127.0.0.1:8080\", or `allow_plaintext = true` in [http] where a proxy in front speaks TLS"
-            ),
-        )
-    })
+fn plaintext_faults(document: &Document) -> Vec<ConfigFault> {
+    let listeners = [
+        ("http", "plain HTTP", "127.0.0.1:8080", "where a proxy in front speaks TLS"),
+        ("mqtt", "MQTT without TLS", "127.0.0.1:1883", "to do without TLS, which [mqtt.tls] has"),
+    ];
+    let mut faults = Vec::new();
+    for (section, spoken, example, when) in listeners {
+        let setting = |key: &str| document.value().pointer(&format!("/{section}/{key}"));
+        let listen: Option<SocketAddr> = setting("listen")
+            .and_then(Value::as_str)
+            .and_then(|listen| listen.parse().ok());
+        let allowed = setting("allow_plaintext").is_some_and(|allowed| *allowed != Value::Bool(false));
+        if let Some(listen) = listen
+            && !allowed
+            && !listen.ip().to_canonical().is_loopback()
+        {
+            let fault = format!(
+                "\"{listen}\" can be reached from other machines and would speak {spoken}, expected a loopback address \
+                 such as \"{example}\", or `allow_plaintext = true` in [{section}] {when}"
+            );
+            faults.push(document.fault(&format!("/{section}/listen"), fault));
+        }
+    }
+    faults
+}
+
+/// An issuer says in one way what its tokens open, and no two are mistaken for each other.
+fn issuer_faults(document: &Document) -> Vec<ConfigFault> {
+    let issuers = document.value().pointer("/mqtt/issuer").and_then(Value::as_array);
+    let issuers = issuers.map(Vec::as_slice).unwrap_or_default();
+    let mut faults = Vec::new();
+    for (index, issuer) in issuers.iter().enumerate() {
+        let place = format!("/mqtt/issuer/{index}");
+        let has = |key: &str| {
+            issuer
+                .get(key)
+                .is_some_and(|value| value != &Value::Array(Vec::new()))
+        };
+        let fault = match (has("topics"), has("topics_claim"), has("within")) {
+            (true, false, false) | (false, true, true) => None,
+            (true, true, _) => {
+                Some("`topics` and `topics_claim` exclude each other, expected only one of them")
+            }
+            (_, false, true) => Some("`within` bounds what `topics_claim` says, which is missing"),
+            (_, true, false) => {
+                Some("missing key `within`, expected the topic filters that `topics_claim` may open at most")
+            }
+            (false, false, false) => {
+                Some("nothing says what its tokens open, expected `topics`, or `topics_claim` with `within`")
+            }
+        };
+        faults.extend(fault.map(|fault| document.fault(&place, fault)));
+        for key in ["name", "issuer"] {
+            let value = issuer.get(key);
+            if value.is_some() && issuers[..index].iter().any(|before| before.get(key) == value) {
+                let fault = format!("another issuer has this `{key}`, expected one of its own");
+                faults.push(document.fault(&format!("{place}/{key}"), fault));
+            }
+        }
+    }
+    faults
 }

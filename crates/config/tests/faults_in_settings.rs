@@ -41,15 +41,52 @@ listen = "127.0.0.1:8080"
 url = "x"
 "#,
         &[],
-        "crossdock.toml:1:2: unknown section [kafka], expected `data_dir`, [database], [http], [outbound], [rabbitmq], [retention] or [telemetry]",
+        "crossdock.toml:1:2: unknown section [kafka], expected `data_dir`, [database], [http], [mqtt], [outbound], [rabbitmq], [retention] or [telemetry]",
     ),
     (
-        "a section for a part that does not exist yet",
-        r#"[mqtt]
-listen = "127.0.0.1:1883"
+        "issuers of tokens that say too little or too much",
+        r#"[[mqtt.issuer]]
+name = "Accounts"
+jwks_url = "https://hub@accounts.example.com/keys"
+issuer = ""
+audience = "hub"
+topics = ["state/{sub", "$SYS/#", "state/#/a"]
+
+[[mqtt.issuer]]
+name = "staff"
+jwks_url = "https://staff.example.com/keys"
+issuer = "https://staff.example.com"
+topics_claim = "topics"
+
+[[mqtt.issuer]]
+name = "staff"
+jwks_url = "https://staff.example.com/keys"
+issuer = "https://staff.example.com"
+audience = "hub"
+
+[[mqtt.issuer]]
+name = "other"
+jwks_url = "https://other.example.com/keys"
+issuer = "https://other.example.com"
+audience = "hub"
+topics = ["state/#"]
+topics_claim = "topics"
+within = ["state/{sub}/#/x"]
 "#,
         &[],
-        "crossdock.toml:1:2: unknown section [mqtt], expected `data_dir`, [database], [http], [outbound], [rabbitmq], [retention] or [telemetry]",
+        r##"crossdock.toml:2:8: "Accounts" is not an issuer's name, expected 1 to 64 lower-case letters, digits and hyphens, such as "accounts"
+crossdock.toml:3:12: this address holds a user, a password or a fragment, expected none of these
+crossdock.toml:4:10: `issuer` is empty, expected a string, such as "https://accounts.example.com/"
+crossdock.toml:6:11: "state/{sub" is not a topic filter with claims in braces, such as "state/customer/{sub}/#": it holds a { without a }
+crossdock.toml:6:25: "$SYS/#" is not a topic filter with claims in braces, such as "state/customer/{sub}/#": it begins with $, expected none of the server's own topics
+crossdock.toml:6:35: "state/#/a" is not a topic filter with claims in braces, such as "state/customer/{sub}/#": it holds a wildcard in level 2 (from 1): + and # stand alone in a level, # in the last one
+crossdock.toml:8:1: missing key `audience` in [[mqtt.issuer]], expected a string, such as "crossdock-production"
+crossdock.toml:8:1: missing key `within`, expected the topic filters that `topics_claim` may open at most
+crossdock.toml:14:1: nothing says what its tokens open, expected `topics`, or `topics_claim` with `within`
+crossdock.toml:15:8: another issuer has this `name`, expected one of its own
+crossdock.toml:17:10: another issuer has this `issuer`, expected one of its own
+crossdock.toml:20:1: `topics` and `topics_claim` exclude each other, expected only one of them
+crossdock.toml:27:11: "state/{sub}/#/x" is not a topic filter, such as "state/order/#": it holds a wildcard in level 3 (from 1): + and # stand alone in a level, # in the last one"##,
     ),
     (
         "an unknown key of a section",

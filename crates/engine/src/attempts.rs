@@ -96,7 +96,7 @@ impl Attempts {
     pub(crate) fn begin(&self, name: &str, from: IpAddr, now: DateTime<Utc>) -> Result<Attempt, u32> {
         let _one = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
         let address = network(from, ADDRESS_BITS);
-        let site = from.to_canonical().is_ipv6().then(|| site(from));
+        let site = ipv6_site(from);
         let pair = (name.to_owned(), address);
         let before = Before {
             pair: self.pairs.get(&pair).unwrap_or_default(),
@@ -106,8 +106,7 @@ impl Attempts {
         };
         let waits = [before.pair, before.address, before.site].map(|failures| failures.wait(now));
         if let Some(wait) = waits.into_iter().flatten().max() {
-            let seconds = (wait.num_milliseconds() + 999) / 1_000;
-            return Err(u32::try_from(seconds).unwrap_or(1));
+            return Err(seconds(wait));
         }
         let free = if before.name.count < FREE_OF_NAME {
             FREE_OF_PAIR
@@ -128,6 +127,28 @@ impl Attempts {
             },
         );
         Ok(Attempt { pair, site, before })
+    }
+
+    /// How many seconds somebody from this address has to wait who names nobody: for what failed from there, whatever
+    /// the names were.
+    pub(crate) fn wait(&self, from: IpAddr, now: DateTime<Utc>) -> Option<u32> {
+        let of_address = self.addresses.get(&network(from, ADDRESS_BITS));
+        let of_site = ipv6_site(from).and_then(|site| self.sites.get(&site));
+        let waits = [of_address, of_site].into_iter().flatten();
+        waits.filter_map(|failures| failures.wait(now)).max().map(seconds)
+    }
+
+    /// An attempt from this address, which named nobody, was wrong.
+    pub(crate) fn failed(&self, from: IpAddr, now: DateTime<Utc>) {
+        let _one = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
+        let address = network(from, ADDRESS_BITS);
+        let before = self.addresses.get(&address).unwrap_or_default();
+        self.addresses
+            .insert(address, before.another(FREE_OF_ADDRESS, now));
+        if let Some(site) = ipv6_site(from) {
+            let before = self.sites.get(&site).unwrap_or_default();
+            self.sites.insert(site, before.another(FREE_OF_SITE, now));
+        }
     }
 
     /// The attempt was right: it counts for nothing, and neither does what this pair did before. What the address did
@@ -176,6 +197,15 @@ fn cache<K: std::hash::Hash + Eq + Send + Sync + 'static>() -> Cache<K, Failures
         .max_capacity(REMEMBERED)
         .time_to_live(FORGOTTEN_AFTER)
         .build()
+}
+
+fn ipv6_site(address: IpAddr) -> Option<IpAddr> {
+    address.to_canonical().is_ipv6().then(|| site(address))
+}
+
+/// A wait in whole seconds.
+fn seconds(wait: TimeDelta) -> u32 {
+    u32::try_from((wait.num_milliseconds() + 999) / 1_000).unwrap_or(1)
 }
 
 /// The largest network that is one customer's as a rule: of IPv6 the site, of IPv4 the address.
@@ -318,5 +348,23 @@ mod tests {
             }
             attempts.succeeded(attempts.begin("anna", ip("192.0.2.1"), at(0)).unwrap());
         }
+    }
+
+    #[test]
+    fn who_names_nobody_waits_for_what_failed_from_there() {
+        let attempts = Attempts::new();
+        let from = ip("2001:db8:1:2::1");
+        for failure in 0..FREE_OF_ADDRESS {
+            assert_eq!(attempts.wait(from, at(0)), None, "{failure}");
+            attempts.failed(from, at(0));
+        }
+        assert_eq!(attempts.wait(ip("2001:db8:1:2:ffff::1"), at(0)), Some(1));
+        assert_eq!(attempts.wait(ip("2001:db8:1:3::1"), at(0)), None);
+        assert_eq!(attempts.wait(from, at(1)), None);
+        for network in 0..FREE_OF_SITE - FREE_OF_ADDRESS {
+            attempts.failed(ip(&format!("2001:db8:1:1{network:x}::1")), at(1));
+        }
+        assert_eq!(attempts.wait(ip("2001:db8:1:3::1"), at(1)), Some(1));
+        assert_eq!(attempts.wait(ip("192.0.2.1"), at(1)), None);
     }
 }

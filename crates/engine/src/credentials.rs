@@ -252,6 +252,7 @@ async fn claim(
     let key = NewKey {
         name: user.to_owned(),
         scopes: vec![Scope::EventsWrite],
+        topics: Vec::new(),
         adapter: Some(adapter.to_owned()),
         expires: None,
     };

@@ -11,7 +11,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use crossdock_bus::{broker::Broker, management::Management, names, publisher::Publisher};
-use crossdock_config::{Retention, SourceFile};
+use crossdock_config::{Retention, SourceFile, TokenIssuer};
 use crossdock_model::{Traceparent, clock::Clock, event::Event};
 use crossdock_store::Store;
 use tokio::{
@@ -27,6 +27,7 @@ use crate::{
     AcceptError, ApiKeyView, AuthError, EngineError, NewKey, Principal,
     alarms::Alarms,
     alerts::{self, Alerts},
+    browser_tokens::{self, BrowserTokens},
     edge, gate,
     keys::{self, Keys},
     measures,
@@ -80,6 +81,8 @@ pub struct HubOptions {
     pub host: String,
     /// By which webhook endpoints are called.
     pub outbound: Outbound,
+    /// Whose tokens browsers may show beside those of the hub.
+    pub token_issuers: Vec<TokenIssuer>,
     /// How long things are kept.
     pub retention: Retention,
     /// A variable of this process's environment: where manifests say that secrets are.
@@ -122,6 +125,16 @@ impl Hub {
         let files_digest = crossdock_config::digest(&options.config_files);
         let routing = revisions::first(&options.store, options.config_files, now).await?;
         let latest = options.store.latest_offset().await?;
+        let environment = browser_tokens::new_environment();
+        let environment = options.store.environment(&environment).await?;
+        let browser_tokens = BrowserTokens::new(
+            options.store.clone(),
+            environment,
+            &options.public_url,
+            options.token_issuers,
+            &options.outbound,
+        );
+        browser_tokens.look_again(now).await?;
 
         measures::describe();
         let rest = CancellationToken::new();
@@ -144,6 +157,7 @@ impl Hub {
             files_digest: ArcSwap::from_pointee(files_digest),
             keys: Keys::new(options.store.clone()),
             users: Users::new(options.store.clone()),
+            browser_tokens,
             store: options.store,
             clock: options.clock,
             hub_user: broker.user().to_owned(),
@@ -197,6 +211,14 @@ impl Hub {
         tasks.watch_over(&tasks.rest_tasks, &tasks.rest, upkeep, &shared, upkeep::run);
         let retention = "retention".to_owned();
         tasks.watch_over(&tasks.rest_tasks, &tasks.rest, retention, &shared, retention::run);
+        let browser_tokens = "browser tokens".to_owned();
+        tasks.watch_over(
+            &tasks.rest_tasks,
+            &tasks.rest,
+            browser_tokens,
+            &shared,
+            browser_tokens::run,
+        );
         let alerts = "alerts".to_owned();
         tasks.watch_over(&tasks.rest_tasks, &tasks.rest, alerts, &shared, alerts::run);
         tasks.keep_publisher(shared.clone());
@@ -301,12 +323,17 @@ impl Hub {
         self.shared.keys.list().await
     }
 
-    /// Ends a key: here at once, on other hubs within 5 seconds.
+    /// Ends a key and the browser tokens that it minted: here at once, on other hubs within 5 seconds.
     ///
     /// # Errors
     /// `NotFound`, or `Unavailable` without a database.
     pub async fn revoke_key(&self, id: &str) -> Result<(), EngineError> {
-        self.shared.keys.revoke(id, self.shared.clock.now()).await
+        let now = self.shared.clock.now();
+        self.shared.keys.revoke(id, now).await?;
+        if let Err(error) = self.shared.browser_tokens.look_again(now).await {
+            tracing::debug!(%error, "the browser tokens of a key that was revoked end in a moment");
+        }
+        Ok(())
     }
 
     /// These are the configuration files of this machine now; reported to operators, who compare them with the

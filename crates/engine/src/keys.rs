@@ -10,13 +10,15 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
+use crossdock_config::readable_filter;
+use crossdock_model::topic::TopicFilter;
 use crossdock_store::{ApiKey, Store, StoreError};
 use moka::sync::Cache;
 use rand::{Rng, distr::Alphanumeric};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::{ApiKeyView, AuthError, EngineError, Holder, Principal, Scope};
+use crate::{ApiKeyView, AuthError, EngineError, Holder, Principal, Scope, browser_tokens::TOPICS_MAX};
 
 /// Keys remembered at most.
 const REMEMBERED_KEYS: u64 = 10_000;
@@ -30,6 +32,8 @@ const AWAY: TimeDelta = TimeDelta::seconds(5);
 const REMEMBERED: Duration = Duration::from_secs(3600);
 
 const NAME_MAX_CHARS: usize = 100;
+/// A topic filter of a key is no longer, in bytes.
+const TOPIC_MAX_BYTES: usize = 1_024;
 const ID_CHARS: usize = 12;
 /// 256 random bits.
 const SECRET_CHARS: usize = 43;
@@ -41,10 +45,22 @@ pub struct NewKey {
     pub name: String,
     /// What it may do.
     pub scopes: Vec<Scope>,
+    /// The topic filters within which it may mint browser tokens: up to 50.
+    pub topics: Vec<String>,
     /// The adapter it belongs to: it then sends as that adapter and nothing else.
     pub adapter: Option<String>,
     /// When it ends by itself.
     pub expires: Option<DateTime<Utc>>,
+}
+
+/// What a key may give browsers to read.
+#[derive(Default)]
+pub(crate) struct Grantor {
+    /// The public half of the key.
+    pub(crate) id: String,
+    pub(crate) topics: Vec<TopicFilter>,
+    /// When the key ends by itself, and what it gave with it.
+    pub(crate) expires: Option<DateTime<Utc>>,
 }
 
 #[derive(Clone)]
@@ -100,6 +116,20 @@ impl Keys {
             },
         };
         Ok(Principal { holder, scopes })
+    }
+
+    /// What the key of this id, whose caller was authenticated, may give browsers to read.
+    pub(crate) async fn grantor(&self, id: &str, now: DateTime<Utc>) -> Result<Grantor, EngineError> {
+        let key = self.find(id, now).await.map_err(|error| match error {
+            AuthError::Unavailable => EngineError::unavailable(error.to_string()),
+            _ => EngineError::Conflict("the API key is gone".into()),
+        })?;
+        let topics = key.topics.iter().filter_map(|text| readable_filter(text).ok());
+        Ok(Grantor {
+            topics: topics.collect(),
+            id: key.id,
+            expires: key.expires,
+        })
     }
 
     async fn find(&self, id: &str, now: DateTime<Utc>) -> Result<ApiKey, AuthError> {
@@ -163,6 +193,7 @@ impl Keys {
         if new.scopes.is_empty() && new.adapter.is_none() {
             return Err(EngineError::Invalid("a key needs at least one scope".into()));
         }
+        check_topics(&new)?;
         if new.expires.is_some_and(|expires| expires <= now) {
             return Err(EngineError::Invalid("expires lies in the past".into()));
         }
@@ -173,6 +204,7 @@ impl Keys {
             name: name.to_owned(),
             hash: digest(secret),
             scopes: new.scopes.iter().map(ToString::to_string).collect(),
+            topics: new.topics,
             adapter: new.adapter,
             created: now,
             expires: new.expires,
@@ -229,6 +261,41 @@ pub(crate) fn new_text() -> (String, String) {
     (id, text)
 }
 
+/// Topics are for keys that may mint browser tokens, and such a key mints nothing without.
+fn check_topics(new: &NewKey) -> Result<(), EngineError> {
+    let mints = new.scopes.contains(&Scope::BrowserTokensWrite);
+    let may_mint = mints || new.scopes.contains(&Scope::Admin);
+    if new.topics.is_empty() && mints {
+        return Err(EngineError::Invalid(format!(
+            "a key with the scope {} needs topics: the filters within which it may mint browser tokens",
+            Scope::BrowserTokensWrite
+        )));
+    }
+    if !new.topics.is_empty() && !may_mint {
+        return Err(EngineError::Invalid(format!(
+            "a key with topics needs the scope {}: they are what it may mint browser tokens for",
+            Scope::BrowserTokensWrite
+        )));
+    }
+    if new.topics.len() > TOPICS_MAX {
+        return Err(EngineError::Invalid(format!(
+            "a key has {} topics, expected at most {TOPICS_MAX}",
+            new.topics.len()
+        )));
+    }
+    for text in &new.topics {
+        if text.len() > TOPIC_MAX_BYTES {
+            return Err(EngineError::Invalid(format!(
+                "a topic filter has {} bytes, expected at most {TOPIC_MAX_BYTES}",
+                text.len()
+            )));
+        }
+        readable_filter(text)
+            .map_err(|reason| EngineError::Invalid(format!("the topic filter {text:?} {reason}")))?;
+    }
+    Ok(())
+}
+
 fn split(token: &str) -> Option<(&str, &str)> {
     let (id, secret) = token.strip_prefix("cdk_")?.split_once('_')?;
     (id.len() == ID_CHARS && secret.len() == SECRET_CHARS).then_some((id, secret))
@@ -243,6 +310,7 @@ fn view(key: ApiKey) -> ApiKeyView {
         id: key.id,
         name: key.name,
         scopes: key.scopes,
+        topics: key.topics,
         adapter: key.adapter,
         created: key.created,
         expires: key.expires,

@@ -11,6 +11,7 @@ mod alarms;
 mod alerts;
 mod attempts;
 mod attention;
+mod browser_tokens;
 mod credentials;
 mod dead_letters;
 mod edge;
@@ -50,6 +51,7 @@ mod views;
 mod webhooks;
 mod words;
 
+pub use browser_tokens::{BrowserToken, Grants, LoginError, MintError, NewBrowserToken, Revoked, TokenFault};
 pub use error::{AcceptError, AuthError, EngineError, SignInError};
 pub use events::EventSearch;
 pub use hub::{BrokerAddress, Hub, HubOptions};

@@ -23,6 +23,9 @@ const ALARMS: &str = "crossdock_alarms";
 const MAPPING_RUNS: &str = "crossdock_mapping_runs_total";
 const MAPPING_SECONDS: &str = "crossdock_mapping_seconds";
 
+const TOKENS_MINTED: &str = "crossdock_browser_tokens_minted_total";
+const TOKENS_REFUSED: &str = "crossdock_browser_tokens_refused_total";
+
 const OTHER_ADAPTER: &str = "other";
 
 static DESCRIBED: Once = Once::new();
@@ -69,6 +72,8 @@ pub(crate) fn describe() {
             Unit::Seconds,
             "Processor time of a run of a filter or transform"
         );
+        describe_counter!(TOKENS_MINTED, "Browser tokens that were given out");
+        describe_counter!(TOKENS_REFUSED, "Browser tokens that opened nothing, by reason");
     });
 }
 
@@ -106,6 +111,14 @@ pub(crate) fn outcome(routing: &Routing, adapter: &str, kind: OutcomeKind) {
         OutcomeKind::HandedOver => "handed_over",
     };
     counter!(OUTCOMES, "adapter" => label(routing, adapter), "outcome" => outcome).increment(1);
+}
+
+pub(crate) fn token_minted() {
+    counter!(TOKENS_MINTED).increment(1);
+}
+
+pub(crate) fn token_refused(reason: &'static str) {
+    counter!(TOKENS_REFUSED, "reason" => reason).increment(1);
 }
 
 /// What became of a mapping's run.

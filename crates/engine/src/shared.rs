@@ -28,6 +28,7 @@ use crate::{
     BrokerAddress, EngineError,
     alarms::Alarms,
     alerts::{self, Alerts},
+    browser_tokens::BrowserTokens,
     gate::ChainsUnderWay,
     keys::Keys,
     overview::LastSeen,
@@ -59,6 +60,7 @@ pub(crate) struct Shared {
     pub(crate) publisher: ArcSwap<Publisher>,
     pub(crate) keys: Keys,
     pub(crate) users: Users,
+    pub(crate) browser_tokens: BrowserTokens,
     pub(crate) routing: ArcSwap<Routing>,
     /// The number of the revision in force, for those who wait for the next; see [`Shared::put_in_force`].
     pub(crate) in_force: watch::Sender<u32>,

@@ -13,7 +13,7 @@ use std::{
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use crossdock_bus::{
     Broker, Delivery, Management, Publisher,
     message::{HeaderValue, encode_event},
@@ -27,16 +27,16 @@ use crossdock_store::{
     EventsForgotten, Figures, ForgetEvents, ForgetQuarantined, Histogram, HistogramQuery, HubBeat, Hubs,
     Ledger, NewRevision, Outcome, Outcomes, PendingDelivery, Place, Quarantine, QuarantineBound,
     QuarantineCutOff, QuarantineForgotten, Quarantined, QuarantinedSummary, RecentAttempts, Result, Revision,
-    RevisionSummary, Revisions, Session, Sessions, SettleSummary, SignedIn, SourceFigures, Standing, Store,
-    StoreError, StoredEvent, TokenHash, Totals, User, UserChange,
+    RevisionSummary, Revisions, Revocation, Session, Sessions, SettleSummary, SignedIn, SigningKey,
+    SourceFigures, Standing, Store, StoreError, StoredEvent, TokenHash, Totals, User, UserChange,
 };
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    BrokerAddress, alarms::Alarms, alerts::Alerts, gate::ChainsUnderWay, keys::Keys, outbound::Outbound,
-    routing::Routing, shared::Shared, users::Users, webhooks::Webhooks,
+    BrokerAddress, alarms::Alarms, alerts::Alerts, browser_tokens::BrowserTokens, gate::ChainsUnderWay,
+    keys::Keys, outbound::Outbound, routing::Routing, shared::Shared, users::Users, webhooks::Webhooks,
 };
 
 /// The hub's RabbitMQ user.
@@ -133,6 +133,7 @@ pub(crate) async fn database(folder: &tempfile::TempDir) -> Store {
 pub(crate) fn shared(store: Store, folder: &tempfile::TempDir) -> Shared {
     let url = "amqp://hub:secret@127.0.0.1:1/";
     let broker = Broker::new(url).expect("a broker's address");
+    let outbound = Outbound::new(Vec::new()).expect("this machine has roots");
     Shared {
         hub_id: "test".into(),
         host: "here".into(),
@@ -147,6 +148,13 @@ pub(crate) fn shared(store: Store, folder: &tempfile::TempDir) -> Shared {
         files_digest: ArcSwap::from_pointee("digest".into()),
         keys: Keys::new(store.clone()),
         users: Users::new(store.clone()),
+        browser_tokens: BrowserTokens::new(
+            store.clone(),
+            "crossdock:test".into(),
+            "http://127.0.0.1:8080",
+            Vec::new(),
+            &outbound,
+        ),
         store,
         clock: Arc::new(FixedClock::at(now())),
         hub_user: HUB.into(),
@@ -171,9 +179,7 @@ pub(crate) fn shared(store: Store, folder: &tempfile::TempDir) -> Shared {
         alerts: Alerts::default(),
         retention: Retention::default(),
         last_seen: Default::default(),
-        webhooks: Webhooks::new(Outbound::new(Vec::new()).expect("this machine has roots"), |_| {
-            None
-        }),
+        webhooks: Webhooks::new(outbound, |_| None),
     }
 }
 
@@ -477,6 +483,34 @@ impl Endpoints for Moody {
     }
     async fn enable_endpoint(&self, adapter: &str, before: Option<u32>) -> Result<bool> {
         self.inner.enable_endpoint(adapter, before).await
+    }
+}
+
+#[async_trait]
+impl crossdock_store::Tokens for Moody {
+    async fn environment(&self, candidate: &str) -> Result<String> {
+        self.inner.environment(candidate).await
+    }
+    async fn add_signing_key(&self, key: SigningKey) -> Result<()> {
+        self.ask(["signing key"])?;
+        self.inner.add_signing_key(key).await
+    }
+    async fn signing_keys(&self, at: DateTime<Utc>) -> Result<Vec<SigningKey>> {
+        self.ask(["signing keys"])?;
+        self.inner.signing_keys(at).await
+    }
+    async fn retire_signing_keys(&self, at: DateTime<Utc>, verifies_until: DateTime<Utc>) -> Result<()> {
+        self.inner.retire_signing_keys(at, verifies_until).await
+    }
+    async fn revoke_tokens(&self, revocation: Revocation, max: u32) -> Result<()> {
+        self.inner.revoke_tokens(revocation, max).await
+    }
+    async fn token_revocations(&self, at: DateTime<Utc>, life: TimeDelta) -> Result<Vec<Revocation>> {
+        self.ask(["revocations"])?;
+        self.inner.token_revocations(at, life).await
+    }
+    async fn forget_tokens(&self, before: DateTime<Utc>) -> Result<()> {
+        self.inner.forget_tokens(before).await
     }
 }
 

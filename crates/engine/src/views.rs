@@ -265,6 +265,10 @@ pub struct ApiKeyView {
     pub name: String,
     /// What it may do.
     pub scopes: Vec<String>,
+    /// The topic filters within which it may mint browser tokens.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub topics: Vec<String>,
     /// The adapter it belongs to, if any.
     pub adapter: Option<String>,
     /// When it was made.

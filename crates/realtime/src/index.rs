@@ -14,18 +14,9 @@ mod tests;
 /// Who holds which filter. `K` names the holder (a client, or a client of a shared group), `V` is what
 /// goes with the subscription; the same holder has a filter at most once.
 #[derive(Debug)]
-pub struct Index<K, V> {
+pub(crate) struct Index<K, V> {
     root: Node<K, V>,
     len: usize,
-}
-
-/// One subscription that matches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry<'a, K, V> {
-    /// The holder.
-    pub key: &'a K,
-    /// What goes with it.
-    pub value: &'a V,
 }
 
 #[derive(Debug)]
@@ -53,26 +44,14 @@ impl<K, V> Default for Index<K, V> {
 }
 
 impl<K: Eq + Hash, V> Index<K, V> {
-    /// An empty one.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// How many subscriptions it holds.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether it holds none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     /// Adds a subscription, or replaces the holder's own under this filter; gives what was there.
-    pub fn insert(&mut self, filter: &TopicFilter, key: K, value: V) -> Option<V> {
+    pub(crate) fn insert(&mut self, filter: &TopicFilter, key: K, value: V) -> Option<V> {
         let mut node = &mut self.root;
         for level in filter.levels() {
             if !node.children.contains_key(level) {
@@ -86,17 +65,26 @@ impl<K: Eq + Hash, V> Index<K, V> {
     }
 
     /// Removes a holder's subscription and every level that only it needed.
-    pub fn remove(&mut self, filter: &TopicFilter, key: &K) -> Option<V> {
+    pub(crate) fn remove(&mut self, filter: &TopicFilter, key: &K) -> Option<V> {
         let removed = self.root.remove(filter.as_str(), key);
         self.len -= usize::from(removed.is_some());
         removed
     }
 
-    /// Calls `found` with every subscription whose filter matches the name. A holder of several
-    /// matching filters is named once for each.
-    pub fn matching<'a>(&'a self, name: &TopicName, mut found: impl FnMut(Entry<'a, K, V>)) {
+    /// The holders of every filter that matches the name, filter by filter. A holder of several matching
+    /// filters is among several.
+    pub(crate) fn matching(&self, name: &TopicName) -> Vec<&HashMap<K, V>> {
+        let mut found = Vec::new();
         self.root
             .matching(Some(name.as_str()), !name.is_reserved(), &mut found);
+        found
+    }
+
+    /// Every filter that somebody holds.
+    pub(crate) fn filters(&self) -> Vec<TopicFilter> {
+        let mut found = Vec::new();
+        self.root.filters("", &mut found);
+        found
     }
 
     #[cfg(test)]
@@ -104,9 +92,8 @@ impl<K: Eq + Hash, V> Index<K, V> {
         self.root.children[level].children.capacity()
     }
 
-    /// How many levels are kept, for tests and measures of memory.
-    #[must_use]
-    pub fn levels(&self) -> usize {
+    #[cfg(test)]
+    fn levels(&self) -> usize {
         self.root.levels()
     }
 }
@@ -133,7 +120,7 @@ impl<K: Eq + Hash, V> Node<K, V> {
     }
 
     /// `path`: the levels that are left, none where the topic has ended; `wild`: whether a wildcard may match here.
-    fn matching<'a>(&'a self, path: Option<&str>, wild: bool, found: &mut impl FnMut(Entry<'a, K, V>)) {
+    fn matching<'a>(&'a self, path: Option<&str>, wild: bool, found: &mut Vec<&'a HashMap<K, V>>) {
         if wild && let Some(all) = self.children.get(ALL_LEVELS) {
             all.report(found);
         }
@@ -149,12 +136,23 @@ impl<K: Eq + Hash, V> Node<K, V> {
         }
     }
 
-    fn report<'a>(&'a self, found: &mut impl FnMut(Entry<'a, K, V>)) {
-        for (key, value) in &self.holders {
-            found(Entry { key, value });
+    fn report<'a>(&'a self, found: &mut Vec<&'a HashMap<K, V>>) {
+        if !self.holders.is_empty() {
+            found.push(&self.holders);
         }
     }
 
+    fn filters(&self, above: &str, found: &mut Vec<TopicFilter>) {
+        for (level, child) in &self.children {
+            let path = format!("{above}{level}");
+            if !child.holders.is_empty() {
+                found.extend(TopicFilter::new(&path));
+            }
+            child.filters(&format!("{path}{SEPARATOR}"), found);
+        }
+    }
+
+    #[cfg(test)]
     fn levels(&self) -> usize {
         self.children.values().map(|child| 1 + child.levels()).sum()
     }

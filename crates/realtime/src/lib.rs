@@ -1,7 +1,17 @@
-//! Live state over MQTT: a gateway of our own in front of rumqttd, whose codecs it uses and whose
-//! listeners it never exposes. It knows the protocol, topics and sessions; who may do what and what a
-//! topic means is decided elsewhere and asked through a trait. No type of rumqttd leaves this crate.
+//! Live state over MQTT: a gateway of our own in front of rumqttd, whose codecs and router it uses and
+//! whose listeners it never exposes. It knows the protocol, topics and sessions; who may do what and
+//! what a topic's state is, is known elsewhere and asked through [`Doorkeeper`] and [`States`]. No type
+//! of rumqttd leaves this crate.
 
+mod gateway;
 mod index;
+mod listen;
+mod outside;
 pub mod session;
+mod websocket;
 pub mod wire;
+
+pub use gateway::{Capacity, Figures, Gateway};
+pub use listen::{Tls, serve_tcp, serve_tls};
+pub use outside::{Arrival, Doorkeeper, State, States, StatesError};
+pub use websocket::{Origins, serve_websocket};

@@ -13,7 +13,7 @@ mod rights;
 mod tests;
 
 pub use alive::Alive;
-pub use client::{Client, Effect, MAX_SUBSCRIPTIONS, Options};
+pub use client::{Client, Effect, MAX_SUBSCRIPTIONS, Options, TOPIC_ALIAS_MAX, Terms};
 pub use inbox::{Inbox, Received};
 pub use outbox::{Limits, Outbox, Pushed, Waiting};
-pub use rights::{Action, DenyAll, Rights};
+pub use rights::{Action, Rights};

@@ -16,6 +16,8 @@ pub struct ApiKey {
     pub hash: [u8; 32],
     /// What it may do.
     pub scopes: Vec<String>,
+    /// The topic filters within which it mints browser tokens.
+    pub topics: Vec<String>,
     /// The adapter it belongs to, if to one.
     pub adapter: Option<String>,
     /// When it was made.

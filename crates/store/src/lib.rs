@@ -29,6 +29,7 @@ pub mod sessions;
 mod settlement;
 mod sqlite;
 mod stored;
+pub mod tokens;
 pub mod users;
 
 use std::sync::Arc;
@@ -58,6 +59,7 @@ pub use retention::{
 };
 pub use revisions::{NewRevision, Revision, RevisionFile, RevisionSummary, Revisions};
 pub use sessions::{Session, Sessions, SignedIn, TokenHash};
+pub use tokens::{Revocation, RevokedKind, SIGNING_KEYS_MAX, SigningKey, Tokens};
 pub use users::{User, UserChange, Users};
 
 /// What the log need not say: the pools' words about each connection while the database is away. The hub says that once.
@@ -83,6 +85,7 @@ pub trait Backend:
     + Users
     + Sessions
     + Adapters
+    + Tokens
     + Endpoints
     + Hubs
     + std::fmt::Debug

@@ -67,6 +67,7 @@ impl Api {
             data_dir: folder.path().to_owned(),
             config_files: vec![manifest],
             host: "here".into(),
+            token_issuers: Vec::new(),
             retention: Retention::default(),
             outbound: Outbound::new(Vec::new()).unwrap(),
             variable: |_| None,

@@ -47,6 +47,7 @@ impl Ring {
         let new = NewKey {
             name: "till".into(),
             scopes: scopes.to_vec(),
+            topics: Vec::new(),
             adapter: adapter.map(str::to_owned),
             expires,
         };
@@ -109,6 +110,7 @@ async fn an_adapters_key_sends_as_the_adapter_and_a_key_named_like_one_does_not(
     let new = NewKey {
         name: "erp".into(),
         scopes: vec![Scope::EventsWrite],
+        topics: Vec::new(),
         adapter: None,
         expires: None,
     };
@@ -243,6 +245,7 @@ async fn a_key_that_makes_no_sense_is_not_made() {
     let new = |name: &str, scopes: &[Scope], expires: Option<DateTime<Utc>>| NewKey {
         name: name.into(),
         scopes: scopes.to_vec(),
+        topics: Vec::new(),
         adapter: None,
         expires,
     };

@@ -140,6 +140,7 @@ impl Hall {
             data_dir: self.folder.path().join("var"),
             config_files: files,
             host: "here".into(),
+            token_issuers: Vec::new(),
             retention: Retention::default(),
             outbound: Outbound::new(vec!["127.0.0.0/8".parse().unwrap()]).unwrap(),
             variable: |name| (name == WEBHOOK_SECRET_VARIABLE).then(|| WEBHOOK_SECRET.to_owned()),

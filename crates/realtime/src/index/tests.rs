@@ -15,7 +15,7 @@ fn filter(text: &str) -> TopicFilter {
 
 #[test]
 fn what_is_not_used_is_freed() {
-    let mut index = Index::new();
+    let mut index = Index::default();
     index.insert(&filter("state/#"), 1, ());
     for key in 0..10_000 {
         index.insert(&filter(&format!("state/preflight/{key}")), 2, ());
@@ -34,14 +34,14 @@ fn what_is_not_used_is_freed() {
 
 #[test]
 fn a_holder_has_a_filter_once() {
-    let mut index = Index::new();
+    let mut index = Index::default();
     assert_eq!(index.insert(&filter("a"), "x", 0), None);
     assert_eq!(index.insert(&filter("a"), "x", 1), Some(0));
     assert_eq!(index.remove(&filter("a/b"), &"x"), None);
     assert_eq!(index.remove(&filter("a"), &"y"), None);
     assert_eq!(index.len(), 1);
     assert_eq!(index.remove(&filter("a"), &"x"), Some(1));
-    assert!(index.is_empty());
+    assert_eq!(index.len(), 0);
 }
 
 fn names() -> impl Strategy<Value = String> {
@@ -71,7 +71,7 @@ proptest! {
         changes in prop::collection::vec((filters(), 0_u8..3, any::<bool>()), 0..60),
         topics in prop::collection::vec(names(), 1..10),
     ) {
-        let mut index = Index::new();
+        let mut index = Index::default();
         let mut held = BTreeSet::new();
         for (text, holder, keep) in changes {
             let pattern = filter(&text);
@@ -84,13 +84,18 @@ proptest! {
         }
         prop_assert_eq!(index.len(), held.len());
         for topic in topics {
-            let mut found = Vec::new();
-            index.matching(&name(&topic), |entry| found.push((*entry.key, entry.value.clone())));
+            let topic_name = name(&topic);
+            let holders = index.matching(&topic_name).into_iter().flatten();
+            let mut found: Vec<_> = holders.map(|(key, text)| (*key, text.clone())).collect();
             found.sort();
             let expected: Vec<_> =
                 held.iter().filter(|(_, text)| filter(text).matches(&name(&topic))).cloned().collect();
             prop_assert_eq!(found, expected);
         }
+        let mut filters: Vec<_> = index.filters().iter().map(|filter| filter.as_str().to_owned()).collect();
+        filters.sort();
+        let texts: BTreeSet<_> = held.iter().map(|(_, text)| text.clone()).collect();
+        prop_assert_eq!(filters, texts.into_iter().collect::<Vec<_>>());
         for (holder, text) in held {
             index.remove(&filter(&text), &holder);
         }

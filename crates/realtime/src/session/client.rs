@@ -8,6 +8,8 @@ mod tests;
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
+
 use super::{Action, Inbox, Limits, Outbox, Received, Rights};
 use crate::wire::{
     Incoming, Message, Outgoing, Publish, QoS, Reason, RetainHandling, SubscribeFilter, Version, Will,
@@ -16,6 +18,8 @@ use crossdock_model::topic::{Subscription, TopicName};
 
 /// The most subscriptions of one session.
 pub const MAX_SUBSCRIPTIONS: usize = 1_000;
+/// The highest topic alias that a client may set (MQTT 5.0, section 3.3.2.3.4).
+pub const TOPIC_ALIAS_MAX: u16 = 32;
 
 /// What the gateway has to do, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +39,8 @@ pub enum Effect {
     Subscribed {
         /// What is subscribed to.
         subscription: Subscription,
+        /// How.
+        options: Options,
         /// Whether retained messages are due.
         retained: bool,
     },
@@ -62,12 +68,26 @@ pub struct Options {
     pub subscription_id: Option<u32>,
 }
 
-/// A session with its client connected.
+/// What holds for one connection of a session.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// What is spoken.
+    pub version: Version,
+    /// Seconds that the session is kept after the connection.
+    pub session_expiry_s: u32,
+    /// What is published when it ends without a word.
+    pub will: Option<Will>,
+    /// The most messages of QoS 1 and 2 on their way to the client.
+    pub in_flight: u16,
+}
+
+/// A session: what it subscribed to, what it sent and what waits for it. Outlives connections.
 #[derive(Debug)]
 pub struct Client {
     version: Version,
     will: Option<Will>,
     session_expiry_s: u32,
+    aliases: HashMap<u16, TopicName>,
     inbox: Inbox,
     subscriptions: HashMap<String, Options>,
     /// What waits for it and is on its way.
@@ -77,22 +97,36 @@ pub struct Client {
 impl Client {
     /// A new session. `receive_maximum` is what the server tells the client.
     #[must_use]
-    pub fn new(
-        version: Version,
-        session_expiry_s: u32,
-        will: Option<Will>,
-        receive_maximum: u16,
-        limits: Limits,
-    ) -> Self {
-        let (inbox, outbox) = (Inbox::new(receive_maximum), Outbox::new(limits));
+    pub fn new(terms: Terms, receive_maximum: u16, limits: Limits) -> Self {
+        let limits = Limits {
+            in_flight: terms.in_flight,
+            ..limits
+        };
         Self {
-            version,
-            will,
-            session_expiry_s,
-            inbox,
+            version: terms.version,
+            will: terms.will,
+            session_expiry_s: terms.session_expiry_s,
+            aliases: HashMap::new(),
+            inbox: Inbox::new(receive_maximum),
             subscriptions: HashMap::new(),
-            outbox,
+            outbox: Outbox::new(limits),
         }
+    }
+
+    /// A new connection takes the session up: gives what was on its way, to be sent again first. Aliases
+    /// and the will are the connection's (MQTT 5.0, sections 3.1.2.5 and 3.3.2.3.4).
+    pub fn resume(&mut self, terms: Terms, now_ms: u64) -> Vec<Outgoing> {
+        self.version = terms.version;
+        self.will = terms.will;
+        self.session_expiry_s = terms.session_expiry_s;
+        self.aliases.clear();
+        self.outbox.resume(terms.in_flight, now_ms)
+    }
+
+    /// What its connection speaks, or spoke.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
     }
 
     /// Seconds that the session is kept after its connection; a DISCONNECT may have changed it.
@@ -155,8 +189,22 @@ impl Client {
         }
     }
 
+    /// The topic of a PUBLISH, which an alias may stand for or be set by.
+    fn topic_of(&mut self, publish: &Publish) -> Option<TopicName> {
+        let Some(alias) = publish.alias else {
+            return publish.topic.clone();
+        };
+        if alias > TOPIC_ALIAS_MAX {
+            return None;
+        }
+        if let Some(topic) = &publish.topic {
+            self.aliases.insert(alias, topic.clone());
+        }
+        self.aliases.get(&alias).cloned()
+    }
+
     fn publish(&mut self, publish: Publish, rights: &dyn Rights, now_ms: u64) -> Effect {
-        let Some(topic) = publish.topic.clone().filter(|_| publish.alias.is_none()) else {
+        let Some(topic) = self.topic_of(&publish) else {
             return self.end(Reason::TopicAliasInvalid);
         };
         if publish.qos == QoS::ExactlyOnce {
@@ -244,6 +292,7 @@ impl Client {
                     };
                     effects.push(Effect::Subscribed {
                         subscription,
+                        options,
                         retained,
                     });
                     Ok(qos)
@@ -314,7 +363,8 @@ fn message(topic: TopicName, publish: Publish) -> Message {
     } = publish;
     Message {
         topic,
-        payload,
+        // Its own bytes: as a slice it would keep all that was read with it.
+        payload: Bytes::copy_from_slice(&payload),
         qos,
         retain,
         properties,

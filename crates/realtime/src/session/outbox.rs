@@ -74,6 +74,7 @@ pub struct Outbox {
     lost: u64,
     states: HashMap<TopicName, u64>,
     bytes: usize,
+    emptied_ms: u64,
     next: u64,
     flights: BTreeMap<u64, (u16, Flight)>,
     ids: HashMap<u16, u64>,
@@ -92,6 +93,7 @@ impl Outbox {
             lost: 0,
             states: HashMap::new(),
             bytes: 0,
+            emptied_ms: 0,
             next: 0,
             flights: BTreeMap::new(),
             ids: HashMap::new(),
@@ -129,8 +131,23 @@ impl Outbox {
         self.flights.len()
     }
 
+    /// Whether it was empty within this time: its client reads as fast as it is sent to.
+    #[must_use]
+    pub fn keeps_up(&self, patience_ms: u64, now_ms: u64) -> bool {
+        self.waiting.is_empty() || self.emptied_ms + patience_ms >= now_ms
+    }
+
+    /// Whether half of what may wait does.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.waiting.len() * 2 >= self.limits.messages || self.bytes * 2 >= self.limits.bytes
+    }
+
     /// Puts a message at the end, or in the place of the state that it replaces.
     pub fn push(&mut self, waiting: Waiting, now_ms: u64) -> Pushed {
+        if self.waiting.is_empty() {
+            self.emptied_ms = now_ms;
+        }
         let message = &waiting.message;
         let bytes = held_bytes(message);
         if bytes > self.limits.bytes || self.limits.messages == 0 {
@@ -180,6 +197,9 @@ impl Outbox {
                 self.first_of_qos_0()?
             };
             let slot = self.take(at)?;
+            if self.waiting.is_empty() {
+                self.emptied_ms = now_ms;
+            }
             let Some(expiry_s) = left(&slot.waiting.message, slot.since_ms, now_ms) else {
                 continue;
             };

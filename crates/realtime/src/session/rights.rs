@@ -14,17 +14,25 @@ pub enum Action<'a> {
     Receive(&'a TopicName),
 }
 
-/// What one client may do, by the token or key that it came with.
+/// What one client may do, by the token or key that it came with. What an implementation does not
+/// name is denied.
 pub trait Rights: Send + Sync {
-    /// Whether it may, at this time. What an implementation does not name is denied.
+    /// Who the client is: its sessions are its own, whatever client id another one names.
+    fn principal(&self) -> &str;
+
+    /// Whether it may, at this time.
     fn may(&self, action: Action<'_>, now_ms: u64) -> bool {
         let _ = (action, now_ms);
         false
     }
+
+    /// When they end by themselves, and the connection with them; none where they do not.
+    fn ends_ms(&self) -> Option<u64> {
+        None
+    }
+
+    /// Whether they were taken back. Asked when the gateway is told that some were.
+    fn are_revoked(&self) -> bool {
+        false
+    }
 }
-
-/// May nothing.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct DenyAll;
-
-impl Rights for DenyAll {}

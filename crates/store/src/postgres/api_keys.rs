@@ -14,13 +14,14 @@ use crate::{Result, StoreError};
 impl ApiKeys for Postgres {
     async fn add_api_key(&self, key: ApiKey) -> Result<()> {
         let insert = sqlx::query(
-            "INSERT INTO api_keys (id, name, hash, scopes, adapter, created, expires, revoked, last_used)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            "INSERT INTO api_keys (id, name, hash, scopes, topics, adapter, created, expires, revoked, last_used)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         )
         .bind(bound(&key.id))
         .bind(bound(&key.name))
         .bind(key.hash.as_slice())
         .bind(to_json(&key.scopes))
+        .bind(to_json(&key.topics))
         .bind(&key.adapter)
         .bind(key.created.timestamp_micros())
         .bind(key.expires.map(|at| at.timestamp_micros()))
@@ -32,7 +33,7 @@ impl ApiKeys for Postgres {
 
     async fn api_key(&self, id: &str) -> Result<Option<ApiKey>> {
         let query = sqlx::query_as(
-            "SELECT id, name, hash, scopes, adapter, created, expires, revoked, last_used
+            "SELECT id, name, hash, scopes, topics, adapter, created, expires, revoked, last_used
              FROM api_keys WHERE id = $1",
         )
         .bind(bound(id));
@@ -42,7 +43,7 @@ impl ApiKeys for Postgres {
 
     async fn api_keys(&self) -> Result<Vec<ApiKey>> {
         let query = sqlx::query_as(
-            "SELECT id, name, hash, scopes, adapter, created, expires, revoked, last_used
+            "SELECT id, name, hash, scopes, topics, adapter, created, expires, revoked, last_used
              FROM api_keys ORDER BY created, id",
         );
         let found: Vec<ApiKeyRow> = self.readers.all(query).await?;

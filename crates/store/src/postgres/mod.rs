@@ -25,6 +25,7 @@ mod record;
 mod retention;
 mod revisions;
 mod text;
+mod tokens;
 
 use std::error::Error;
 use std::fmt;

@@ -10,3 +10,4 @@ pub(crate) mod people;
 pub(crate) mod quarantine;
 pub(crate) mod retention;
 pub(crate) mod set_up;
+pub(crate) mod tokens;

@@ -13,13 +13,14 @@ use crate::{Result, StoreError};
 impl ApiKeys for Sqlite {
     async fn add_api_key(&self, key: ApiKey) -> Result<()> {
         sqlx::query(
-            "INSERT INTO api_keys (id, name, hash, scopes, adapter, created, expires, revoked, last_used)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO api_keys (id, name, hash, scopes, topics, adapter, created, expires, revoked, last_used)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(key.id)
         .bind(key.name)
         .bind(key.hash.as_slice())
         .bind(to_json(&key.scopes))
+        .bind(to_json(&key.topics))
         .bind(key.adapter)
         .bind(key.created.timestamp_micros())
         .bind(key.expires.map(|at| at.timestamp_micros()))
@@ -33,7 +34,7 @@ impl ApiKeys for Sqlite {
 
     async fn api_key(&self, id: &str) -> Result<Option<ApiKey>> {
         let found: Option<ApiKeyRow> = sqlx::query_as(
-            "SELECT id, name, hash, scopes, adapter, created, expires, revoked, last_used
+            "SELECT id, name, hash, scopes, topics, adapter, created, expires, revoked, last_used
              FROM api_keys WHERE id = ?",
         )
         .bind(id)
@@ -45,7 +46,7 @@ impl ApiKeys for Sqlite {
 
     async fn api_keys(&self) -> Result<Vec<ApiKey>> {
         let found: Vec<ApiKeyRow> = sqlx::query_as(
-            "SELECT id, name, hash, scopes, adapter, created, expires, revoked, last_used
+            "SELECT id, name, hash, scopes, topics, adapter, created, expires, revoked, last_used
              FROM api_keys ORDER BY created, id",
         )
         .fetch_all(&self.readers)

@@ -18,6 +18,7 @@ mod query;
 mod record;
 mod retention;
 mod revisions;
+mod tokens;
 
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};

@@ -14,6 +14,7 @@ pub mod record;
 pub mod retention;
 pub mod set_up;
 pub mod together;
+pub mod tokens;
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -77,6 +78,11 @@ macro_rules! conformance {
                 of_many_first_people_one_is_added, people_come_change_and_go, the_last_one_of_a_role_stays,
                 a_session_begins_with_the_right_password_only, the_oldest_of_too_many_sessions_ends,
                 sessions_end_with_what_they_rest_on, sessions_that_are_over_are_forgotten,
+            }
+            tokens {
+                all_hubs_name_the_environment_alike, signing_keys_are_known_until_they_verify_nothing,
+                retired_keys_sign_no_longer, revocations_hold_until_they_are_moot, a_revoked_api_key_is_a_revocation,
+                revocations_are_bounded,
             }
             retention {
                 only_what_is_old_and_settled_is_forgotten, the_ledger_goes_on_as_if_it_were_there,

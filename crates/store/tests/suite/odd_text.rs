@@ -43,6 +43,7 @@ pub async fn it_is_kept_to_the_letter(database: &impl Database) {
         name: ODD.into(),
         hash: [1; 32],
         scopes: vec![ODD.into()],
+        topics: vec![ODD.into()],
         adapter: None,
         created: at(0),
         expires: None,

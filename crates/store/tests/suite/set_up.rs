@@ -90,6 +90,7 @@ fn api_key(id: &str) -> ApiKey {
         name: "storefront".into(),
         hash: [7; 32],
         scopes: vec!["events:write".into(), "events:read".into()],
+        topics: vec!["state/order/#".into(), "stock/+/+".into()],
         adapter: Some("shop".into()),
         created: at(0),
         expires: Some(at(100)),
@@ -104,6 +105,7 @@ pub async fn api_keys_live_and_end(database: &impl Database) {
         adapter: None,
         expires: None,
         scopes: Vec::new(),
+        topics: Vec::new(),
         created: at(1),
         ..api_key("b")
     };

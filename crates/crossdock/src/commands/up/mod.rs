@@ -246,6 +246,7 @@ impl Hall {
             data_dir: data_dir.path().to_owned(),
             config_files: configuration.shared_files.clone(),
             host: host_name(),
+            token_issuers: settings.mqtt.issuer.clone(),
             retention: settings.retention,
             outbound: Outbound::new(settings.outbound.allow.clone()).context("cannot call other servers")?,
             variable: |name| std::env::var(name).ok(),

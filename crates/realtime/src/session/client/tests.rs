@@ -14,6 +14,10 @@ const LIMITS: Limits = Limits {
 struct Under(TopicFilter);
 
 impl Rights for Under {
+    fn principal(&self) -> &'static str {
+        "me"
+    }
+
     fn may(&self, action: Action<'_>, _now_ms: u64) -> bool {
         match action {
             Action::Publish(topic) | Action::Receive(topic) => self.0.matches(topic),
@@ -26,17 +30,20 @@ fn rights() -> Under {
     Under(TopicFilter::new("mine/#").unwrap())
 }
 
-fn client(version: Version) -> Client {
-    Client::new(
+fn terms(version: Version) -> Terms {
+    Terms {
         version,
-        0,
-        Some(Will {
+        session_expiry_s: 0,
+        will: Some(Will {
             message: message_of("mine/will"),
             delay_s: 0,
         }),
-        1,
-        LIMITS,
-    )
+        in_flight: LIMITS.in_flight,
+    }
+}
+
+fn client(version: Version) -> Client {
+    Client::new(terms(version), 1, LIMITS)
 }
 
 fn message_of(topic: &str) -> Message {
@@ -215,4 +222,47 @@ fn a_goodbye_takes_the_will_back() {
             will: Some(_)
         }]
     ));
+}
+
+#[test]
+fn an_alias_stands_for_the_topic_that_set_it_until_the_connection_ends() {
+    let mut client = client(Version::V5);
+    let aliased = |topic: Option<&str>, alias| {
+        let Incoming::Publish(mut publish) = publish("mine/x", QoS::AtMostOnce, 0) else {
+            unreachable!()
+        };
+        publish.topic = topic.map(|topic| TopicName::new(topic).unwrap());
+        publish.alias = Some(alias);
+        Incoming::Publish(publish)
+    };
+    let topic_of = |effects: Vec<Effect>| match effects.into_iter().next() {
+        Some(Effect::Publish { message, .. }) => message.topic.as_str().to_owned(),
+        Some(Effect::Denied) => "denied".to_owned(),
+        Some(Effect::End { reason, .. }) => format!("{reason:?}"),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        topic_of(client.handle(aliased(None, 1), &rights(), 0)),
+        "TopicAliasInvalid"
+    );
+    assert_eq!(
+        topic_of(client.handle(aliased(Some("mine/a"), 1), &rights(), 0)),
+        "mine/a"
+    );
+    assert_eq!(topic_of(client.handle(aliased(None, 1), &rights(), 0)), "mine/a");
+    assert_eq!(
+        topic_of(client.handle(aliased(Some("theirs/a"), 1), &rights(), 0)),
+        "denied"
+    );
+    assert_eq!(topic_of(client.handle(aliased(None, 1), &rights(), 0)), "denied");
+    let too_high = aliased(Some("mine/a"), TOPIC_ALIAS_MAX + 1);
+    assert_eq!(
+        topic_of(client.handle(too_high, &rights(), 0)),
+        "TopicAliasInvalid"
+    );
+    client.resume(terms(Version::V5), 0);
+    assert_eq!(
+        topic_of(client.handle(aliased(None, 1), &rights(), 0)),
+        "TopicAliasInvalid"
+    );
 }

@@ -1,0 +1,445 @@
+//! Browser tokens: JSON Web Tokens with which a browser reads live state, over MQTT and HTTP, for an hour at most.
+//!
+//! A backend exchanges its API key for one (`minting`), within the topics that the key may grant; or an identity
+//! provider that the settings name issues them (`issuers`). Whoever shows one is admitted with [`Grants`], which answer
+//! for every packet without asking anybody. What ends a token before its time (`revocations`) and the keys that
+//! verify it (`signing`) are in the database, so that all hubs agree. Nothing here knows MQTT.
+
+mod grants;
+mod issuers;
+mod jwks;
+mod minting;
+mod revocations;
+mod signing;
+#[cfg(test)]
+mod tests;
+mod token;
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use crossdock_config::{TokenIssuer, readable_filter};
+use crossdock_model::topic::TopicFilter;
+use crossdock_store::{RevokedKind, Store};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    issuers::Issuers,
+    minting::Said,
+    revocations::{Marks, Revocations},
+    signing::{Signing, VERIFIES_AFTER},
+    token::{Claims, Unverified},
+};
+use crate::{
+    EngineError, Holder, Hub, Principal, Scope, attempts::Attempts, keys, measures, outbound::Outbound,
+    shared::Shared,
+};
+pub use grants::Grants;
+pub use minting::{BrowserToken, MintError, NewBrowserToken};
+pub(crate) use token::TOKEN_MAX_BYTES;
+
+/// Topic filters of one token, and of one API key, at most.
+pub(crate) const TOPICS_MAX: usize = 50;
+/// How often keys and revocations of other hubs are looked for: what one of them revoked is over here so much later.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How many looks pass between two at what can be forgotten.
+const LOOKS_TO_FORGETTING: u32 = 300;
+
+const CLIENT_ID_PREFIX: &str = "browser-";
+const CLIENT_ID_CHARS: usize = 20;
+/// 128 random bits.
+const TOKEN_ID_CHARS: usize = 22;
+const ENVIRONMENT_CHARS: usize = 16;
+
+/// Why a token opens nothing. For the log and the metrics: whoever showed it is told no more than that it does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TokenFault {
+    /// More bytes than any token has here.
+    #[error("it is longer than {TOKEN_MAX_BYTES} bytes")]
+    TooLong,
+    /// It does not consist of a head, claims and a signature.
+    #[error("it is no JSON Web Token")]
+    Malformed,
+    /// It has an extension that must be understood.
+    #[error("it has a critical extension")]
+    Critical,
+    /// It does not say by which key it was signed.
+    #[error("it names no key")]
+    NoKeyId,
+    /// Nobody has this key.
+    #[error("its key is unknown")]
+    UnknownKey,
+    /// Nobody whose tokens are taken is called so.
+    #[error("its issuer is unknown")]
+    UnknownIssuer,
+    /// It was signed by another algorithm than the key's, or not at all.
+    #[error("its algorithm is not the key's")]
+    Algorithm,
+    /// The key did not sign this.
+    #[error("its signature is wrong")]
+    Signature,
+    /// A claim is missing, or not what it should be.
+    #[error("its claim {0:?} is missing or not as it should be")]
+    Claim(&'static str),
+    /// It is for somebody else.
+    #[error("it is for another audience")]
+    Audience,
+    /// It is not good yet.
+    #[error("it is not good yet")]
+    NotYet,
+    /// It would be good for longer than any token is.
+    #[error("it lives for longer than an hour")]
+    LivesTooLong,
+    /// It was good.
+    #[error("it has expired")]
+    Expired,
+    /// It was ended before its time.
+    #[error("it was revoked")]
+    Revoked,
+    /// Its topics are no filters, too many, or more than its issuer may open.
+    #[error("its topics are not what its issuer may open")]
+    Topics,
+    /// The keys cannot be had now.
+    #[error("the keys that would verify it cannot be had now")]
+    KeysUnavailable,
+}
+
+impl TokenFault {
+    /// The reason in one word, as metrics count it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::TooLong => "too_long",
+            Self::Malformed => "malformed",
+            Self::Critical => "critical_extension",
+            Self::NoKeyId => "no_key_id",
+            Self::UnknownKey => "unknown_key",
+            Self::UnknownIssuer => "unknown_issuer",
+            Self::Algorithm => "algorithm",
+            Self::Signature => "signature",
+            Self::Claim(_) => "claim",
+            Self::Audience => "audience",
+            Self::NotYet => "not_yet",
+            Self::LivesTooLong => "lives_too_long",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Topics => "topics",
+            Self::KeysUnavailable => "keys_unavailable",
+        }
+    }
+
+    /// Whether somebody who guesses tokens would run into it. One that was good once was no guess.
+    fn is_a_guess(self) -> bool {
+        !matches!(
+            self,
+            Self::Expired | Self::Revoked | Self::NotYet | Self::KeysUnavailable
+        )
+    }
+}
+
+/// Why a login opens nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LoginError {
+    /// Too many others from there failed; this one was not looked at.
+    #[error("too many logins have failed; try again in {retry_after_s} s")]
+    TooSoon {
+        /// Seconds to wait.
+        retry_after_s: u32,
+    },
+    /// The token opens nothing.
+    #[error(transparent)]
+    Refused(#[from] TokenFault),
+}
+
+/// The browser tokens of this environment.
+pub(crate) struct BrowserTokens {
+    environment: String,
+    url: String,
+    store: Store,
+    signing: Signing,
+    revocations: Arc<Revocations>,
+    issuers: Issuers,
+    attempts: Attempts,
+}
+
+impl BrowserTokens {
+    /// `environment` is what tokens are issued by and for; `public_url` where the hub is reached.
+    pub(crate) fn new(
+        store: Store,
+        environment: String,
+        public_url: &str,
+        issuers: Vec<TokenIssuer>,
+        outbound: &Outbound,
+    ) -> Self {
+        Self {
+            environment,
+            // `http` becomes `ws`, `https` becomes `wss`.
+            url: format!("{}/mqtt", public_url.replacen("http", "ws", 1)),
+            signing: Signing::new(store.clone()),
+            revocations: Arc::new(Revocations::new(store.clone())),
+            issuers: Issuers::new(issuers, outbound),
+            attempts: Attempts::new(),
+            store,
+        }
+    }
+
+    /// Mints a token with an API key.
+    pub(crate) async fn mint(
+        &self,
+        asked: NewBrowserToken,
+        grantor: &keys::Grantor,
+        now: DateTime<Utc>,
+    ) -> Result<BrowserToken, MintError> {
+        let granted = minting::judge(asked, grantor, now)?;
+        let principal = own_principal(&grantor.id, &granted.subject);
+        // One that is minted just after a revocation is not to look like one of those that were revoked.
+        let revoked = self.revocations.not_before(&granted.subject, &principal);
+        let issued = revoked
+            .filter(|at| *at >= now)
+            .map_or(now.timestamp(), |at| at.timestamp() + 1);
+        let id = keys::random(TOKEN_ID_CHARS);
+        let said = Said {
+            iss: &self.environment,
+            aud: &self.environment,
+            sub: &granted.subject,
+            jti: &id,
+            iat: issued,
+            exp: granted.expires.timestamp(),
+            key: &grantor.id,
+            topics: granted.topics.iter().map(TopicFilter::as_str).collect(),
+        };
+        let token = self.signing.sign(&said, now).await?;
+        minting::check_length(&token)?;
+        Ok(BrowserToken {
+            url: self.url.clone(),
+            client_id: format!("{CLIENT_ID_PREFIX}{}", keys::random(CLIENT_ID_CHARS)),
+            token,
+            expires_at: granted.expires,
+            id,
+        })
+    }
+
+    /// What the holder of a token may do.
+    pub(crate) async fn admit(&self, token: &str, now: DateTime<Utc>) -> Result<Grants, TokenFault> {
+        let token = Unverified::read(token)?;
+        let issuer = token.issuer()?;
+        let grants = if issuer == self.environment {
+            let verifier = self.signing.verifier(token.kid()?, now).await?;
+            let kid = token.kid()?.to_owned();
+            let claims = token.verified(&verifier)?;
+            claims.must_be_for(&self.environment)?;
+            self.grants_of_own(&claims, kid, now)?
+        } else {
+            let issuer = self.issuers.of(issuer).ok_or(TokenFault::UnknownIssuer)?;
+            let claims = issuer.verified(token, now).await?;
+            self.grants_of_outside(issuer, &claims, now)?
+        };
+        match grants.revoked() {
+            true => Err(TokenFault::Revoked),
+            false => Ok(grants),
+        }
+    }
+
+    fn grants_of_own(&self, claims: &Claims, kid: String, now: DateTime<Utc>) -> Result<Grants, TokenFault> {
+        let lifetime = claims.lifetime(now)?;
+        let (subject, key) = (claims.name("sub")?, claims.name("key")?);
+        let marks = Marks {
+            issued: lifetime.issued,
+            subject: subject.to_owned(),
+            principal: own_principal(key, subject),
+            token: Some(claims.name("jti")?.to_owned()),
+            api_key: Some(key.to_owned()),
+            signing_key: Some(kid),
+        };
+        let topics = claims.list("topics").filter(|topics| topics.len() <= TOPICS_MAX);
+        let topics = topics.ok_or(TokenFault::Topics)?.into_iter().map(readable_filter);
+        let topics = topics.collect::<Result<_, _>>().map_err(|_| TokenFault::Topics)?;
+        Ok(self.grants(topics, lifetime.expires, marks))
+    }
+
+    fn grants_of_outside(
+        &self,
+        issuer: &issuers::Issuer,
+        claims: &Claims,
+        now: DateTime<Utc>,
+    ) -> Result<Grants, TokenFault> {
+        let lifetime = claims.lifetime(now)?;
+        let subject = claims.name("sub")?;
+        let marks = Marks {
+            issued: lifetime.issued,
+            subject: subject.to_owned(),
+            principal: format!("issuer:{}/{subject}", issuer.name()),
+            token: claims.name("jti").ok().map(str::to_owned),
+            api_key: None,
+            signing_key: None,
+        };
+        Ok(self.grants(issuer.topics(claims)?, lifetime.expires, marks))
+    }
+
+    fn grants(&self, topics: Vec<TopicFilter>, expires: DateTime<Utc>, marks: Marks) -> Grants {
+        Grants::new(topics, expires, marks, self.revocations.clone())
+    }
+
+    /// The same for somebody who comes from this address: who guesses has to wait.
+    pub(crate) async fn log_in(
+        &self,
+        token: &str,
+        from: IpAddr,
+        now: DateTime<Utc>,
+    ) -> Result<Grants, LoginError> {
+        if let Some(retry_after_s) = self.attempts.wait(from, now) {
+            measures::token_refused("too_soon");
+            tracing::debug!(client = %from, "a login came too soon after others that failed");
+            return Err(LoginError::TooSoon { retry_after_s });
+        }
+        let admitted = self.admit(token, now).await;
+        if admitted.as_ref().is_err_and(|fault| fault.is_a_guess()) {
+            self.attempts.failed(from, now);
+        }
+        admitted.map_err(|fault| {
+            measures::token_refused(fault.word());
+            tracing::info!(client = %from, reason = %fault, "a browser token was refused");
+            fault.into()
+        })
+    }
+
+    /// Ends every token that bears this name.
+    async fn revoke(&self, kind: RevokedKind, name: &str, now: DateTime<Utc>) -> Result<(), EngineError> {
+        self.revocations.add(kind, name, now).await
+    }
+
+    /// Reads the keys of other hubs, and what was revoked, an API key above all.
+    pub(crate) async fn look_again(&self, now: DateTime<Utc>) -> Result<(), EngineError> {
+        self.revocations.refresh(now).await?;
+        self.signing.refresh(now).await
+    }
+
+    /// Has every hub sign with another key from now on. With `end_tokens` what was signed before is over; else it is
+    /// good to its end.
+    async fn rotate(&self, end_tokens: bool, now: DateTime<Utc>) -> Result<(), EngineError> {
+        if end_tokens {
+            for key in self.store.signing_keys(now).await? {
+                self.revoke(RevokedKind::SigningKey, &key.kid, now).await?;
+            }
+        }
+        self.store.retire_signing_keys(now, now + VERIFIES_AFTER).await?;
+        self.signing.refresh(now).await
+    }
+}
+
+fn own_principal(api_key: &str, subject: &str) -> String {
+    format!("key:{api_key}/{subject}")
+}
+
+/// A name for an environment that has none.
+pub(crate) fn new_environment() -> String {
+    format!("crossdock:{}", keys::random(ENVIRONMENT_CHARS))
+}
+
+/// Looks at what other hubs did, until `stop`.
+pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
+    let tokens = &shared.browser_tokens;
+    let mut looks = 0_u32;
+    loop {
+        let now = shared.clock.now();
+        let look = async {
+            tokens.look_again(now).await?;
+            if looks.is_multiple_of(LOOKS_TO_FORGETTING) {
+                tokens.store.forget_tokens(now).await?;
+            }
+            Ok::<_, EngineError>(())
+        };
+        let both = async { tokio::join!(look, tokens.issuers.look_after(now)) };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            (looked, ()) = both => if let Err(error) = looked {
+                tracing::debug!(%error, "what is known of browser tokens could not be read again");
+            }
+        }
+        looks = looks.wrapping_add(1);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+    }
+}
+
+/// Whose tokens a revocation ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Revoked {
+    /// The token of this id.
+    Token(String),
+    /// All tokens of this subject: those that the caller's own API key minted, or everybody's for an administrator.
+    Subject(String),
+}
+
+impl Hub {
+    /// Mints a browser token for `who`, an API key with topics to grant.
+    ///
+    /// # Errors
+    /// See [`MintError`].
+    pub async fn mint_browser_token(
+        &self,
+        who: &Principal,
+        asked: NewBrowserToken,
+    ) -> Result<BrowserToken, MintError> {
+        let (shared, now) = (&self.shared, self.shared.clock.now());
+        let grantor = match key_of(who) {
+            Some(id) => shared.keys.grantor(id, now).await?,
+            None => keys::Grantor::default(),
+        };
+        let minted = shared.browser_tokens.mint(asked, &grantor, now).await?;
+        measures::token_minted();
+        tracing::debug!(by = who.mark(), token = minted.id, "a browser token was minted");
+        Ok(minted)
+    }
+
+    /// What the holder of a browser token may do, who logs in from this address: failures have the next one wait.
+    ///
+    /// # Errors
+    /// See [`LoginError`]; the client is told no more than that it may not.
+    pub async fn log_in_browser(&self, token: &str, from: IpAddr) -> Result<Grants, LoginError> {
+        let now = self.shared.clock.now();
+        self.shared.browser_tokens.log_in(token, from, now).await
+    }
+
+    /// Changes whenever the grants of somebody who is here may have been ended: then ask [`Grants::revoked`] again.
+    pub fn token_changes(&self) -> watch::Receiver<u64> {
+        self.shared.browser_tokens.revocations.changes()
+    }
+
+    /// Ends browser tokens before their time: here at once, on other hubs within 5 seconds.
+    ///
+    /// # Errors
+    /// `Conflict` if too many revocations are in force, or `Unavailable` without a database.
+    pub async fn revoke_browser_tokens(&self, who: &Principal, revoked: &Revoked) -> Result<(), EngineError> {
+        let now = self.shared.clock.now();
+        let tokens = &self.shared.browser_tokens;
+        match (revoked, key_of(who)) {
+            (Revoked::Token(id), _) => tokens.revoke(RevokedKind::Token, id, now).await,
+            (Revoked::Subject(subject), Some(key)) if !who.may(Scope::Admin) => {
+                let principal = own_principal(key, subject);
+                tokens.revoke(RevokedKind::Principal, &principal, now).await
+            }
+            (Revoked::Subject(subject), _) => tokens.revoke(RevokedKind::Subject, subject, now).await,
+        }
+    }
+
+    /// Has every hub sign browser tokens with another key: this one at once, the others within 5 seconds. With
+    /// `end_tokens` every token that was minted before is over.
+    ///
+    /// # Errors
+    /// `Unavailable` without a database.
+    pub async fn rotate_signing_keys(&self, end_tokens: bool) -> Result<(), EngineError> {
+        let now = self.shared.clock.now();
+        self.shared.browser_tokens.rotate(end_tokens, now).await
+    }
+}
+
+/// The API key of a caller who has one.
+fn key_of(who: &Principal) -> Option<&str> {
+    match &who.holder {
+        Holder::Key { id, .. } | Holder::Adapter { key_id: id, .. } => Some(id),
+        Holder::Person { .. } => None,
+    }
+}

@@ -1,0 +1,128 @@
+//! Tokens that are over before their time, as far as this hub knows: read from the database every few seconds and after
+//! each change of its own, and kept in memory for those who ask with every packet.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use arc_swap::ArcSwap;
+use chrono::{DateTime, TimeDelta, Utc};
+use crossdock_store::{Revocation, RevokedKind, Store};
+use tokio::sync::watch;
+
+use super::token::{LIFE_MAX, SKEW};
+use crate::EngineError;
+
+/// Revocations in force at most.
+const REVOCATIONS_MAX: u32 = 10_000;
+/// A subject's revocation reaches so far ahead: another hub's clock may be as fast, and times in tokens are whole seconds.
+const REACH: TimeDelta = TimeDelta::seconds(5);
+/// How long after it was revoked a token could still be believed if nobody remembered.
+pub(super) const REMEMBERED: TimeDelta =
+    TimeDelta::seconds(LIFE_MAX.num_seconds() + 2 * SKEW.num_seconds() + REACH.num_seconds());
+
+type Known = HashMap<(RevokedKind, String), DateTime<Utc>>;
+
+/// By what a token can be revoked.
+#[derive(Clone, Debug)]
+pub(super) struct Marks {
+    pub(super) issued: DateTime<Utc>,
+    pub(super) subject: String,
+    pub(super) principal: String,
+    pub(super) token: Option<String>,
+    pub(super) api_key: Option<String>,
+    pub(super) signing_key: Option<String>,
+}
+
+pub(super) struct Revocations {
+    store: Store,
+    known: ArcSwap<Known>,
+    /// Counts the changes of `known`.
+    state: AtomicU64,
+    changes: watch::Sender<u64>,
+    /// What is read later is put in place later.
+    reading: tokio::sync::Mutex<()>,
+}
+
+impl Revocations {
+    pub(super) fn new(store: Store) -> Self {
+        Self {
+            store,
+            known: ArcSwap::default(),
+            state: AtomicU64::default(),
+            changes: watch::Sender::default(),
+            reading: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Changes whenever a token may have been revoked.
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// The number of what is known now.
+    pub(super) fn state(&self) -> u64 {
+        self.state.load(Ordering::Acquire)
+    }
+
+    /// Whether a token with these marks is over. A subject may come back; a token, and what made it, may not.
+    pub(super) fn cover(&self, marks: &Marks) -> bool {
+        let known = self.known.load();
+        let since = |kind, name: &str| known.get(&(kind, name.to_owned())).copied();
+        let is_named =
+            |kind, name: &Option<String>| name.as_deref().is_some_and(|name| since(kind, name).is_some());
+        let was_issued_before = |kind, name| since(kind, name).is_some_and(|revoked| marks.issued <= revoked);
+        !known.is_empty()
+            && (is_named(RevokedKind::Token, &marks.token)
+                || is_named(RevokedKind::ApiKey, &marks.api_key)
+                || is_named(RevokedKind::SigningKey, &marks.signing_key)
+                || was_issued_before(RevokedKind::Subject, &marks.subject)
+                || was_issued_before(RevokedKind::Principal, &marks.principal))
+    }
+
+    /// The time from which on a new token for them is not one of those that were revoked.
+    pub(super) fn not_before(&self, subject: &str, principal: &str) -> Option<DateTime<Utc>> {
+        let known = self.known.load();
+        let of = |kind, name: &str| known.get(&(kind, name.to_owned())).copied();
+        of(RevokedKind::Subject, subject).max(of(RevokedKind::Principal, principal))
+    }
+
+    /// Revokes what bears this name: here at once, on other hubs when they look next.
+    pub(super) async fn add(
+        &self,
+        kind: RevokedKind,
+        name: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), EngineError> {
+        let revocation = Revocation {
+            kind,
+            name: name.to_owned(),
+            at: now + REACH,
+            until: now + REMEMBERED,
+        };
+        self.store.revoke_tokens(revocation, REVOCATIONS_MAX).await?;
+        self.refresh(now).await
+    }
+
+    /// Reads what all hubs know.
+    pub(super) async fn refresh(&self, now: DateTime<Utc>) -> Result<(), EngineError> {
+        let _one_at_a_time = self.reading.lock().await;
+        let read = self.store.token_revocations(now, REMEMBERED).await?;
+        let read: Known = read
+            .into_iter()
+            .map(|revocation| ((revocation.kind, revocation.name), revocation.at))
+            .collect();
+        let known = self.known.load();
+        let is_news = read.iter().any(|(name, at)| known.get(name) != Some(at));
+        self.known.store(Arc::new(read));
+        if is_news {
+            self.state.fetch_add(1, Ordering::Release);
+            self.changes.send_modify(|changes| *changes += 1);
+        }
+        Ok(())
+    }
+}

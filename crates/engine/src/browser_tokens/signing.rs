@@ -1,0 +1,161 @@
+//! The keys that sign this environment's browser tokens. Each hub signs with a pair of its own, made when it is first
+//! needed, whose private half never leaves the process's memory; the public half is in the database, where every hub
+//! finds it. So a copy of the database mints nothing, hubs need to share no secret, and a hub that is gone has its
+//! tokens verified to their end.
+
+use std::{collections::HashMap, sync::Arc};
+
+use arc_swap::ArcSwap;
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use crossdock_store::{SigningKey, Store};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
+use serde::Serialize;
+
+use super::{
+    TokenFault,
+    token::{LIFE_MAX, SKEW, Verifier},
+};
+use crate::{EngineError, keys};
+
+/// How long a hub signs with one key; the next one follows by itself.
+const SIGNS_FOR: TimeDelta = TimeDelta::days(1);
+/// What a key signed is believed so long after its last signature.
+pub(super) const VERIFIES_AFTER: TimeDelta = TimeDelta::seconds(LIFE_MAX.num_seconds() + SKEW.num_seconds());
+/// How often the database is asked about a key that nobody here knows.
+const ASK_AGAIN: TimeDelta = TimeDelta::seconds(1);
+const KID_CHARS: usize = 16;
+
+/// The pair that this hub signs with.
+struct Own {
+    kid: String,
+    private: EncodingKey,
+    made: DateTime<Utc>,
+    until: DateTime<Utc>,
+}
+
+/// A public key of this or another hub.
+#[derive(Clone)]
+struct Public {
+    verifier: Arc<Verifier>,
+    until: DateTime<Utc>,
+}
+
+pub(super) struct Signing {
+    store: Store,
+    own: tokio::sync::Mutex<Option<Own>>,
+    known: ArcSwap<HashMap<String, Public>>,
+    /// When the database was last asked about a key that nobody here knew. Those who come while it is asked wait.
+    asked: tokio::sync::Mutex<Option<DateTime<Utc>>>,
+}
+
+impl Signing {
+    pub(super) fn new(store: Store) -> Self {
+        Self {
+            store,
+            own: tokio::sync::Mutex::default(),
+            known: ArcSwap::default(),
+            asked: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Signs claims.
+    pub(super) async fn sign(
+        &self,
+        claims: &impl Serialize,
+        now: DateTime<Utc>,
+    ) -> Result<String, EngineError> {
+        let mut own = self.own.lock().await;
+        if own.as_ref().is_none_or(|key| key.until <= now) {
+            *own = Some(self.make(now).await?);
+        }
+        let signed = own.as_ref().map(|key| {
+            let mut header = Header::new(Algorithm::EdDSA);
+            header.kid = Some(key.kid.clone());
+            jsonwebtoken::encode(&header, claims, &key.private)
+        });
+        match signed {
+            Some(Ok(token)) => Ok(token),
+            Some(Err(error)) => Err(EngineError::Internal(format!("a token was not signed: {error}"))),
+            None => Err(EngineError::Internal("there is no signing key".into())),
+        }
+    }
+
+    /// Makes the pair that is signed with from now on, and makes it known to all hubs before anything is signed.
+    async fn make(&self, now: DateTime<Utc>) -> Result<Own, EngineError> {
+        let failed = |_| EngineError::Internal("no signing key could be made".into());
+        // As exactly as the database keeps it.
+        let made = now.trunc_subsecs(6);
+        let pair = Ed25519KeyPair::generate().map_err(failed)?;
+        let private = pair.to_pkcs8v1().map_err(failed)?;
+        let key = SigningKey {
+            kid: keys::random(KID_CHARS),
+            public_key: pair.public_key().as_ref().to_vec(),
+            created: made,
+            signs_until: made + SIGNS_FOR,
+            verifies_until: made + SIGNS_FOR + VERIFIES_AFTER,
+        };
+        self.store.add_signing_key(key.clone()).await?;
+        let own = Own {
+            kid: key.kid.clone(),
+            private: EncodingKey::from_ed_der(private.as_ref()),
+            made,
+            until: key.signs_until,
+        };
+        self.known.rcu(|known| {
+            let mut known = HashMap::clone(known);
+            known.insert(key.kid.clone(), public(&key));
+            known
+        });
+        tracing::info!(kid = own.kid, "a key that signs browser tokens was made");
+        Ok(own)
+    }
+
+    /// What verifies tokens that the key of this name signed.
+    pub(super) async fn verifier(&self, kid: &str, now: DateTime<Utc>) -> Result<Arc<Verifier>, TokenFault> {
+        if let Some(known) = self.known(kid, now) {
+            return Ok(known);
+        }
+        let mut asked = self.asked.lock().await;
+        if asked.is_none_or(|last| (now - last).abs() >= ASK_AGAIN) {
+            let read = self.refresh(now).await;
+            read.map_err(|_| TokenFault::KeysUnavailable)?;
+            *asked = Some(now);
+        }
+        self.known(kid, now).ok_or(TokenFault::UnknownKey)
+    }
+
+    fn known(&self, kid: &str, now: DateTime<Utc>) -> Option<Arc<Verifier>> {
+        let known = self.known.load();
+        let known = known.get(kid).filter(|key| now < key.until)?;
+        Some(known.verifier.clone())
+    }
+
+    /// Reads the keys of all hubs. A pair of this hub's that signs no longer by the database's word is given up.
+    pub(super) async fn refresh(&self, now: DateTime<Utc>) -> Result<(), EngineError> {
+        let read = self.store.signing_keys(now).await?;
+        // Whoever signs meanwhile has a pair that is good, or makes one.
+        if let Ok(mut own) = self.own.try_lock()
+            && let Some(key) = own.as_ref()
+            && key.made < now
+            && !read
+                .iter()
+                .any(|known| known.kid == key.kid && known.signs_until > now)
+        {
+            *own = None;
+        }
+        let read: HashMap<_, _> = read.iter().map(|key| (key.kid.clone(), public(key))).collect();
+        self.known.store(Arc::new(read));
+        Ok(())
+    }
+}
+
+fn public(key: &SigningKey) -> Public {
+    Public {
+        verifier: Arc::new(Verifier {
+            algorithm: Algorithm::EdDSA,
+            key: DecodingKey::from_ed_der(&key.public_key),
+        }),
+        until: key.verifies_until,
+    }
+}

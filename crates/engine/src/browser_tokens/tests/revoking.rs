@@ -1,0 +1,114 @@
+//! Tokens that end before their time, on every hub, and whoever waits for it.
+
+use super::*;
+
+#[tokio::test]
+async fn a_token_that_is_revoked_ends_on_every_hub_and_says_so() {
+    let place = Place::new().await;
+    let (one, other) = (place.hub(), place.hub());
+    let (token, neighbour) = (minted(&one, &["a"]).await, minted(&one, &["a"]).await);
+    let (here, there) = (
+        one.admit(&token.token, now()).await.unwrap(),
+        other.admit(&token.token, now()).await.unwrap(),
+    );
+    let (mut here_changes, mut there_changes) = (one.revocations.changes(), other.revocations.changes());
+    one.revoke(RevokedKind::Token, &token.id, at(1)).await.unwrap();
+    assert!(here_changes.has_changed().unwrap() && here.revoked());
+    assert!(!there_changes.has_changed().unwrap() && !there.revoked());
+    other.look_again(at(2)).await.unwrap();
+    assert!(there_changes.has_changed().unwrap() && there.revoked());
+    for hub in [&one, &other] {
+        let refused = hub.admit(&token.token, at(3)).await;
+        assert_eq!(refused.unwrap_err(), TokenFault::Revoked);
+        assert!(!hub.admit(&neighbour.token, at(3)).await.unwrap().revoked());
+    }
+    here_changes.mark_unchanged();
+    there_changes.mark_unchanged();
+    for hub in [&one, &other] {
+        hub.look_again(at(4)).await.unwrap();
+    }
+    assert!(!here_changes.has_changed().unwrap() && !there_changes.has_changed().unwrap());
+}
+
+#[tokio::test]
+async fn a_subject_that_was_revoked_may_come_back_with_a_new_token() {
+    let place = Place::new().await;
+    let (one, other) = (place.hub(), place.hub());
+    let before = minted(&one, &["a"]).await.token;
+    one.revoke(RevokedKind::Subject, "customer-1", now())
+        .await
+        .unwrap();
+    // At once, on the hub that knows of it: it is not one of those that were revoked.
+    let after = minted(&one, &["a"]).await.token;
+    other.look_again(at(1)).await.unwrap();
+    for hub in [&one, &other] {
+        assert_eq!(hub.admit(&before, at(1)).await.unwrap_err(), TokenFault::Revoked);
+        assert!(!hub.admit(&after, at(1)).await.unwrap().revoked());
+    }
+}
+
+#[tokio::test]
+async fn a_principal_is_a_subject_of_one_key() {
+    let place = Place::new().await;
+    let hub = place.hub();
+    let other_key = keys::Grantor {
+        id: "fedcbafedcba".into(),
+        ..grantor(&["#"])
+    };
+    let own = minted(&hub, &["a"]).await.token;
+    let others = hub.mint(asked(&["a"]), &other_key, now()).await.unwrap().token;
+    let principal = own_principal(KEY, "customer-1");
+    hub.revoke(RevokedKind::Principal, &principal, now())
+        .await
+        .unwrap();
+    assert_eq!(hub.admit(&own, at(1)).await.unwrap_err(), TokenFault::Revoked);
+    hub.admit(&others, at(1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_new_signing_key_leaves_tokens_alone_unless_they_are_to_end() {
+    let place = Place::new().await;
+    let (one, other) = (place.hub(), place.hub());
+    let kid = |token: &BrowserToken| Unverified::read(&token.token).unwrap().kid().unwrap().to_owned();
+    let mint = async |hub: &BrowserTokens, second| {
+        hub.mint(asked(&["a"]), &grantor(&["#"]), at(second))
+            .await
+            .unwrap()
+    };
+    let first = [mint(&one, 0).await, mint(&other, 0).await];
+    one.rotate(false, at(10)).await.unwrap();
+    other.look_again(at(12)).await.unwrap();
+    let second = [mint(&one, 12).await, mint(&other, 12).await];
+    let kids: HashSet<_> = first.iter().chain(&second).map(kid).collect();
+    assert_eq!(kids.len(), 4, "each hub has a key of its own, and another since");
+    let mut live = Vec::new();
+    for token in first.iter().chain(&second) {
+        for hub in [&one, &other] {
+            live.push(hub.admit(&token.token, at(800)).await.unwrap());
+        }
+    }
+
+    other.rotate(true, at(801)).await.unwrap();
+    one.look_again(at(803)).await.unwrap();
+    assert!(live.iter().all(Grants::revoked));
+    for hub in [&one, &other] {
+        let refused = hub.admit(&second[0].token, at(803)).await;
+        assert_eq!(refused.unwrap_err(), TokenFault::Revoked);
+        let after = mint(hub, 803).await;
+        hub.admit(&after.token, at(803)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_is_revoked_stays_so_while_the_database_is_away() {
+    let place = Place::new().await;
+    let hub = place.hub();
+    let token = minted(&hub, &["a"]).await;
+    hub.revoke(RevokedKind::Token, &token.id, now()).await.unwrap();
+    place.away.store(true, Ordering::SeqCst);
+    assert!(hub.look_again(at(5)).await.is_err());
+    assert_eq!(
+        hub.admit(&token.token, at(5)).await.unwrap_err(),
+        TokenFault::Revoked
+    );
+}

@@ -1,0 +1,258 @@
+//! The gateway: sessions and connections in front, the bus and the fan-out behind. Clones share it.
+
+mod bus;
+mod connect;
+mod connection;
+mod counters;
+mod fan_out;
+mod pending;
+mod pressure;
+mod reads;
+mod retained;
+mod session;
+mod sessions;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+mod versions;
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::outside::{Doorkeeper, State, States};
+use crate::session::Limits;
+use crate::wire::{Message, MessageProperties, QoS};
+use bus::{Bus, Kind, Tickets};
+pub(crate) use counters::Counters;
+pub use counters::Figures;
+use fan_out::FanOut;
+use pending::Pending;
+use reads::{Read, Reads};
+use retained::Retained;
+use session::Session;
+use sessions::Sessions;
+use versions::Versions;
+
+/// The most bytes of a packet from a client that is known.
+pub(crate) const PACKET_BYTES_MAX: usize = 256 * 1024;
+/// How many messages of QoS 2 a client may have open.
+pub(crate) const RECEIVE_MAXIMUM: u16 = 256;
+/// How many messages of QoS 1 and 2 are on their way to a client, if it takes as many.
+pub(crate) const IN_FLIGHT_MAX: u16 = 256;
+/// What may wait for one session.
+pub(crate) const SESSION_LIMITS: Limits = Limits {
+    messages: 1_000,
+    bytes: 4 * 1024 * 1024,
+    in_flight: IN_FLIGHT_MAX,
+};
+/// The media type of states.
+const JSON: &str = "application/json";
+/// How often expired retained messages are looked for.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// How many clients fit.
+#[derive(Debug, Clone, Copy)]
+pub struct Capacity {
+    /// Connections at a time; more wait until one ends.
+    pub connections: usize,
+}
+
+/// The one clock of the gateway: milliseconds since 1970, which never go back.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    began: Instant,
+    began_ms: u64,
+}
+
+impl Clock {
+    fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            began_ms: u64::try_from(Utc::now().timestamp_millis()).unwrap_or(0),
+        }
+    }
+
+    pub(crate) fn now_ms(self) -> u64 {
+        self.began_ms + u64::try_from(self.began.elapsed().as_millis()).unwrap_or(0)
+    }
+}
+
+/// An MQTT broker for clients that are let in. Runs until it is stopped.
+#[derive(Clone)]
+pub struct Gateway(Arc<Shared>);
+
+pub(crate) struct Shared {
+    doorkeeper: Arc<dyn Doorkeeper>,
+    sessions: Arc<Sessions>,
+    bus: Arc<Bus>,
+    retained: Arc<Mutex<Retained>>,
+    counters: Arc<Counters>,
+    pending: Pending,
+    reads: Reads,
+    clock: Clock,
+    room: Arc<Semaphore>,
+    connections: usize,
+    stop: CancellationToken,
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Gateway").finish_non_exhaustive()
+    }
+}
+
+impl Gateway {
+    /// Starts it, on the current runtime, without listeners. It ends with `stop`: clients are told.
+    pub fn start(
+        doorkeeper: Arc<dyn Doorkeeper>,
+        states: Arc<dyn States>,
+        capacity: Capacity,
+        stop: CancellationToken,
+    ) -> Self {
+        let clock = Clock::new();
+        let (reads, waiting_reads) = Reads::new();
+        let shared = Arc::new(Shared {
+            doorkeeper,
+            sessions: Arc::default(),
+            bus: Arc::new(Bus::new()),
+            retained: Arc::default(),
+            counters: Arc::default(),
+            pending: Pending::default(),
+            reads,
+            clock,
+            room: Arc::new(Semaphore::new(capacity.connections)),
+            connections: capacity.connections,
+            stop: stop.clone(),
+        });
+        tokio::spawn(stop.clone().run_until_cancelled_owned(shared.clone().fan_out()));
+        tokio::spawn(stop.clone().run_until_cancelled_owned(shared.clone().sweep()));
+        reads::work(&shared, &states, waiting_reads, &stop);
+        Self(shared)
+    }
+
+    /// Serves one connection, until it ends.
+    pub async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send, peer: IpAddr) {
+        let Ok(_room) = self.0.room.acquire().await else {
+            return;
+        };
+        connection::serve(&self.0, stream, peer).await;
+    }
+
+    /// A state has changed: all who subscribed get it, unless they have it or a newer one. Waits while
+    /// the gateway has more to do than it can.
+    pub async fn state_changed(&self, state: State) {
+        self.0.publish_state(state, None).await;
+    }
+
+    /// States may have changed without a word: they are read anew for all who subscribed.
+    pub async fn states_missed(&self) {
+        let filters = {
+            let index = self.0.sessions.index.read();
+            index.unwrap_or_else(PoisonError::into_inner).filters()
+        };
+        for filter in filters {
+            self.0.reads.add(Read { filter, reader: None }).await;
+        }
+    }
+
+    /// Rights may have been revoked: connections whose were are ended.
+    pub fn recheck(&self) {
+        for session in self.0.sessions.all() {
+            session.recheck();
+        }
+    }
+
+    /// How it stands.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        let shared = &self.0;
+        let subscriptions = {
+            let index = shared.sessions.index.read();
+            index.unwrap_or_else(PoisonError::into_inner).len()
+        };
+        Figures {
+            clients: (shared.connections - shared.room.available_permits()) as u64,
+            sessions: shared.sessions.len() as u64,
+            subscriptions: subscriptions as u64,
+            retained: locked(&shared.retained).len() as u64,
+            queue_bytes: shared.sessions.pressure.held_bytes() as u64,
+            ..shared.counters.figures()
+        }
+    }
+}
+
+impl Shared {
+    async fn publish_state(&self, state: State, reader: Option<Arc<Session>>) {
+        let expiry_s = match state.expires_ms {
+            None => None,
+            Some(expires_ms) => match expires_ms.checked_sub(self.clock.now_ms()) {
+                Some(left_ms) if left_ms > 0 => {
+                    Some(u32::try_from(left_ms.div_ceil(1000)).unwrap_or(u32::MAX))
+                }
+                _ => return,
+            },
+        };
+        let message = Message {
+            topic: state.topic,
+            payload: state.payload,
+            qos: QoS::AtLeastOnce,
+            retain: true,
+            properties: MessageProperties {
+                is_text: true,
+                content_type: Some(JSON.to_owned()),
+                expiry_s,
+                ..MessageProperties::default()
+            },
+        };
+        let version = state.version;
+        self.bus
+            .publish(Arc::new(message), Kind::State { version, reader })
+            .await;
+    }
+
+    async fn fan_out(self: Arc<Self>) -> Infallible {
+        let mut fan_out = FanOut {
+            sessions: self.sessions.clone(),
+            retained: self.retained.clone(),
+            counters: self.counters.clone(),
+            clock: self.clock,
+            versions: Versions::default(),
+        };
+        let mut tickets = Tickets::default();
+        loop {
+            let parcel = self.bus.next(&mut tickets, &self.counters).await;
+            fan_out.deliver(parcel).await;
+        }
+    }
+
+    async fn sweep(self: Arc<Self>) -> Infallible {
+        loop {
+            tokio::time::sleep(SWEEP).await;
+            locked(&self.retained).sweep(self.clock.now_ms());
+        }
+    }
+
+    /// A copy of a retained message with what is left of its time, none where it is over.
+    fn aged(&self, message: &Arc<Message>, since_ms: u64) -> Option<Arc<Message>> {
+        let Some(expiry_s) = message.properties.expiry_s else {
+            return Some(message.clone());
+        };
+        let kept_s = u32::try_from((self.clock.now_ms() - since_ms) / 1000).unwrap_or(u32::MAX);
+        let left_s = expiry_s.checked_sub(kept_s).filter(|left_s| *left_s > 0)?;
+        let mut aged = Message::clone(message);
+        aged.properties.expiry_s = Some(left_s);
+        Some(Arc::new(aged))
+    }
+}
+
+/// A panic of another holder leaves what is behind the lock as whole as any other end would.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,108 @@
+//! The answer to a CONNECT: who it is, whether it is let in, and on what terms.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::session::Key;
+use super::sessions::{self, Taken};
+use super::{IN_FLIGHT_MAX, PACKET_BYTES_MAX, RECEIVE_MAXIMUM, Shared};
+use crate::outside::Arrival;
+use crate::session::{Action, Rights, TOPIC_ALIAS_MAX, Terms};
+use crate::wire::{ConnAck, Connect, Reason, Version};
+
+/// The longest client id.
+const CLIENT_ID_BYTES_MAX: usize = 256;
+/// Seconds that a session is kept without its client, at most: it is in memory.
+const SESSION_EXPIRY_MAX_S: u32 = 24 * 60 * 60;
+/// Seconds between packets, at most: a client that vanished is noticed in one and a half times of it.
+/// MQTT 5 only: 3.1.1 has no word for it.
+const KEEP_ALIVE_MAX_S: u16 = 60;
+
+/// A client that is in.
+pub(super) struct Welcome {
+    pub(super) taken: Taken,
+    pub(super) ack: ConnAck,
+    pub(super) version: Version,
+    pub(super) keep_alive_s: u16,
+    pub(super) max_packet_bytes: usize,
+    pub(super) rights: Arc<dyn Rights>,
+}
+
+/// Decides, and takes the session.
+pub(super) async fn answer(shared: &Shared, mut connect: Connect, peer: IpAddr) -> Result<Welcome, Reason> {
+    if connect.wants_authentication {
+        return Err(Reason::BadAuthenticationMethod);
+    }
+    let assigned = assign_client_id(&mut connect)?;
+    let arrival = Arrival {
+        peer,
+        client_id: &connect.client_id,
+        login: connect.login.as_ref(),
+    };
+    let rights = shared.doorkeeper.admit(arrival).await?;
+    let now_ms = shared.clock.now_ms();
+    if let Some(will) = &connect.will
+        && !rights.may(Action::Publish(&will.message.topic), now_ms)
+    {
+        return Err(Reason::NotAuthorized);
+    }
+    let session_expiry_s = connect.session_expiry_s.min(SESSION_EXPIRY_MAX_S);
+    let (keep_alive_s, server_keep_alive_s) = match connect.version {
+        Version::V5 if connect.keep_alive_s == 0 || connect.keep_alive_s > KEEP_ALIVE_MAX_S => {
+            (KEEP_ALIVE_MAX_S, Some(KEEP_ALIVE_MAX_S))
+        }
+        _ => (connect.keep_alive_s, None),
+    };
+    let key = Key {
+        principal: rights.principal().into(),
+        client_id: connect.client_id.as_str().into(),
+    };
+    let terms = Terms {
+        version: connect.version,
+        session_expiry_s,
+        will: connect.will,
+        in_flight: connect.receive_maximum.min(IN_FLIGHT_MAX),
+    };
+    let taken = shared
+        .sessions
+        .take(key, connect.clean_start, terms, rights.clone(), now_ms)?;
+    sessions::publish(&shared.bus, &taken.session, taken.will.clone()).await;
+    let ack = ConnAck {
+        session_present: taken.present,
+        session_expiry_s: (session_expiry_s != connect.session_expiry_s).then_some(session_expiry_s),
+        receive_maximum: Some(RECEIVE_MAXIMUM),
+        max_packet_bytes: u32::try_from(PACKET_BYTES_MAX).ok(),
+        assigned_client_id: assigned.then(|| connect.client_id.clone()),
+        topic_alias_max: Some(TOPIC_ALIAS_MAX),
+        server_keep_alive_s,
+        shared_subscriptions: false,
+        ..ConnAck::refused(Reason::Success)
+    };
+    Ok(Welcome {
+        taken,
+        ack,
+        version: connect.version,
+        keep_alive_s,
+        max_packet_bytes: connect
+            .max_packet_bytes
+            .map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
+        rights,
+    })
+}
+
+/// Gives one to whoever has none; in 3.1.1 only to one that wants no session (section 3.1.3.1).
+fn assign_client_id(connect: &mut Connect) -> Result<bool, Reason> {
+    if connect.client_id.len() > CLIENT_ID_BYTES_MAX {
+        return Err(Reason::ClientIdNotValid);
+    }
+    if !connect.client_id.is_empty() {
+        return Ok(false);
+    }
+    if connect.version == Version::V4 && !connect.clean_start {
+        return Err(Reason::ClientIdNotValid);
+    }
+    connect.client_id = Uuid::new_v4().to_string();
+    Ok(true)
+}

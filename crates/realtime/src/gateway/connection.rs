@@ -1,0 +1,454 @@
+//! One connection, from its first byte to its last: reads packets and does what follows from them,
+//! writes what waits for the client, and ends it when it is silent, stuck or no longer allowed. An idle
+//! one holds no buffers.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io;
+use std::net::IpAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use super::bus::Kind;
+use super::connect::{self, Welcome};
+use super::fan_out::retained_manner;
+use super::reads::Read;
+use super::session::{Session, Standing};
+use super::{PACKET_BYTES_MAX, Shared, locked, sessions};
+use crate::session::{Alive, Effect, Rights};
+use crate::wire::{self, ConnAck, Decoder, Incoming, Outgoing, Reason, Version, Will, WireError};
+use crossdock_model::topic::Subscription;
+
+/// How long a client may take to say who it is, and to be answered.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// How long a packet may take from its first byte to its last.
+const PACKET_MAX_MS: u64 = 30_000;
+/// How long a client may take nothing of what is sent to it.
+const STUCK_MAX_MS: u64 = 30_000;
+/// How long a client may take to read its last packet and close.
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
+/// What is read at once.
+const READ_BYTES: usize = 16 * 1024;
+/// Nothing is read while this much waits to be written.
+const UNWRITTEN_MAX: usize = 64 * 1024;
+
+thread_local! {
+    static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
+    static WRITE: RefCell<BytesMut> = RefCell::new(BytesMut::new());
+}
+
+/// A stream of packets.
+struct Wire<S> {
+    stream: S,
+    decoder: Decoder,
+    unread: BytesMut,
+    unwritten: BytesMut,
+}
+
+/// Why a connection is over.
+enum Over {
+    /// The stream ended.
+    Lost,
+    /// The client sent what it must not.
+    Broken(WireError),
+    /// It is to be ended.
+    Ended(Reason),
+    /// A packet of the client ends it, and says what becomes of its will.
+    Said(Reason, Option<Will>),
+}
+
+impl From<io::Error> for Over {
+    fn from(_: io::Error) -> Self {
+        Self::Lost
+    }
+}
+
+pub(super) async fn serve<S>(shared: &Arc<Shared>, stream: S, peer: IpAddr)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let mut wire = Wire {
+        stream,
+        decoder: Decoder::new(PACKET_BYTES_MAX),
+        unread: BytesMut::new(),
+        unwritten: BytesMut::new(),
+    };
+    let welcome = tokio::time::timeout(CONNECT_MAX, welcome(shared, &mut wire, peer)).await;
+    let Ok(Some(welcome)) = welcome else {
+        return;
+    };
+    let connection = Connection {
+        shared,
+        session: welcome.taken.session,
+        epoch: welcome.taken.epoch,
+        version: welcome.version,
+        max_packet_bytes: welcome.max_packet_bytes,
+        alive: Alive::new(welcome.keep_alive_s, shared.clock.now_ms()),
+        rights: welcome.rights,
+        packet_since_ms: None,
+        stuck_since_ms: None,
+        wire,
+    };
+    connection.run().await;
+}
+
+/// Reads the CONNECT and answers it; none where the client was not let in.
+async fn welcome<S>(shared: &Arc<Shared>, wire: &mut Wire<S>, peer: IpAddr) -> Option<Welcome>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let first = {
+        let place = shared.pending.enter();
+        tokio::select! {
+            first = wire.packet() => first,
+            () = place.pushed_out() => return None,
+            () = shared.stop.cancelled() => return None,
+        }
+    };
+    let refusal = match first {
+        Ok(Incoming::Connect(connect)) => {
+            let version = connect.version;
+            match connect::answer(shared, *connect, peer).await {
+                Ok(welcome) => {
+                    wire.queue(version, &Outgoing::ConnAck(Box::new(welcome.ack.clone())));
+                    for packet in &welcome.taken.again {
+                        wire.queue(version, packet);
+                    }
+                    return Some(welcome);
+                }
+                Err(reason) => {
+                    shared.counters.refused.add(1);
+                    Some((version, reason))
+                }
+            }
+        }
+        Err(Over::Broken(error)) => {
+            shared.counters.ended_bad_packet.add(1);
+            tracing::debug!(%peer, %error, "no MQTT client");
+            match error {
+                WireError::Version(_) => Some((Version::V4, error.reason())),
+                _ => wire.decoder.version().map(|version| (version, error.reason())),
+            }
+        }
+        _ => None,
+    };
+    if let Some((version, reason)) = refusal {
+        wire.queue(version, &Outgoing::ConnAck(Box::new(ConnAck::refused(reason))));
+        wire.goodbye().await;
+    }
+    None
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    /// The next packet.
+    async fn packet(&mut self) -> Result<Incoming, Over> {
+        loop {
+            if let Some(packet) = self.decode()? {
+                return Ok(packet);
+            }
+            poll_fn(|cx| self.poll_read(cx)).await?;
+        }
+    }
+
+    fn decode(&mut self) -> Result<Option<Incoming>, Over> {
+        let decoded = self.decoder.decode(&mut self.unread).map_err(Over::Broken)?;
+        if decoded.is_none() && self.unread.is_empty() {
+            self.unread = BytesMut::new();
+        }
+        Ok(decoded)
+    }
+
+    /// Reads what there is into `unread`.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Over>> {
+        READ.with_borrow_mut(|space| {
+            let mut space = ReadBuf::new(space);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut space))?;
+            if space.filled().is_empty() {
+                return Poll::Ready(Err(Over::Lost));
+            }
+            self.unread.extend_from_slice(space.filled());
+            Poll::Ready(Ok(()))
+        })
+    }
+
+    /// Writes what was queued.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Over>> {
+        while !self.unwritten.is_empty() {
+            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.unwritten))?;
+            if written == 0 {
+                return Poll::Ready(Err(Over::Lost));
+            }
+            self.unwritten.advance(written);
+        }
+        self.unwritten = BytesMut::new();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Puts a packet to what is to be written. One that cannot be framed is left out.
+    fn queue(&mut self, version: Version, packet: &Outgoing) {
+        if let Err(error) = wire::encode(version, packet, &mut self.unwritten) {
+            tracing::warn!(%error, "a packet could not be written");
+        }
+    }
+
+    /// Writes what is queued and closes. What the client still sends is read for a moment and dropped:
+    /// to close on unread bytes would reset the connection, and take the last packet with it.
+    async fn goodbye(&mut self) {
+        let last = async {
+            poll_fn(|cx| self.poll_write(cx)).await?;
+            self.stream.shutdown().await?;
+            loop {
+                poll_fn(|cx| self.poll_read(cx)).await?;
+                self.unread.clear();
+            }
+        };
+        let _: Result<Result<Infallible, Over>, _> = tokio::time::timeout(GOODBYE_MAX, last).await;
+    }
+}
+
+struct Connection<'a, S> {
+    shared: &'a Arc<Shared>,
+    wire: Wire<S>,
+    session: Arc<Session>,
+    epoch: u64,
+    version: Version,
+    max_packet_bytes: usize,
+    rights: Arc<dyn Rights>,
+    alive: Alive,
+    /// Since when a packet is not whole.
+    packet_since_ms: Option<u64>,
+    /// Since when nothing could be written of what there is.
+    stuck_since_ms: Option<u64>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
+    async fn run(mut self) {
+        let over = match self.work().await {
+            Ok(never) => match never {},
+            Err(over) => over,
+        };
+        let (reason, will) = match over {
+            Over::Lost => (
+                Reason::Success,
+                self.session.end(self.epoch, Reason::UnspecifiedError),
+            ),
+            Over::Said(reason, will) => (reason, will),
+            Over::Ended(reason) => (reason, self.session.end(self.epoch, reason)),
+            Over::Broken(error) => {
+                self.shared.counters.ended_bad_packet.add(1);
+                tracing::debug!(client_id = %self.session.key.client_id, %error, "a client broke the protocol");
+                (error.reason(), self.session.end(self.epoch, error.reason()))
+            }
+        };
+        if reason == Reason::QuotaExceeded {
+            self.shared.counters.ended_slow.add(1);
+        }
+        let shared = self.shared;
+        let held = (self.session.clone(), self.epoch);
+        sessions::leave(&shared.sessions, &shared.bus, shared.clock, held, will).await;
+        if reason.is_error() {
+            self.wire.queue(self.version, &Outgoing::Disconnect { reason });
+        }
+        self.wire.goodbye().await;
+    }
+
+    async fn work(&mut self) -> Result<Infallible, Over> {
+        let stop = self.shared.stop.clone();
+        let mut stopped = pin!(stop.cancelled());
+        let mut due = pin!(tokio::time::sleep(Duration::ZERO));
+        loop {
+            while let Some(packet) = self.wire.decode()? {
+                self.alive.heard(self.shared.clock.now_ms());
+                self.take(packet).await?;
+            }
+            self.packet_since_ms = match (self.wire.unread.is_empty(), self.packet_since_ms) {
+                (true, _) => None,
+                (false, since_ms) => since_ms.or(Some(self.shared.clock.now_ms())),
+            };
+            poll_fn(|cx| {
+                if stopped.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Err(Over::Ended(Reason::ServerShuttingDown)));
+                }
+                self.poll(cx, due.as_mut())
+            })
+            .await?;
+        }
+    }
+
+    /// Writes all that can be written; ready when something was read, or the connection is over.
+    fn poll(&mut self, cx: &mut Context<'_>, due: Pin<&mut Sleep>) -> Poll<Result<(), Over>> {
+        self.session.register(cx.waker());
+        match self.poll_write(cx)? {
+            Poll::Ready(()) => self.stuck_since_ms = None,
+            Poll::Pending => {
+                let now_ms = self.shared.clock.now_ms();
+                self.stuck_since_ms.get_or_insert(now_ms);
+            }
+        }
+        if self.wire.unwritten.len() < UNWRITTEN_MAX
+            && let Poll::Ready(read) = self.wire.poll_read(cx)
+        {
+            return Poll::Ready(read);
+        }
+        self.poll_due(cx, due)
+    }
+
+    /// Ready when there is nothing left to write.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Over> {
+        loop {
+            if self.wire.poll_write(cx)?.is_pending() {
+                return Ok(Poll::Pending);
+            }
+            if !self.session.has_news() {
+                return Ok(self.flush(cx)?);
+            }
+            let more = WRITE.with_borrow_mut(|batch| {
+                batch.clear();
+                let shared = self.shared;
+                let standing = self.session.fill(
+                    self.epoch,
+                    batch,
+                    self.max_packet_bytes,
+                    &shared.counters,
+                    &shared.sessions.pressure,
+                    shared.clock.now_ms(),
+                );
+                if let Standing::Ended(reason) = standing {
+                    return Err(Over::Ended(reason));
+                }
+                self.write_batch(cx, batch)
+            })?;
+            if more {
+                // What was left when the batch was full; and nothing wakes for it.
+                self.session.look_again();
+            }
+            self.stuck_since_ms = None;
+        }
+    }
+
+    /// Writes it, keeps what does not go, and gives whether there may be more where it came from.
+    fn write_batch(&mut self, cx: &mut Context<'_>, batch: &mut BytesMut) -> Result<bool, Over> {
+        let full = !batch.is_empty();
+        while !batch.is_empty() {
+            match Pin::new(&mut self.wire.stream).poll_write(cx, batch)? {
+                Poll::Ready(0) => return Err(Over::Lost),
+                Poll::Ready(written) => batch.advance(written),
+                Poll::Pending => {
+                    self.wire.unwritten.extend_from_slice(batch);
+                    break;
+                }
+            }
+        }
+        Ok(full)
+    }
+
+    fn flush(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Over> {
+        match Pin::new(&mut self.wire.stream).poll_flush(cx) {
+            Poll::Ready(flushed) => Ok(Poll::Ready(flushed?)),
+            Poll::Pending => Ok(Poll::Pending),
+        }
+    }
+
+    /// Ready when it was silent or stuck for too long, or its rights ended.
+    fn poll_due(&self, cx: &mut Context<'_>, mut due: Pin<&mut Sleep>) -> Poll<Result<(), Over>> {
+        loop {
+            let now_ms = self.shared.clock.now_ms();
+            let ends = [
+                (self.rights.ends_ms(), Reason::NotAuthorized),
+                (self.alive.deadline_ms(), Reason::KeepAliveTimeout),
+                (
+                    self.packet_since_ms.map(|since| since + PACKET_MAX_MS),
+                    Reason::MalformedPacket,
+                ),
+                (
+                    self.stuck_since_ms.map(|since| since + STUCK_MAX_MS),
+                    Reason::QuotaExceeded,
+                ),
+            ];
+            let first = ends
+                .into_iter()
+                .filter_map(|(at_ms, reason)| Some((at_ms?, reason)))
+                .min_by_key(|(at_ms, _)| *at_ms);
+            let Some((at_ms, reason)) = first else {
+                return Poll::Pending;
+            };
+            if at_ms <= now_ms {
+                return Poll::Ready(Err(Over::Ended(reason)));
+            }
+            let at = Instant::now() + Duration::from_millis(at_ms - now_ms);
+            // It may ring too early, when the deadline has moved meanwhile; not too late.
+            if due.is_elapsed() || due.deadline() > at {
+                due.as_mut().reset(at);
+            }
+            ready!(due.as_mut().poll(cx));
+        }
+    }
+
+    async fn take(&mut self, packet: Incoming) -> Result<(), Over> {
+        let now_ms = self.shared.clock.now_ms();
+        let effects = self
+            .session
+            .handle(self.epoch, packet, now_ms)
+            .map_err(Over::Ended)?;
+        // An acknowledgement may have made room for what waits.
+        self.session.look_again();
+        for effect in effects {
+            match effect {
+                Effect::Send(packet) => self.wire.queue(self.version, &packet),
+                Effect::Publish { message, then } => {
+                    let by = self.session.number;
+                    self.shared
+                        .bus
+                        .publish(Arc::new(message), Kind::Published { by })
+                        .await;
+                    if let Some(packet) = then {
+                        self.wire.queue(self.version, &packet);
+                    }
+                }
+                Effect::Denied => self.shared.counters.dropped_denied.add(1),
+                Effect::Subscribed {
+                    subscription,
+                    options,
+                    retained,
+                } => {
+                    self.shared
+                        .sessions
+                        .subscribe(&self.session, &subscription, options);
+                    if retained {
+                        self.send_retained(subscription, options).await;
+                    }
+                }
+                Effect::Unsubscribed(subscription) => {
+                    self.shared.sessions.unsubscribe(&self.session, &subscription);
+                }
+                Effect::End { reason, will } => return Err(Over::Said(reason, will)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn send_retained(&mut self, subscription: Subscription, options: crate::session::Options) {
+        let kept = locked(&self.shared.retained).matching(&subscription.filter);
+        for (message, since_ms) in kept {
+            let Some(message) = self.shared.aged(&message, since_ms) else {
+                continue;
+            };
+            let (counters, pressure) = (&self.shared.counters, &self.shared.sessions.pressure);
+            let manner = retained_manner(&message, options);
+            self.session
+                .push(&message, manner, counters, pressure, self.shared.clock.now_ms());
+        }
+        let read = Read {
+            filter: subscription.filter,
+            reader: Some((self.session.clone(), self.epoch)),
+        };
+        self.shared.reads.add(read).await;
+    }
+}

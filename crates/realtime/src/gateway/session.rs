@@ -1,0 +1,383 @@
+//! One session as the gateway shares it: the state machine behind a lock, who holds it now, and how the
+//! connection that does is woken. The index is locked before a session, never after.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+
+use bytes::BytesMut;
+use futures::task::AtomicWaker;
+
+use super::pressure::{PATIENCE_MS, Pressure};
+use super::{Counters, locked};
+use crate::session::{Action, Client, Effect, Pushed, Rights, Terms, Waiting};
+use crate::wire::{self, Incoming, Message, Outgoing, QoS, Reason, Will};
+
+/// What is written at once, about.
+const BATCH_BYTES: usize = 64 * 1024;
+
+/// Whose it is, and what its owner calls it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub(super) principal: Arc<str>,
+    pub(super) client_id: Arc<str>,
+}
+
+pub(super) struct Session {
+    pub(super) number: u64,
+    pub(super) key: Key,
+    held: Mutex<Held>,
+    waker: AtomicWaker,
+    /// Set with every wake, so that a connection that looks anyway does not look twice.
+    news: AtomicBool,
+}
+
+struct Held {
+    client: Client,
+    rights: Arc<dyn Rights>,
+    /// Counts connections: one that is not the last any more has no say.
+    epoch: u64,
+    connected: bool,
+    closed: bool,
+    /// Why the connection has to end.
+    ended: Option<Reason>,
+    /// What is published once it has been away for its delay, or is forgotten.
+    delayed_will: Option<Will>,
+    /// What of it the pressure knows.
+    counted_messages: usize,
+    counted_bytes: usize,
+    awaited: bool,
+}
+
+/// How a message is to be delivered to one session.
+#[derive(Debug, Clone)]
+pub(super) struct Manner {
+    pub(super) qos: QoS,
+    pub(super) retain: bool,
+    pub(super) subscription_ids: Vec<u32>,
+    pub(super) is_state: bool,
+}
+
+/// What a connection must do beside writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    Holds,
+    Ended(Reason),
+}
+
+/// What is left when a connection is over.
+pub(super) struct Left {
+    pub(super) will: Option<Will>,
+    pub(super) will_delay_s: Option<u32>,
+    pub(super) expiry_s: u32,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Session")
+            .field("number", &self.number)
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    pub(super) fn new(number: u64, key: Key, client: Client, rights: Arc<dyn Rights>) -> Self {
+        let held = Held {
+            client,
+            rights,
+            epoch: 0,
+            connected: true,
+            closed: false,
+            ended: None,
+            delayed_will: None,
+            counted_messages: 0,
+            counted_bytes: 0,
+            awaited: false,
+        };
+        Self {
+            number,
+            key,
+            held: Mutex::new(held),
+            waker: AtomicWaker::new(),
+            news: AtomicBool::new(true),
+        }
+    }
+
+    /// A new connection takes it: gives its epoch, what to send again, and the will of the connection
+    /// that it takes the place of. A will whose delay has not passed is not published
+    /// (MQTT 5.0, section 3.1.3.2.2).
+    pub(super) fn take_over(
+        &self,
+        terms: Terms,
+        rights: Arc<dyn Rights>,
+        now_ms: u64,
+    ) -> (u64, Vec<Outgoing>, Option<Will>) {
+        let mut held = locked(&self.held);
+        let will = held.supersede().filter(|will| will.delay_s == 0);
+        held.delayed_will = None;
+        held.connected = true;
+        held.rights = rights;
+        let again = held.client.resume(terms, now_ms);
+        let epoch = held.epoch;
+        drop(held);
+        self.wake();
+        (epoch, again, will)
+    }
+
+    /// It is forgotten: gives the will that it leaves and the filters that it held.
+    pub(super) fn close(&self, pressure: &Pressure) -> (Option<Will>, Vec<String>) {
+        let mut held = locked(&self.held);
+        let will = held.supersede().or_else(|| held.delayed_will.take());
+        held.closed = true;
+        let filters = held.client.subscriptions().map(|(text, _)| text.to_owned());
+        let filters = filters.collect();
+        held.count(pressure, None);
+        drop(held);
+        self.wake();
+        (will, filters)
+    }
+
+    /// The connection of this epoch is over. None where it had lost the session before.
+    pub(super) fn leave(
+        &self,
+        epoch: u64,
+        will: Option<Will>,
+        pressure: &Pressure,
+        now_ms: u64,
+    ) -> Option<Left> {
+        let mut held = locked(&self.held);
+        if held.epoch != epoch {
+            return None;
+        }
+        held.connected = false;
+        held.ended = None;
+        held.client.outbox.suspend();
+        held.count(pressure, Some(now_ms));
+        let expiry_s = held.client.session_expiry_s();
+        let delay_s = will.as_ref().map(|will| will.delay_s.min(expiry_s));
+        let (now, later) = match delay_s {
+            Some(0) | None => (will, None),
+            Some(_) => (None, will),
+        };
+        let will_delay_s = delay_s.filter(|_| later.is_some());
+        held.delayed_will = later;
+        Some(Left {
+            will: now,
+            will_delay_s,
+            expiry_s,
+        })
+    }
+
+    /// The will that has waited long enough, if nobody came back.
+    pub(super) fn overdue_will(&self, epoch: u64) -> Option<Will> {
+        let mut held = locked(&self.held);
+        if held.epoch != epoch || held.connected {
+            return None;
+        }
+        held.delayed_will.take()
+    }
+
+    /// Whether nobody came back since.
+    pub(super) fn is_left(&self, epoch: u64) -> bool {
+        let held = locked(&self.held);
+        held.epoch == epoch && !held.connected
+    }
+
+    /// Whether the connection of this epoch has lost it.
+    pub(super) fn is_lost(&self, epoch: u64) -> bool {
+        locked(&self.held).epoch != epoch
+    }
+
+    /// Whether it was forgotten.
+    pub(super) fn is_closed(&self) -> bool {
+        locked(&self.held).closed
+    }
+
+    /// Takes a packet from the connection of this epoch.
+    pub(super) fn handle(&self, epoch: u64, packet: Incoming, now_ms: u64) -> Result<Vec<Effect>, Reason> {
+        let mut held = locked(&self.held);
+        if held.epoch != epoch {
+            return Err(Reason::SessionTakenOver);
+        }
+        let rights = held.rights.clone();
+        Ok(held.client.handle(packet, &*rights, now_ms))
+    }
+
+    /// The will of a connection that ends for this reason.
+    pub(super) fn end(&self, epoch: u64, reason: Reason) -> Option<Will> {
+        let mut held = locked(&self.held);
+        if held.epoch != epoch {
+            return None;
+        }
+        match held.client.end(reason) {
+            Effect::End { will, .. } => will,
+            _ => None,
+        }
+    }
+
+    /// Puts a message to what waits. Gives whether the fan-out should wait for it: it reads as fast as it
+    /// can, and has more than enough.
+    pub(super) fn push(
+        &self,
+        message: &Arc<Message>,
+        manner: Manner,
+        counters: &Counters,
+        pressure: &Pressure,
+        now_ms: u64,
+    ) -> bool {
+        let mut held = locked(&self.held);
+        if !held.connected && manner.qos == QoS::AtMostOnce {
+            return false;
+        }
+        if held.ended.is_some() {
+            return false;
+        }
+        if !held.rights.may(Action::Receive(&message.topic), now_ms) {
+            counters.dropped_denied.add(1);
+            return false;
+        }
+        let before = held.client.outbox.lost();
+        let losable = manner.qos == QoS::AtMostOnce && !manner.is_state;
+        let pushed = if pressure.is_full() && !held.client.outbox.is_empty() {
+            counters.dropped_slow.add(1);
+            if losable { Pushed::Dropped } else { Pushed::Full }
+        } else {
+            let waiting = Waiting {
+                message: message.clone(),
+                qos: manner.qos,
+                retain: manner.retain,
+                subscription_ids: manner.subscription_ids,
+                is_state: manner.is_state,
+            };
+            held.client.outbox.push(waiting, now_ms)
+        };
+        counters.dropped_slow.add(held.client.outbox.lost() - before);
+        held.count(pressure, Some(now_ms));
+        if pushed == Pushed::Full && held.connected {
+            held.ended = Some(Reason::QuotaExceeded);
+        }
+        let outbox = &held.client.outbox;
+        let crowded = held.connected && outbox.is_crowded() && outbox.keeps_up(PATIENCE_MS, now_ms);
+        held.awaited |= crowded;
+        let connected = held.connected;
+        drop(held);
+        if connected {
+            self.wake();
+        }
+        crowded
+    }
+
+    /// Whether the fan-out still has to wait for it.
+    pub(super) fn is_awaited(&self, pressure: &Pressure, now_ms: u64) -> bool {
+        let mut held = locked(&self.held);
+        held.count(pressure, Some(now_ms));
+        let outbox = &held.client.outbox;
+        held.awaited &= held.connected && !outbox.is_empty() && outbox.keeps_up(PATIENCE_MS, now_ms);
+        held.awaited
+    }
+
+    /// Registers who is to be woken; before looking for what there is.
+    pub(super) fn register(&self, waker: &std::task::Waker) {
+        self.waker.register(waker);
+    }
+
+    /// There may be something to write, though nothing came.
+    pub(super) fn look_again(&self) {
+        self.news.store(true, Relaxed);
+    }
+
+    /// Whether anything happened since the last look.
+    pub(super) fn has_news(&self) -> bool {
+        self.news.swap(false, Relaxed)
+    }
+
+    /// Writes what waits into `buffer`, until it has enough, and says how the connection stands.
+    pub(super) fn fill(
+        &self,
+        epoch: u64,
+        buffer: &mut BytesMut,
+        max_packet_bytes: usize,
+        counters: &Counters,
+        pressure: &Pressure,
+        now_ms: u64,
+    ) -> Standing {
+        let mut held = locked(&self.held);
+        if held.epoch != epoch {
+            return Standing::Ended(Reason::SessionTakenOver);
+        }
+        if let Some(reason) = held.ended {
+            return Standing::Ended(reason);
+        }
+        let version = held.client.version();
+        let mut written = 0;
+        while buffer.len() < BATCH_BYTES
+            && let Some(publish) = held.client.outbox.pop(now_ms)
+        {
+            let (before, id, qos) = (buffer.len(), publish.id, publish.qos);
+            let packet = Outgoing::Publish(publish);
+            let fits = wire::encode(version, &packet, buffer).is_ok_and(|bytes| bytes <= max_packet_bytes);
+            if fits {
+                written += 1;
+            } else {
+                buffer.truncate(before);
+                counters.dropped_too_large.add(1);
+                held.client.outbox.acknowledged(id, qos);
+            }
+        }
+        counters.messages_out.add(written);
+        held.count(pressure, Some(now_ms));
+        if held.awaited && held.client.outbox.is_empty() {
+            held.awaited = false;
+            pressure.relieve();
+        }
+        Standing::Holds
+    }
+
+    /// Ends the connection if what it may do was taken back.
+    pub(super) fn recheck(&self) {
+        let mut held = locked(&self.held);
+        if held.connected && held.rights.are_revoked() {
+            held.ended = Some(Reason::NotAuthorized);
+            drop(held);
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        if !self.news.swap(true, Relaxed) {
+            self.waker.wake();
+        }
+    }
+}
+
+impl Held {
+    /// Whoever holds it has no say from here on; gives the will it left.
+    fn supersede(&mut self) -> Option<Will> {
+        self.epoch += 1;
+        self.ended = None;
+        let connected = std::mem::take(&mut self.connected);
+        match self.client.end(Reason::SessionTakenOver) {
+            Effect::End { will, .. } if connected => will,
+            _ => None,
+        }
+    }
+
+    /// Tells the pressure what waits now; without a time, that nothing does.
+    fn count(&mut self, pressure: &Pressure, now_ms: Option<u64>) {
+        let outbox = &self.client.outbox;
+        let (messages, bytes) = match now_ms {
+            None => (0, 0),
+            Some(now_ms) if self.connected && outbox.keeps_up(PATIENCE_MS, now_ms) => {
+                (outbox.len(), outbox.bytes())
+            }
+            Some(_) => (0, outbox.bytes()),
+        };
+        if messages != self.counted_messages {
+            pressure.messages(self.counted_messages, messages);
+        }
+        if bytes != self.counted_bytes {
+            pressure.bytes(self.counted_bytes, bytes);
+        }
+        (self.counted_messages, self.counted_bytes) = (messages, bytes);
+    }
+}

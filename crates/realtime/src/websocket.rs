@@ -1,0 +1,132 @@
+//! MQTT over WebSocket (MQTT 5.0, section 6): binary messages, whose bounds mean nothing to MQTT, with
+//! the subprotocol `mqtt`. A page of another origin is refused: a browser would lend it what it knows.
+
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::{Buf, Bytes};
+use futures::{Sink, Stream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::Gateway;
+use crate::gateway::PACKET_BYTES_MAX;
+
+const SUBPROTOCOL: &str = "mqtt";
+/// What a connection reads into; it is held while the connection lasts.
+const READ_BYTES: usize = 4 * 1024;
+
+/// Pages that may connect, beside those that come from the host they connect to.
+#[derive(Debug, Clone, Default)]
+pub struct Origins(pub Vec<String>);
+
+/// Takes the upgrade of a request to `/mqtt`, and serves the connection. Refuses with 403 a page of an
+/// origin that is not allowed, and with 400 a client that does not offer the subprotocol `mqtt`.
+pub fn serve_websocket(
+    gateway: Gateway,
+    origins: &Origins,
+    peer: IpAddr,
+    headers: &HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    if !origins.allow(headers) {
+        let refusal = "this page's origin may not connect here; allow it in [http] allowed_origins\n";
+        return (StatusCode::FORBIDDEN, refusal).into_response();
+    }
+    let upgrade = upgrade
+        .protocols([SUBPROTOCOL])
+        .max_message_size(PACKET_BYTES_MAX)
+        .max_frame_size(PACKET_BYTES_MAX)
+        .read_buffer_size(READ_BYTES)
+        .write_buffer_size(0);
+    if upgrade.selected_protocol().is_none() {
+        return (
+            StatusCode::BAD_REQUEST,
+            "expected the WebSocket subprotocol mqtt\n",
+        )
+            .into_response();
+    }
+    upgrade.on_upgrade(move |socket| async move {
+        gateway.serve(Bytestream::new(socket), peer).await;
+    })
+}
+
+impl Origins {
+    /// Who sends no origin is no page in a browser.
+    fn allow(&self, headers: &HeaderMap) -> bool {
+        let Some(origin) = headers.get(header::ORIGIN) else {
+            return true;
+        };
+        let Ok(origin) = origin.to_str() else {
+            return false;
+        };
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let of_origin = origin.split_once("://").map(|(_, host)| host);
+        of_origin.is_some() && of_origin == host || self.0.iter().any(|allowed| allowed == origin)
+    }
+}
+
+/// A WebSocket as the bytes of its messages.
+struct Bytestream {
+    socket: WebSocket,
+    unread: Bytes,
+}
+
+impl Bytestream {
+    fn new(socket: WebSocket) -> Self {
+        Self {
+            socket,
+            unread: Bytes::new(),
+        }
+    }
+}
+
+impl AsyncRead for Bytestream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        while self.unread.is_empty() {
+            match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
+                Some(Ok(Message::Binary(bytes))) => self.unread = bytes,
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                Some(Ok(Message::Close(_))) | None => return Poll::Ready(Ok(())),
+                Some(Ok(Message::Text(_))) => {
+                    return Poll::Ready(Err(io::Error::other("a text message, expected binary ones")));
+                }
+                Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
+            }
+        }
+        let bytes = self.unread.len().min(into.remaining());
+        into.put_slice(&self.unread[..bytes]);
+        self.unread.advance(bytes);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Bytestream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let mut socket = Pin::new(&mut self.socket);
+        ready!(socket.as_mut().poll_ready(cx)).map_err(io::Error::other)?;
+        let message = Message::Binary(Bytes::copy_from_slice(bytes));
+        socket.start_send(message).map_err(io::Error::other)?;
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket)
+            .poll_flush(cx)
+            .map_err(io::Error::other)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket)
+            .poll_close(cx)
+            .map_err(io::Error::other)
+    }
+}
