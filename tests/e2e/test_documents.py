@@ -18,7 +18,13 @@ from harness.events import manifest
 from harness.hub import REPOSITORY, Hub, binaries, clean_environment
 from harness.wait import eventually
 
-DOCUMENTS = ("README.md", "docs/first-adapter.md", "docs/mappings.md", "docs/webhooks.md")
+DOCUMENTS = (
+    "README.md",
+    "docs/browser-tokens.md",
+    "docs/first-adapter.md",
+    "docs/mappings.md",
+    "docs/webhooks.md",
+)
 COPIED = ("README.md", "LICENSE", "config", "docs", "deploy", "crates/model/schemas", "tests/retail")
 DEFAULT_URL = "http://127.0.0.1:8080"
 DOCUMENT_DEADLINE_S = 180

@@ -339,6 +339,10 @@ SCOPED_REQUESTS = {
     ("GET", "/v1/api-keys"): "admin",
     ("POST", "/v1/api-keys"): "admin",
     ("POST", "/v1/revisions"): "admin",
+    ("POST", "/v1/browser-tokens"): "browser-tokens:write",
+    ("DELETE", "/v1/browser-tokens?subject=x"): "browser-tokens:write",
+    ("DELETE", "/v1/browser-tokens/x"): "browser-tokens:write",
+    ("POST", "/v1/browser-tokens/rotation"): "admin",
 }
 
 

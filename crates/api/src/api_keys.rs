@@ -39,6 +39,11 @@ struct ApiKeyRequest {
     #[serde(default)]
     #[schema(value_type = Vec<String>, example = json!(["events:write"]))]
     scopes: Vec<Scope>,
+    /// The MQTT topic filters within which it may mint browser tokens, up to 50: for keys with the scope
+    /// `browser-tokens:write`, which need them.
+    #[serde(default)]
+    #[schema(example = json!([]))]
+    topics: Vec<String>,
     /// The adapter it belongs to; it then sends only that adapter's types under its source.
     adapter: Option<String>,
     /// When it ends by itself, RFC 3339. Never, if absent.
@@ -86,6 +91,7 @@ async fn add_api_key(
     let ApiKeyRequest {
         name,
         scopes,
+        topics,
         adapter,
         expires,
     } = request;
@@ -94,6 +100,7 @@ async fn add_api_key(
         .add_key(NewKey {
             name,
             scopes,
+            topics,
             adapter,
             expires,
         })
@@ -113,7 +120,7 @@ async fn add_api_key(
 
 /// Revoke an API key
 ///
-/// It opens nothing from now on; other hubs notice within seconds.
+/// It opens nothing from now on, nor do browser tokens that it minted; other hubs notice within seconds.
 #[utoipa::path(delete, path = "/v1/api-keys/{id}", tag = "api-keys", security(("api_key" = ["admin"])),
     params(("id" = String, Path, description = "The public half of the key")),
     responses(

@@ -7,6 +7,7 @@ mod adapters;
 mod api_keys;
 mod auth;
 mod body;
+mod browser_tokens;
 mod client;
 mod cloud_events;
 mod cookie;

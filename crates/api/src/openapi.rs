@@ -12,8 +12,8 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::problem::ProblemBody;
 use crate::{
-    ApiState, adapters, api_keys, dead_letters, events, health, journeys, ledger, live, metrics, overview,
-    problem_types, quarantine, queues, revisions, session, status, stream, users,
+    ApiState, adapters, api_keys, browser_tokens, dead_letters, events, health, journeys, ledger, live,
+    metrics, overview, problem_types, quarantine, queues, revisions, session, status, stream, users,
 };
 
 pub(crate) const DESCRIPTION_PATH: &str = "/v1/openapi.json";
@@ -36,6 +36,7 @@ pub(crate) const DOCUMENTATION_PATH: &str = "/docs";
         (name = "adapters", description = "What adapters do, and their credentials"),
         (name = "revisions", description = "Numbered configurations"),
         (name = "api-keys", description = "Programs that may call this API"),
+        (name = "browser-tokens", description = "What pages may read of live state, for an hour at most"),
         (name = "people", description = "People who may sign in, and their sessions"),
         (name = "operations", description = "Whether all is well"),
         (name = "problems", description = "What error responses mean"),
@@ -149,6 +150,7 @@ fn every_route() -> OpenApiRouter<ApiState> {
         .merge(adapters::routes())
         .merge(revisions::routes())
         .merge(api_keys::routes())
+        .merge(browser_tokens::routes())
         .merge(session::routes())
         .merge(users::routes())
         .merge(queues::routes())

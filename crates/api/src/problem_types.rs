@@ -79,6 +79,9 @@ catalogue! {
     EVENT_FORBIDDEN = FORBIDDEN "event-forbidden": "The sender may not send this event",
         "At least one event has a source or a type that this key's adapter may not use, or a source that belongs to an adapter. Nothing of the request was kept.",
         "Send with the key of the adapter that owns the source, or add the type to the adapter's manifest.";
+    TOPICS_NOT_GRANTED = FORBIDDEN "topics-not-granted": "The caller may not grant these topics",
+        "At least one topic filter lies not wholly within the topics of the API key, or the caller has none. No token was minted.",
+        "Ask for less, or use a key that was made with the topics: `crossdock api-key add --scope browser-tokens:write --topics …`.";
     NOT_FOUND = NOT_FOUND "not-found": "There is no such thing",
         "The path names nothing that exists.",
         "Check the name or id in the path.";

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    adapter, api_key, apply, check, dead_letter, event, import, journey, prove, status, up, user,
+    adapter, api_key, apply, browser_token, check, dead_letter, event, import, journey, prove, status, up,
+    user,
 };
 
 /// A self-hosted integration hub for commerce events: RabbitMQ at the centre, vendors as adapters.
@@ -61,6 +62,9 @@ pub(crate) enum Command {
     /// Make, list and revoke API keys
     #[command(subcommand)]
     ApiKey(api_key::ApiKeyCommand),
+    /// End tokens with which browsers read live state
+    #[command(subcommand)]
+    BrowserToken(browser_token::BrowserTokenCommand),
     /// Say who may sign in, and what they may do
     #[command(subcommand)]
     User(user::UserCommand),

@@ -86,6 +86,7 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<ExitCode> {
         Command::DeadLetter(dead_letter) => dead_letter.run(context).await,
         Command::Adapter(adapter) => adapter.run(context).await,
         Command::ApiKey(api_key) => api_key.run(context).await,
+        Command::BrowserToken(browser_token) => browser_token.run(context).await,
         Command::User(user) => user.run(context).await,
         Command::Prove(prove) => prove.run(context).await,
     }

@@ -79,6 +79,18 @@ def with_cookie(cookie: str):
     return asked("/v1/events", key="", headers={"Cookie": cookie})
 
 
+def token_of(change: dict, topics: tuple[str, ...] = ("state/order/#",)):
+    """A browser token asked for with a key that has these topics: a good one but for the change."""
+
+    def ask(hall: Hall) -> http.Response:
+        body = {"name": "pages", "scopes": ["browser-tokens:write"], "topics": list(topics)}
+        key = hall.hub.request("POST", "/v1/api-keys", json=body).json()["key"]
+        wanted = {"topics": ["state/order/1"], "subject": "customer-42"} | change
+        return hall.hub.request("POST", "/v1/browser-tokens", key=key, json=wanted)
+
+    return ask
+
+
 NONE = {"events": [], "next": None}
 
 CASES = [
@@ -324,5 +336,124 @@ CASES = [
         400,
         "malformed-request",
         "Last-Event-ID is not the id of a message of this stream",
+    ),
+    refused(
+        "a key that may mint browser tokens, and for no topics",
+        key_with(name="x", scopes=["browser-tokens:write"]),
+        422,
+        "invalid-request",
+        "a key with the scope browser-tokens:write needs topics",
+    ),
+    refused(
+        "topics of a key that may not mint browser tokens",
+        key_with(name="x", scopes=["events:read"], topics=["state/#"]),
+        422,
+        "invalid-request",
+        "a key with topics needs the scope browser-tokens:write",
+    ),
+    refused(
+        "a topic of a key that is no filter",
+        key_with(name="x", scopes=["browser-tokens:write"], topics=["state/#/x"]),
+        422,
+        "invalid-request",
+        'the topic filter "state/#/x" holds a wildcard in level 2 (from 1)',
+    ),
+    refused(
+        "51 topics of a key",
+        key_with(name="x", scopes=["browser-tokens:write"], topics=["a"] * 51),
+        422,
+        "invalid-request",
+        "a key has 51 topics, expected at most 50",
+    ),
+    refused(
+        "a browser token for a topic that the key may not grant",
+        token_of({"topics": ["state/+/1"]}),
+        403,
+        "topics-not-granted",
+        'the topic filter "state/+/1" is not granted: this API key may grant what lies wholly within state/order/#',
+    ),
+    refused(
+        "a browser token of somebody without topics",
+        asked("/v1/browser-tokens", "POST", json={"topics": ["state/order/1"], "subject": "a"}),
+        403,
+        "topics-not-granted",
+        "the caller may grant no topics",
+    ),
+    refused(
+        "a browser token for the server's own topics",
+        token_of({"topics": ["$SYS/#"]}, topics=("#",)),
+        422,
+        "invalid-request",
+        'the topic filter "$SYS/#" begins with $',
+    ),
+    refused(
+        "a browser token for a shared subscription",
+        token_of({"topics": ["$share/all/state/order/1"]}),
+        422,
+        "invalid-request",
+        "begins with $",
+    ),
+    refused(
+        "a browser token for a filter that is none",
+        token_of({"topics": ["state/order#"]}),
+        422,
+        "invalid-request",
+        "+ and # stand alone in a level",
+    ),
+    refused(
+        "a browser token for nothing",
+        token_of({"topics": []}),
+        422,
+        "invalid-request",
+        "has 0 topic filters, expected 1 to 50",
+    ),
+    refused(
+        "a browser token for 51 filters",
+        token_of({"topics": ["state/order/1"] * 51}),
+        422,
+        "invalid-request",
+        "has 51 topic filters, expected 1 to 50",
+    ),
+    refused(
+        "a browser token for a filter of 64 KiB",
+        token_of({"topics": ["state/order/" + "x" * 65536]}),
+        422,
+        "invalid-request",
+        "expected at most 65535",
+    ),
+    refused(
+        "a browser token that would be too long",
+        token_of({"topics": [f"state/order/{'x' * 1000}/{number}" for number in range(9)]}),
+        422,
+        "invalid-request",
+        "expected at most 8192",
+    ),
+    refused(
+        "a browser token for nobody",
+        token_of({"subject": ""}),
+        422,
+        "invalid-request",
+        "/subject: has to be 1 to 255 bytes without control characters",
+    ),
+    refused(
+        "a browser token for a day",
+        token_of({"expires_in_s": 86_400}),
+        422,
+        "invalid-request",
+        "/expires_in_s: has to be from 1 to 3600",
+    ),
+    refused(
+        "a browser token that may publish",
+        token_of({"publish": ["state/order/1"]}),
+        400,
+        "malformed-request",
+        "unknown field `publish`",
+    ),
+    refused(
+        "the end of nobody's browser tokens",
+        asked("/v1/browser-tokens?subject=", "DELETE"),
+        422,
+        "invalid-request",
+        "no token has such an id or subject",
     ),
 ]

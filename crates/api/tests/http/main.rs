@@ -2,6 +2,7 @@
 //! through, without one where they must not get that far.
 #![allow(clippy::unwrap_used)]
 
+mod browser_tokens;
 mod people;
 mod refusals;
 mod round_trip;

@@ -97,6 +97,10 @@ impl Api {
         let key = NewKey {
             name: "test".into(),
             scopes: scopes.to_vec(),
+            topics: match scopes.contains(&Scope::BrowserTokensWrite) {
+                true => vec!["state/order/#".into()],
+                false => Vec::new(),
+            },
             adapter: None,
             expires: None,
         };

@@ -208,6 +208,28 @@ impl Client {
         self.send(request).await.map(drop)
     }
 
+    /// `DELETE` of what the query names.
+    pub(crate) async fn delete_matching(
+        &self,
+        segments: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<(), ClientError> {
+        let request = self
+            .request(Method::DELETE, segments)
+            .query(query)
+            .timeout(ANSWER_DEADLINE);
+        self.send(request).await.map(drop)
+    }
+
+    /// `POST` of a JSON body that is answered with nothing.
+    pub(crate) async fn tell(&self, segments: &[&str], body: &impl Serialize) -> Result<(), ClientError> {
+        let request = self
+            .request(Method::POST, segments)
+            .json(body)
+            .timeout(ANSWER_DEADLINE);
+        self.send(request).await.map(drop)
+    }
+
     /// Sends a batch of structured events, the JSON array `batch`, once.
     pub(crate) async fn post_batch(&self, batch: Bytes) -> Result<(), ClientError> {
         let request = self

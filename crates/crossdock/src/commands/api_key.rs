@@ -27,13 +27,19 @@ pub(crate) enum ApiKeyCommand {
 
 /// Make a key; its secret is shown this once
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  crossdock api-key add till-7 --scope events:write --expires 90d")]
+#[command(
+    after_help = "Examples:\n  crossdock api-key add till-7 --scope events:write --expires 90d\n  \
+                  crossdock api-key add storefront --scope browser-tokens:write --topics 'state/order/#,stock/#'"
+)]
 pub(crate) struct Add {
     /// What people will call it
     name: String,
     /// What it may do: events:read, events:write, adapters:read, adapters:write, admin, …; repeatable
     #[arg(long = "scope", value_name = "SCOPE", required_unless_present = "adapter")]
     scopes: Vec<Scope>,
+    /// The topic filters within which it may mint browser tokens, separated by commas; repeatable
+    #[arg(long, value_name = "FILTERS", value_delimiter = ',')]
+    topics: Vec<String>,
     /// The adapter it belongs to: it then sends as that adapter and nothing else
     #[arg(long, value_name = "NAME")]
     adapter: Option<String>,
@@ -62,6 +68,8 @@ pub(crate) struct Remove {
 struct Request {
     name: String,
     scopes: Vec<Scope>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    topics: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     adapter: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -130,6 +138,7 @@ impl Add {
         Request {
             name: self.name,
             scopes: self.scopes,
+            topics: self.topics,
             adapter: self.adapter,
             expires,
         }
@@ -177,12 +186,16 @@ fn print_made(output: Output, made: &Made, now: DateTime<Utc>) -> std::io::Resul
         ),
         (None, _) => format!("opens {}", made.view.scopes.join(", ")),
     };
+    let topics = match made.view.topics.as_slice() {
+        [] => String::new(),
+        topics => format!(" within the topics {}", printable(&topics.join(", "))),
+    };
     let end = match made.view.expires {
         Some(expires) => format!("ends {}", relative(expires, now)),
         None => "does not end by itself".to_owned(),
     };
     output.line(format!(
-        "Shown this once. {} ({}) {scopes}; it {end}.",
+        "Shown this once. {} ({}) {scopes}{topics}; it {end}.",
         printable(&made.view.name),
         made.view.id
     ))
@@ -203,6 +216,9 @@ fn print_list(output: Output, keys: &[ApiKeyView], now: DateTime<Utc>) -> std::i
                 .as_ref()
                 .map(|adapter| format!("as adapter {adapter}")),
         );
+        if !key.topics.is_empty() {
+            opens.push(format!("within {}", key.topics.join(", ")));
+        }
         table.add_row(vec![
             Cell::new(printable(&key.id)),
             Cell::new(printable(&key.name)),
@@ -225,6 +241,7 @@ mod tests {
             id: id.into(),
             name: name.into(),
             scopes: vec!["events:write".into()],
+            topics: Vec::new(),
             adapter: None,
             created: DateTime::UNIX_EPOCH,
             expires: None,

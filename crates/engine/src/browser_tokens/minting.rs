@@ -96,7 +96,7 @@ pub(super) fn judge(
         expires_in_s,
     } = asked;
     let (filters, mut faults) = read(&topics);
-    if !(1..=NAME_MAX_BYTES).contains(&subject.len()) || subject.contains(char::is_control) {
+    if !is_name(&subject) {
         let message = format!("has to be 1 to {NAME_MAX_BYTES} bytes without control characters");
         faults.push(Fault::new("/subject", message));
     }
@@ -125,6 +125,11 @@ pub(super) fn judge(
         subject,
         expires: expires.trunc_subsecs(0),
     })
+}
+
+/// Whether a token or its subject can be called so.
+pub(super) fn is_name(text: &str) -> bool {
+    (1..=NAME_MAX_BYTES).contains(&text.len()) && !text.contains(char::is_control)
 }
 
 fn read(topics: &[String]) -> (Vec<TopicFilter>, Vec<Fault>) {

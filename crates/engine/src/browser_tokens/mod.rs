@@ -17,7 +17,7 @@ mod token;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use crossdock_config::{TokenIssuer, readable_filter};
 use crossdock_model::topic::TopicFilter;
 use crossdock_store::{RevokedKind, Store};
@@ -29,7 +29,7 @@ use self::{
     minting::Said,
     revocations::{Marks, Revocations},
     signing::{Signing, VERIFIES_AFTER},
-    token::{Claims, Unverified},
+    token::{Claims, NAME_MAX_BYTES, Unverified},
 };
 use crate::{
     EngineError, Holder, Hub, Principal, Scope, attempts::Attempts, keys, measures, outbound::Outbound,
@@ -192,18 +192,21 @@ impl BrowserTokens {
     ) -> Result<BrowserToken, MintError> {
         let granted = minting::judge(asked, grantor, now)?;
         let principal = own_principal(&grantor.id, &granted.subject);
-        // One that is minted just after a revocation is not to look like one of those that were revoked.
-        let revoked = self.revocations.not_before(&granted.subject, &principal);
-        let issued = revoked
-            .filter(|at| *at >= now)
-            .map_or(now.timestamp(), |at| at.timestamp() + 1);
+        let issued = now.trunc_subsecs(0);
+        if let Some(until) = self.revocations.revoked_until(&granted.subject, &principal)
+            && issued <= until
+        {
+            let wait_s = (until - now).num_seconds().max(0) + 1;
+            let reason = format!("tokens of this subject were revoked a moment ago; ask again in {wait_s} s");
+            return Err(EngineError::Conflict(reason).into());
+        }
         let id = keys::random(TOKEN_ID_CHARS);
         let said = Said {
             iss: &self.environment,
             aud: &self.environment,
             sub: &granted.subject,
             jti: &id,
-            iat: issued,
+            iat: issued.timestamp(),
             exp: granted.expires.timestamp(),
             key: &grantor.id,
             topics: granted.topics.iter().map(TopicFilter::as_str).collect(),
@@ -411,10 +414,16 @@ impl Hub {
     /// Ends browser tokens before their time: here at once, on other hubs within 5 seconds.
     ///
     /// # Errors
-    /// `Conflict` if too many revocations are in force, or `Unavailable` without a database.
+    /// `Invalid` for what no token is called, `Conflict` if too many revocations are in force, or `Unavailable` without a database.
     pub async fn revoke_browser_tokens(&self, who: &Principal, revoked: &Revoked) -> Result<(), EngineError> {
         let now = self.shared.clock.now();
         let tokens = &self.shared.browser_tokens;
+        let (Revoked::Token(name) | Revoked::Subject(name)) = revoked;
+        if !minting::is_name(name) {
+            return Err(EngineError::Invalid(format!(
+                "no token has such an id or subject, expected 1 to {NAME_MAX_BYTES} bytes without control characters"
+            )));
+        }
         match (revoked, key_of(who)) {
             (Revoked::Token(id), _) => tokens.revoke(RevokedKind::Token, id, now).await,
             (Revoked::Subject(subject), Some(key)) if !who.may(Scope::Admin) => {

@@ -19,8 +19,8 @@ use crate::EngineError;
 
 /// Revocations in force at most.
 const REVOCATIONS_MAX: u32 = 10_000;
-/// A subject's revocation reaches so far ahead: another hub's clock may be as fast, and times in tokens are whole seconds.
-const REACH: TimeDelta = TimeDelta::seconds(5);
+/// A subject's revocation reaches so far ahead, since the clock of the hub that minted the token may be as fast.
+const REACH: TimeDelta = TimeDelta::seconds(2);
 /// How long after it was revoked a token could still be believed if nobody remembered.
 pub(super) const REMEMBERED: TimeDelta =
     TimeDelta::seconds(LIFE_MAX.num_seconds() + 2 * SKEW.num_seconds() + REACH.num_seconds());
@@ -84,8 +84,8 @@ impl Revocations {
                 || was_issued_before(RevokedKind::Principal, &marks.principal))
     }
 
-    /// The time from which on a new token for them is not one of those that were revoked.
-    pub(super) fn not_before(&self, subject: &str, principal: &str) -> Option<DateTime<Utc>> {
+    /// Until when a token that is minted for them is one of those that were revoked.
+    pub(super) fn revoked_until(&self, subject: &str, principal: &str) -> Option<DateTime<Utc>> {
         let known = self.known.load();
         let of = |kind, name: &str| known.get(&(kind, name.to_owned())).copied();
         of(RevokedKind::Subject, subject).max(of(RevokedKind::Principal, principal))

@@ -159,6 +159,7 @@ async fn keys_of_people_come_and_go() {
     let new = |adapter: Option<String>| NewKey {
         name: "till".into(),
         scopes: vec![Scope::EventsRead],
+        topics: Vec::new(),
         adapter,
         expires: None,
     };

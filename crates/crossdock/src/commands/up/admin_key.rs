@@ -28,6 +28,7 @@ pub(super) async fn ensure(hub: &Hub, data_dir: &DataDir) -> anyhow::Result<Path
     let new = NewKey {
         name: "admin".to_owned(),
         scopes: vec![Scope::Admin],
+        topics: Vec::new(),
         adapter: None,
         expires: None,
     };

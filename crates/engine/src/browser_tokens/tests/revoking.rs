@@ -38,12 +38,27 @@ async fn a_subject_that_was_revoked_may_come_back_with_a_new_token() {
     one.revoke(RevokedKind::Subject, "customer-1", now())
         .await
         .unwrap();
-    // At once, on the hub that knows of it: it is not one of those that were revoked.
-    let after = minted(&one, &["a"]).await.token;
-    other.look_again(at(1)).await.unwrap();
+    for second in [0, 2] {
+        let early = one.mint(asked(&["a"]), &grantor(&["#"]), at(second)).await;
+        assert!(matches!(early, Err(MintError::Failed(EngineError::Conflict(_)))));
+    }
+    // Another hub, which does not know yet, mints one that is over already.
+    let early = other
+        .mint(asked(&["a"]), &grantor(&["#"]), at(1))
+        .await
+        .unwrap()
+        .token;
+    other.look_again(at(2)).await.unwrap();
+    let after = one
+        .mint(asked(&["a"]), &grantor(&["#"]), at(3))
+        .await
+        .unwrap()
+        .token;
     for hub in [&one, &other] {
-        assert_eq!(hub.admit(&before, at(1)).await.unwrap_err(), TokenFault::Revoked);
-        assert!(!hub.admit(&after, at(1)).await.unwrap().revoked());
+        for token in [&before, &early] {
+            assert_eq!(hub.admit(token, at(3)).await.unwrap_err(), TokenFault::Revoked);
+        }
+        assert!(!hub.admit(&after, at(3)).await.unwrap().revoked());
     }
 }
 
