@@ -12,6 +12,9 @@ use crate::output::Output;
 pub(super) struct Banner {
     /// The hub's address.
     pub(super) url: String,
+    /// The demo's shop page, where the demo runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) shop: Option<String>,
     /// RabbitMQ's management API and pages.
     pub(super) management_url: String,
     /// The file that holds the private node's user and password; none for a broker of the settings.
@@ -36,6 +39,7 @@ pub(super) fn print(output: Output, banner: &Banner) -> io::Result<()> {
 fn lines(banner: &Banner) -> Vec<String> {
     let Banner {
         url,
+        shop,
         management_url,
         private_node,
         data_dir,
@@ -59,6 +63,7 @@ fn lines(banner: &Banner) -> Vec<String> {
         format!("crossdock {} is up", env!("CARGO_PKG_VERSION")),
         format!("  dashboard {url}"),
     ];
+    let shop = shop.as_ref().map(|shop| format!("  shop      {shop}"));
     let places = [
         format!("  API docs  {url}/docs"),
         format!("  RabbitMQ  {rabbitmq}"),
@@ -77,6 +82,7 @@ fn lines(banner: &Banner) -> Vec<String> {
     dashboard
         .into_iter()
         .chain(sign_in)
+        .chain(shop)
         .chain(places)
         .chain(next)
         .collect()
@@ -90,6 +96,7 @@ mod tests {
     fn the_banner_fits_and_names_every_place() {
         let banner = Banner {
             url: "http://127.0.0.1:8080".into(),
+            shop: Some("http://127.0.0.1:8080/shop".into()),
             management_url: "http://127.0.0.1:25673".into(),
             private_node: Some("var/rabbitmq/node.json".into()),
             data_dir: "var".into(),
@@ -99,6 +106,7 @@ mod tests {
         let text = lines(&banner).join("\n");
         for place in [
             "http://127.0.0.1:8080/docs",
+            "http://127.0.0.1:8080/shop",
             "http://127.0.0.1:25673",
             "var/rabbitmq/node.json",
             "var/admin.key",

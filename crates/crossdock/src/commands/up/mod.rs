@@ -72,7 +72,7 @@ const EXIT_INTERRUPTED: i32 = 130;
     after_help = "Examples:\n  crossdock up --demo\n  crossdock up --config config/crossdock.toml"
 )]
 pub(crate) struct Up {
-    /// Also run the demo's adapters: a small shop with its ERP, warehouse and parcel desk
+    /// Also run the demo: a shop's page at /shop, and its adapters: shop, ERP, warehouse and parcel desk
     #[arg(long)]
     demo: bool,
 }
@@ -91,10 +91,10 @@ impl Up {
         listen_for_signals(stop.clone())?;
         let data_dir = DataDir::open(&settings.data_dir)?;
         let listener = listen(settings.http.listen).await?;
-        let mut hall = Hall::open(listener)?;
+        let mut hall = Hall::open(listener, self.demo)?;
         let telemetry = start_telemetry(&settings)?;
         let started = stop
-            .run_until_cancelled(hall.start(&configuration, &settings, &data_dir))
+            .run_until_cancelled(hall.start(&configuration, &settings, &data_dir, self.demo))
             .await;
         let outcome = match started {
             None => Ok(()),
@@ -193,12 +193,16 @@ struct Running {
 
 impl Hall {
     /// HTTP is up from here on.
-    fn open(listener: TcpListener) -> anyhow::Result<Self> {
+    fn open(listener: TcpListener, demo: bool) -> anyhow::Result<Self> {
         let metrics = PrometheusBuilder::new()
             .set_buckets(&BUCKETS_S)
             .and_then(PrometheusBuilder::install_recorder)
             .context("cannot set up the metrics")?;
-        let door = Door::new(crossdock_web::router(), "the database");
+        let mut pages = crossdock_web::router();
+        if demo {
+            pages = pages.merge(crossdock_web::storefront());
+        }
+        let door = Door::new(pages, "the database");
         let listen = listener.local_addr().context("the listener has no address")?;
         let mut tasks = JoinSet::new();
         let stop_http = CancellationToken::new();
@@ -228,6 +232,7 @@ impl Hall {
         configuration: &Configuration,
         settings: &Settings,
         data_dir: &DataDir,
+        demo: bool,
     ) -> anyhow::Result<Running> {
         let database = Database::named(settings, data_dir)?;
         let store = database.open().await?;
@@ -264,10 +269,15 @@ impl Hall {
             self.stop_http.clone(),
         );
         self.api = Some(api.clone());
-        self.door.open(crossdock_api::router(api));
+        let mut routes = crossdock_api::router(api);
+        if demo {
+            routes = routes.merge(demo::storefront::router(&hub, data_dir).await?);
+        }
+        self.door.open(routes);
         self.tasks
             .spawn(readiness::announce(hub.clone(), self.stop_tasks.clone()));
         let banner = banner::Banner {
+            shop: demo.then(|| format!("{public_url}{}", crossdock_web::SHOP)),
             url: public_url,
             management_url: broker::without_credentials(&address.management_url),
             private_node: self.node.as_ref().map(|_| data_dir.node_identity_file()),

@@ -3,7 +3,6 @@ import type { Session } from '@crossdock/client';
 
 /** What the backend answers, which is what the hub answered to it, and the references that this browser may order under. */
 interface Answer {
-  url: string;
   client_id: string;
   token: string;
   expires_at: string;
@@ -16,7 +15,9 @@ export interface Visit {
 }
 
 export async function visit(signal: AbortSignal): Promise<Visit> {
-  const { url, client_id, token, expires_at, orders } = await ask<Answer>('POST', '/shop/api/session', {}, signal);
+  const { client_id, token, expires_at, orders } = await ask<Answer>('POST', '/shop/api/session', {}, signal);
+  // The hub names itself as others reach it. This page is on the hub, and goes back to where it came from.
+  const url = `${location.origin.replace(/^http/, 'ws')}/mqtt`;
   return { session: { url, clientId: client_id, token, expiresAt: Date.parse(expires_at) }, references: orders };
 }
 
@@ -30,7 +31,7 @@ async function ask<T>(method: string, path: string, body: unknown, signal?: Abor
   if (signal) init.signal = signal;
   const answer = await fetch(path, init).catch(() => undefined);
   if (!answer) throw new Error('The shop does not answer.');
-  if (answer.ok) return (answer.status === 204 ? undefined : await answer.json()) as T;
+  if (answer.ok) return (answer.status === 202 ? undefined : await answer.json()) as T;
   const problem = (await answer.json().catch(() => ({}))) as { title?: string; detail?: string };
   throw new Error(problem.detail ?? problem.title ?? `The shop answered ${answer.status}.`);
 }
