@@ -42,6 +42,9 @@ pub(super) async fn ensure_in(hub: &Hub, path: &Path, new: NewKey) -> anyhow::Re
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
     let name = new.name.clone();
-    let (_, key) = hub.add_key(new).await.with_context(|| format!("cannot make the key {name}"))?;
+    let (_, key) = hub
+        .add_key(new)
+        .await
+        .with_context(|| format!("cannot make the key {name}"))?;
     write_secret(path, &format!("{key}\n")).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -15,6 +15,8 @@ pub(super) struct Banner {
     /// The demo's shop page, where the demo runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) shop: Option<String>,
+    /// Where MQTT over TCP is; over WebSocket it is at `/mqtt` below `url`.
+    pub(super) mqtt_url: String,
     /// RabbitMQ's management API and pages.
     pub(super) management_url: String,
     /// The file that holds the private node's user and password; none for a broker of the settings.
@@ -40,6 +42,7 @@ fn lines(banner: &Banner) -> Vec<String> {
     let Banner {
         url,
         shop,
+        mqtt_url,
         management_url,
         private_node,
         data_dir,
@@ -66,6 +69,7 @@ fn lines(banner: &Banner) -> Vec<String> {
     let shop = shop.as_ref().map(|shop| format!("  shop      {shop}"));
     let places = [
         format!("  API docs  {url}/docs"),
+        format!("  MQTT      {mqtt_url}  (browsers: {url}/mqtt)"),
         format!("  RabbitMQ  {rabbitmq}"),
         format!(
             "  data      {}  (operators' API key in {})",
@@ -97,6 +101,7 @@ mod tests {
         let banner = Banner {
             url: "http://127.0.0.1:8080".into(),
             shop: Some("http://127.0.0.1:8080/shop".into()),
+            mqtt_url: "mqtt://127.0.0.1:1883".into(),
             management_url: "http://127.0.0.1:25673".into(),
             private_node: Some("var/rabbitmq/node.json".into()),
             data_dir: "var".into(),

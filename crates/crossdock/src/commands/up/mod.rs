@@ -13,6 +13,7 @@ mod demo;
 mod door;
 mod first_admin;
 mod log;
+mod mqtt;
 mod readiness;
 
 use std::{
@@ -90,11 +91,16 @@ impl Up {
         let stop = CancellationToken::new();
         listen_for_signals(stop.clone())?;
         let data_dir = DataDir::open(&settings.data_dir)?;
-        let listener = listen(settings.http.listen).await?;
+        let listener = listen(
+            settings.http.listen,
+            "listen in [http], or CROSSDOCK_HTTP__LISTEN",
+        )
+        .await?;
+        let mqtt = mqtt::Listeners::bind(&settings.mqtt).await?;
         let mut hall = Hall::open(listener, self.demo)?;
         let telemetry = start_telemetry(&settings)?;
         let started = stop
-            .run_until_cancelled(hall.start(&configuration, &settings, &data_dir, self.demo))
+            .run_until_cancelled(hall.start(&configuration, &settings, &data_dir, mqtt))
             .await;
         let outcome = match started {
             None => Ok(()),
@@ -182,6 +188,8 @@ struct Hall {
     node: Option<Node>,
     api: Option<ApiState>,
     hub: Option<Hub>,
+    /// There is a demo, or there will be.
+    shows_demo: bool,
     demo: Option<Demo>,
 }
 
@@ -193,13 +201,13 @@ struct Running {
 
 impl Hall {
     /// HTTP is up from here on.
-    fn open(listener: TcpListener, demo: bool) -> anyhow::Result<Self> {
+    fn open(listener: TcpListener, shows_demo: bool) -> anyhow::Result<Self> {
         let metrics = PrometheusBuilder::new()
             .set_buckets(&BUCKETS_S)
             .and_then(PrometheusBuilder::install_recorder)
             .context("cannot set up the metrics")?;
         let mut pages = crossdock_web::router();
-        if demo {
+        if shows_demo {
             pages = pages.merge(crossdock_web::storefront());
         }
         let door = Door::new(pages, "the database");
@@ -223,6 +231,7 @@ impl Hall {
             node: None,
             api: None,
             hub: None,
+            shows_demo,
             demo: None,
         })
     }
@@ -232,8 +241,9 @@ impl Hall {
         configuration: &Configuration,
         settings: &Settings,
         data_dir: &DataDir,
-        demo: bool,
+        mqtt: mqtt::Listeners,
     ) -> anyhow::Result<Running> {
+        let mqtt_address = mqtt.address()?;
         let database = Database::named(settings, data_dir)?;
         let store = database.open().await?;
         self.door.wait_for("RabbitMQ");
@@ -269,16 +279,20 @@ impl Hall {
             self.stop_http.clone(),
         );
         self.api = Some(api.clone());
-        let mut routes = crossdock_api::router(api);
-        if demo {
+        let websocket = mqtt::start(&hub, mqtt, settings, &mut self.tasks, &self.stop_tasks);
+        let mut routes = crossdock_api::router(api).merge(websocket);
+        if self.shows_demo {
             routes = routes.merge(demo::storefront::router(&hub, data_dir).await?);
         }
         self.door.open(routes);
         self.tasks
             .spawn(readiness::announce(hub.clone(), self.stop_tasks.clone()));
         let banner = banner::Banner {
-            shop: demo.then(|| format!("{public_url}{}", crossdock_web::SHOP)),
+            shop: self
+                .shows_demo
+                .then(|| format!("{public_url}{}", crossdock_web::SHOP)),
             url: public_url,
+            mqtt_url: format!("mqtt://{}", reachable(mqtt_address)),
             management_url: broker::without_credentials(&address.management_url),
             private_node: self.node.as_ref().map(|_| data_dir.node_identity_file()),
             data_dir: data_dir.path().to_owned(),
@@ -357,11 +371,12 @@ async fn start_hub(configuration: &Configuration, options: HubOptions) -> anyhow
     })
 }
 
-async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+/// `setting` says where the address is from.
+async fn listen(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => anyhow!(
             "{address} is in use: another hub or another program listens there. Stop it, or set another address: \
-             listen in [http], or CROSSDOCK_HTTP__LISTEN"
+             {setting}"
         ),
         ErrorKind::PermissionDenied => anyhow!("this user may not listen on {address}"),
         ErrorKind::AddrNotAvailable => anyhow!("this machine has no address {}", address.ip()),

@@ -112,7 +112,10 @@ async fn begin_session(
         subject: visitor.mark(),
         expires_in_s: Some(TOKEN_LIFE_S),
     };
-    let token = shop.hub.mint_browser_token(&shop.principal().await?, asked).await?;
+    let token = shop
+        .hub
+        .mint_browser_token(&shop.principal().await?, asked)
+        .await?;
     let answer_headers = [
         (header::SET_COOKIE, visitor.cookie()),
         (header::CACHE_CONTROL, "no-store".to_owned()),
@@ -136,8 +139,8 @@ async fn place_order(
     ordered: Result<Json<Ordered>, JsonRejection>,
 ) -> Result<StatusCode, Problem> {
     let Json(ordered) = ordered.map_err(|rejection| EngineError::Invalid(rejection.body_text()))?;
-    let is_theirs = Visitor::of(&headers)
-        .is_some_and(|visitor| visitor.references().any(|own| own == reference));
+    let is_theirs =
+        Visitor::of(&headers).is_some_and(|visitor| visitor.references().any(|own| own == reference));
     if !is_theirs {
         let text = "this browser may not order under this reference: load the page anew";
         return Err(EngineError::NotFound(text.to_owned()).into());
@@ -201,11 +204,19 @@ struct Visitor(String);
 
 impl Visitor {
     fn new(rng: &mut impl rand::Rng) -> Self {
-        Self(rng.sample_iter(Alphanumeric).take(COOKIE_CHARS).map(char::from).collect())
+        Self(
+            rng.sample_iter(Alphanumeric)
+                .take(COOKIE_CHARS)
+                .map(char::from)
+                .collect(),
+        )
     }
 
     fn of(headers: &HeaderMap) -> Option<Self> {
-        let given = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let given = headers
+            .get_all(header::COOKIE)
+            .iter()
+            .filter_map(|value| value.to_str().ok());
         given
             .flat_map(|value| value.split(';'))
             .filter_map(|pair| pair.trim().split_once('='))
@@ -258,11 +269,23 @@ mod tests {
     #[test]
     fn a_browser_is_known_by_its_cookie_alone() {
         let new = visitor(1);
-        let (pair, attributes) = new.cookie().split_once("; ").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+        let (pair, attributes) = new
+            .cookie()
+            .split_once("; ")
+            .map(|(a, b)| (a.to_owned(), b.to_owned()))
+            .unwrap();
         assert!(attributes.contains("HttpOnly") && attributes.contains("SameSite=Strict"));
         assert_eq!(with_cookie(&format!("a=b; {pair}; c=d")).as_ref(), Some(&new.0));
         let short = &pair[..pair.len() - 1];
-        for other in ["", "a=b", "crossdock-shop", "crossdock-shop=", short, &format!("x{pair}"), &format!("{short}/")] {
+        for other in [
+            "",
+            "a=b",
+            "crossdock-shop",
+            "crossdock-shop=",
+            short,
+            &format!("x{pair}"),
+            &format!("{short}/"),
+        ] {
             assert_eq!(with_cookie(other), None, "{other}");
         }
     }
