@@ -130,7 +130,7 @@ pub struct TokenIssuer {
 }
 
 /// Where the hub listens for MQTT over TLS, and what it shows.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MqttTls {
     /// IP address and port to listen on.
