@@ -346,6 +346,7 @@ ROUTES = {
     "GET /v1/session": PERSON,
     "DELETE /v1/session": PERSON,
     "PUT /v1/session/password": PERSON,
+    "GET /v1/state/{topic}": "viewer",
     "GET /v1/status": "viewer",
     "GET /v1/stream": "viewer",
     "GET /v1/users": "admin",
@@ -375,7 +376,7 @@ def test_each_role_may_do_what_it_may_on_every_route(hub, who):
     visitor = Person(hub, "", "") if who == NOBODY else person(hub, who)
     for route, needed in ROUTES.items():
         method, path = route.split()
-        for name in ("name", "id", "key", "number"):
+        for name in ("name", "id", "key", "number", "topic"):
             path = path.replace(f"{{{name}}}", "999999")
         if who != NOBODY:
             # One route of the table signs out.

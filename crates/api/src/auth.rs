@@ -35,6 +35,7 @@ requirements!(
     AdaptersRead,
     AdaptersWrite,
     DeadLettersWrite,
+    StateRead,
     BrowserTokensWrite,
     Admin
 );

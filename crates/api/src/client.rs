@@ -19,7 +19,7 @@ pub(crate) fn is_local(extensions: &Extensions, headers: &HeaderMap) -> bool {
 
 /// The client's address: the peer, or while that is a trusted proxy, the address before it in
 /// `X-Forwarded-For`. `None` if the server did not say who the peer is.
-pub(crate) fn address(extensions: &Extensions, headers: &HeaderMap, trusted: &[IpRange]) -> Option<IpAddr> {
+pub fn address(extensions: &Extensions, headers: &HeaderMap, trusted: &[IpRange]) -> Option<IpAddr> {
     let mut address = peer(extensions)?;
     let values: Vec<_> = headers.get_all(X_FORWARDED_FOR).iter().collect();
     let hops = values

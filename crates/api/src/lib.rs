@@ -34,6 +34,7 @@ mod serve;
 mod session;
 mod sse;
 mod state;
+mod states;
 mod status;
 mod stream;
 mod trace;
@@ -42,6 +43,7 @@ mod users;
 use axum::{Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 
+pub use client::address as client_address;
 pub use cloud_events::read_events;
 pub use openapi::description;
 pub use problem::{Problem, ProblemBody};

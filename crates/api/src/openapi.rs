@@ -13,7 +13,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use crate::problem::ProblemBody;
 use crate::{
     ApiState, adapters, api_keys, browser_tokens, dead_letters, events, health, journeys, ledger, live,
-    metrics, overview, problem_types, quarantine, queues, revisions, session, status, stream, users,
+    metrics, overview, problem_types, quarantine, queues, revisions, session, states, status, stream, users,
 };
 
 pub(crate) const DESCRIPTION_PATH: &str = "/v1/openapi.json";
@@ -33,6 +33,7 @@ pub(crate) const DOCUMENTATION_PATH: &str = "/docs";
         (name = "events", description = "Send, find and watch events"),
         (name = "quarantine", description = "Messages that the gate refused"),
         (name = "dead-letters", description = "Deliveries that failed for good"),
+        (name = "state", description = "The latest state of topics"),
         (name = "adapters", description = "What adapters do, and their credentials"),
         (name = "revisions", description = "Numbered configurations"),
         (name = "api-keys", description = "Programs that may call this API"),
@@ -111,7 +112,17 @@ pub(crate) struct CloudEvent {
 pub(crate) fn routes() -> OpenApiRouter<ApiState> {
     let mut routes = every_route();
     let_sessions_in(routes.get_openapi_mut());
+    name_plainly(routes.get_openapi_mut());
     routes
+}
+
+/// OpenAPI has no word for a parameter that takes several levels of the path: `{*topic}` is `{topic}` there.
+fn name_plainly(description: &mut Description) {
+    let paths = std::mem::take(&mut description.paths.paths);
+    let plain = paths
+        .into_iter()
+        .map(|(path, item)| (path.replace("{*", "{"), item));
+    description.paths.paths = plain.collect();
 }
 
 /// What a key opens, a session opens too whose role has the same scopes.
@@ -147,6 +158,7 @@ fn every_route() -> OpenApiRouter<ApiState> {
         .merge(stream::routes())
         .merge(quarantine::routes())
         .merge(dead_letters::routes())
+        .merge(states::routes())
         .merge(adapters::routes())
         .merge(revisions::routes())
         .merge(api_keys::routes())

@@ -85,6 +85,9 @@ catalogue! {
     NOT_FOUND = NOT_FOUND "not-found": "There is no such thing",
         "The path names nothing that exists.",
         "Check the name or id in the path.";
+    NO_STATE = NOT_FOUND "no-state": "The topic has no state",
+        "No event has made a state of this topic, or the state has expired. It may have one at any time.",
+        "Check the topic and the rules of state.toml, or wait for the event.";
     METHOD_NOT_ALLOWED = METHOD_NOT_ALLOWED "method-not-allowed": "The route does not take this method",
         "The path exists, for other methods.",
         "Use a method that the header Allow names.";

@@ -18,6 +18,11 @@ pub const DUE: &str = "crossdock.due";
 /// The delays there are a queue for, in seconds, from the shortest to the longest. Every other delay is made up of
 /// these.
 pub const DELAYS_S: [u32; 7] = [1, 5, 30, 120, 600, 3_600, 21_600];
+/// Queue of the events from which live state is made. As a target of deliveries it is called by this name, which no
+/// adapter can have.
+pub const STATE: &str = "crossdock.state";
+/// Exchange (fanout) through which every hub learns of changed states.
+pub const REALTIME: &str = "crossdock.realtime";
 /// Queue to which the hub's own queues dead-letter; never empty without an alert.
 pub const UNDELIVERABLE: &str = "crossdock.undeliverable";
 
@@ -40,6 +45,24 @@ pub fn delay_queue(seconds: u32) -> String {
 /// The queue from which the adapter consumes.
 pub fn adapter_queue(adapter: &str) -> String {
     format!("{ADAPTER_QUEUE_PREFIX}{adapter}")
+}
+
+/// The queue of a target of deliveries: an adapter's by its name, the hub's own by theirs.
+pub fn queue_of_target(target: &str) -> String {
+    match is_own_target(target) {
+        true => target.to_owned(),
+        false => adapter_queue(target),
+    }
+}
+
+/// Whether a target of deliveries is a queue of the hub's own. What happens there is nobody's account.
+pub fn is_own_target(target: &str) -> bool {
+    target == STATE
+}
+
+/// The queue in which a hub hears of changed states.
+pub fn realtime_queue(hub: &str) -> String {
+    format!("{REALTIME}.{hub}")
 }
 
 /// The adapter whose queue this is, if it is an adapter's queue.

@@ -16,8 +16,8 @@ use crate::link::{Link, within};
 use crate::management::Management;
 use crate::message::{Headers, field_table};
 use crate::names::{
-    DEAD, DELAYS_S, DELIVER, DUE, FAILED, INGRESS, RECEIPTS, UNDELIVERABLE, adapter_queue, delay_queue,
-    ingress_queue,
+    DEAD, DELAYS_S, DELIVER, DUE, FAILED, INGRESS, REALTIME, RECEIPTS, STATE, UNDELIVERABLE, adapter_queue,
+    delay_queue, ingress_queue,
 };
 
 /// Deliveries of one message to an adapter before RabbitMQ gives it up.
@@ -49,6 +49,8 @@ pub enum Routing {
     Direct,
     /// To one queue, always the same for a routing key; the binding key is a weight.
     ConsistentHash,
+    /// To every queue.
+    Fanout,
 }
 
 impl Routing {
@@ -56,6 +58,7 @@ impl Routing {
         match self {
             Self::Direct => "direct",
             Self::ConsistentHash => CONSISTENT_HASH,
+            Self::Fanout => "fanout",
         }
     }
 }
@@ -109,6 +112,7 @@ impl Topology {
             (DELIVER, Routing::Direct),
             (RECEIPTS, Routing::Direct),
             (DEAD, Routing::Direct),
+            (REALTIME, Routing::Fanout),
         ] {
             topology.exchanges.push(Exchange {
                 name: name.to_owned(),
@@ -118,6 +122,8 @@ impl Topology {
         topology.queues.push(hub_queue(UNDELIVERABLE, false));
         topology.queues.push(hub_queue(FAILED, true));
         topology.queues.push(hub_queue(DUE, false));
+        topology.queues.push(hub_queue(STATE, true));
+        topology.bind(DELIVER, STATE, STATE);
         topology.queues.extend(DELAYS_S.map(delaying_queue));
         topology.bind(RECEIPTS, "", FAILED);
         topology.bind(DEAD, "", FAILED);
@@ -199,6 +205,7 @@ async fn declare_exchange(link: &Link, Exchange { name, routing }: &Exchange) ->
     let kind = match routing {
         Routing::Direct => ExchangeKind::Direct,
         Routing::ConsistentHash => ExchangeKind::Custom(CONSISTENT_HASH.to_owned()),
+        Routing::Fanout => ExchangeKind::Fanout,
     };
     let options = ExchangeDeclareOptions {
         durable: true,
@@ -298,7 +305,7 @@ mod tests {
             single_active_consumer: true,
         }];
         let topology = Topology::hub(4, &adapters);
-        assert_eq!(topology.queues.len(), 3 + DELAYS_S.len() + 4 + 1);
+        assert_eq!(topology.queues.len(), 4 + DELAYS_S.len() + 4 + 1);
         for queue in &topology.queues {
             for (argument, value) in [
                 ("x-queue-type", "quorum"),

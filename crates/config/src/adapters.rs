@@ -40,7 +40,7 @@ pub fn load_adapters(files: &[SourceFile]) -> Result<AdapterSet, Vec<ConfigFault
         let read = match stem(&file.path) {
             None => Err(vec![whole_file_fault(
                 file,
-                "this file has no place here, expected adapters/<name>.toml or schemas/<type>.json",
+                "this file has no place here, expected adapters/<name>.toml, schemas/<type>.json or state.toml",
             )]),
             Some(_) if file.text.len() > MANIFEST_MAX_BYTES => Err(vec![whole_file_fault(
                 file,
@@ -140,7 +140,7 @@ fn source_of_the_hub(document: &Document) -> Option<ConfigFault> {
     Some(document.fault("/source", message))
 }
 
-fn repetitions(document: &Document, list: &str) -> Vec<ConfigFault> {
+pub(crate) fn repetitions(document: &Document, list: &str) -> Vec<ConfigFault> {
     let items = document
         .value()
         .pointer(list)
@@ -180,8 +180,8 @@ fn subscription_faults(document: &Document) -> Vec<ConfigFault> {
         .collect()
 }
 
-fn mapping_fault(document: &Document, subscription: &str, key: &str) -> Option<ConfigFault> {
-    let pointer = format!("{subscription}/{key}");
+pub(crate) fn mapping_fault(document: &Document, table: &str, key: &str) -> Option<ConfigFault> {
+    let pointer = format!("{table}/{key}");
     let program = text(document, &pointer)?;
     Mapping::compile(program)
         .err()

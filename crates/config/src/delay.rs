@@ -1,4 +1,4 @@
-//! The delays of a retry schedule, written `5s`, `2m`, `6h` or `1h30m`.
+//! Spans of time, written `5s`, `2m`, `6h` or `1h30m`: the delays of a retry schedule, and how long a state is kept.
 
 use std::time::Duration;
 
@@ -15,17 +15,30 @@ pub const SCHEDULE_MAX_DELAYS: usize = 64;
 
 const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
 
+/// How long a state is kept at most.
+pub const LIFETIME_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
 /// Reads a delay: whole numbers with the units `d`, `h`, `m`, `s`, from the largest to the
 /// smallest, within [`DELAY_MIN`] and [`DELAY_MAX`].
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
+    within(text, DELAY_MAX)
+}
+
+/// Reads how long a state is kept: written as a delay, up to [`LIFETIME_MAX`].
+pub(crate) fn parse_lifetime(text: &str) -> Result<Duration, String> {
+    within(text, LIFETIME_MAX)
+}
+
+fn within(text: &str, max: Duration) -> Result<Duration, String> {
     let delay = seconds(text).map(Duration::from_secs).ok_or_else(|| {
         format!("{text:?} is not a delay, expected whole numbers with units, such as \"5s\", \"2m\", \"6h\" or \"1h30m\"")
     })?;
-    if (DELAY_MIN..=DELAY_MAX).contains(&delay) {
+    if (DELAY_MIN..=max).contains(&delay) {
         Ok(delay)
     } else {
         Err(format!(
-            "{text:?} is out of range, expected a delay from 1s to 7d"
+            "{text:?} is out of range, expected a delay from 1s to {}",
+            format(max)
         ))
     }
 }
@@ -68,6 +81,29 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
 
 pub(crate) fn serialize<S: Serializer>(delays: &[Duration], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(delays.iter().map(|delay| format(*delay)))
+}
+
+/// A lifetime that may be left out.
+pub(crate) mod optional_lifetime {
+    use super::{Deserialize, Deserializer, Duration, Serializer, de, format, parse_lifetime};
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        let written = Option::<String>::deserialize(deserializer)?;
+        let read = written.map(|text| parse_lifetime(&text).map_err(de::Error::custom));
+        read.transpose()
+    }
+
+    pub(crate) fn serialize<S: Serializer>(
+        lifetime: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match lifetime {
+            Some(lifetime) => serializer.serialize_some(&format(*lifetime)),
+            None => serializer.serialize_none(),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -10,13 +10,14 @@ use url::Url;
 
 use crate::delay;
 use crate::network::IpRange;
-use crate::topics::{self, TopicTemplate};
+use crate::topic::TopicTemplate;
+use crate::topics::{self, ClaimTemplate};
 
 /// Judges a text; the error says what is wrong and what was expected.
 pub(crate) type Judge = fn(&str) -> Result<(), String>;
 
 /// Every format that the schemas use. The URLs may hold passwords, so their judges repeat nothing.
-pub(crate) const FORMATS: [(&str, Judge); 14] = [
+pub(crate) const FORMATS: [(&str, Judge); 17] = [
     ("adapter-name", adapter_name),
     ("amqp-url", amqp_url),
     ("database-url", database_url),
@@ -35,17 +36,20 @@ pub(crate) const FORMATS: [(&str, Judge); 14] = [
             .map_err(|error| error.to_string())
     }),
     ("issuer-name", issuer_name),
-    ("socket-address", socket_address),
     ("topic-filter", |text| {
         topics::readable_filter(text).map(drop).map_err(|reason| {
             format!("{text:?} is not a topic filter, such as \"state/order/#\": it {reason}")
         })
     }),
-    ("topic-template", |text| {
-        text.parse::<TopicTemplate>()
+    ("claim-template", |text| {
+        text.parse::<ClaimTemplate>()
             .map(drop)
             .map_err(|error| error.to_string())
     }),
+    ("lifetime", |text| delay::parse_lifetime(text).map(drop)),
+    ("socket-address", socket_address),
+    ("topic-template", |text| text.parse::<TopicTemplate>().map(drop)),
+    ("origin", origin),
     ("webhook-url", webhook_url),
 ];
 
@@ -119,6 +123,19 @@ fn http_url(text: &str) -> Result<(), String> {
     })
 }
 
+/// What a browser says of where a page is from.
+fn origin(text: &str) -> Result<(), String> {
+    let whole = |url: Url| url.origin().ascii_serialization() == text;
+    expect(
+        is_url_of(text, &["http", "https"]) && Url::parse(text).is_ok_and(whole),
+        || {
+            format!(
+                "{text:?} is not an origin, expected scheme, host and port alone, such as \"https://shop.example.com\""
+            )
+        },
+    )
+}
+
 /// An address to post to. What it asks for beside the path may be a key of the endpoint's; a user and password would
 /// be sent nowhere.
 fn webhook_url(text: &str) -> Result<(), String> {
@@ -170,10 +187,13 @@ mod tests {
             ("event-type-pattern", "order.*.v1"),
             ("issuer-name", "accounts"),
             ("topic-filter", "state/order/#"),
-            ("topic-template", "state/customer/{sub}/#"),
+            ("claim-template", "state/customer/{sub}/#"),
             ("http-url", "http://host:15672"),
             ("ip-range", "10.0.0.0/8"),
+            ("lifetime", "30d"),
+            ("origin", "https://shop.example.com"),
             ("socket-address", "127.0.0.1:8080"),
+            ("topic-template", "state/order/{.data.order}"),
             ("webhook-url", "https://erp.example.com/events?tenant=7"),
         ] {
             assert_eq!(judge(name).map(|judge| judge(example)), Some(Ok(())), "{name}");

@@ -1,4 +1,4 @@
-//! The JSON Schemas (draft 2020-12) of `crossdock.toml` and of an adapter's manifest. `check` judges
+//! The JSON Schemas (draft 2020-12) of `crossdock.toml`, of an adapter's manifest and of `state.toml`. `check` judges
 //! by them, and editors complete by them; they come from the structs that the hub reads.
 
 use schemars::generate::SchemaSettings;
@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::delay::SCHEDULE_MAX_DELAYS;
 use crate::manifest::Manifest;
 use crate::settings::Settings;
+use crate::state::StateRules;
 
 /// Topic filters of one list.
 const TOPICS_MAX: usize = 50;
@@ -21,6 +22,11 @@ pub fn settings() -> Value {
 /// The schema of `adapters/<name>.toml`.
 pub fn manifest() -> Value {
     of::<Manifest>()
+}
+
+/// The schema of `state.toml`.
+pub fn state() -> Value {
+    of::<StateRules>()
 }
 
 fn of<T: JsonSchema>() -> Value {
@@ -83,6 +89,22 @@ pub(crate) fn delays(_: &mut SchemaGenerator) -> Schema {
         "maxItems": SCHEDULE_MAX_DELAYS,
         "examples": [["5s", "30s", "2m"]],
     })
+}
+
+pub(crate) fn topic_template(_: &mut SchemaGenerator) -> Schema {
+    text("topic-template", "stock/{.data.location}/{.data.sku}")
+}
+
+pub(crate) fn state_data(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "examples": ["{ on_hand: .data.on_hand }"] })
+}
+
+pub(crate) fn order_by(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "examples": [".data.counted // .time"] })
+}
+
+pub(crate) fn lifetime(_: &mut SchemaGenerator) -> Schema {
+    text("lifetime", "30d")
 }
 
 pub(crate) fn public_url(_: &mut SchemaGenerator) -> Schema {
@@ -159,7 +181,7 @@ pub(crate) fn claim_name(_: &mut SchemaGenerator) -> Schema {
 pub(crate) fn topic_templates(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
-        "items": text("topic-template", "state/customer/{sub}/#"),
+        "items": text("claim-template", "state/customer/{sub}/#"),
         "maxItems": TOPICS_MAX,
         "examples": [["state/customer/{sub}/#", "stock/#"]],
     })

@@ -14,7 +14,7 @@ use crate::environment::Environment;
 use crate::grammar::Grammar;
 use crate::network::IpRange;
 use crate::secret::Secret;
-use crate::topics::TopicTemplate;
+use crate::topics::ClaimTemplate;
 use crate::{ConfigFault, SourceFile, schema};
 
 /// The settings of one hub process.
@@ -118,7 +118,7 @@ pub struct TokenIssuer {
     /// The topic filters that a token opens; claims of it in braces.
     #[serde(default)]
     #[schemars(schema_with = "schema::topic_templates")]
-    pub topics: Vec<TopicTemplate>,
+    pub topics: Vec<ClaimTemplate>,
     /// The claim of a token that lists the topic filters that it opens.
     #[serde(default)]
     #[schemars(schema_with = "schema::claim_name")]
@@ -258,8 +258,18 @@ impl Settings {
 /// A listener without TLS is for the loopback interface, unless the operator allows more.
 fn plaintext_faults(document: &Document) -> Vec<ConfigFault> {
     let listeners = [
-        ("http", "plain HTTP", "127.0.0.1:8080", "where a proxy in front speaks TLS"),
-        ("mqtt", "MQTT without TLS", "127.0.0.1:1883", "to do without TLS, which [mqtt.tls] has"),
+        (
+            "http",
+            "plain HTTP",
+            "127.0.0.1:8080",
+            "where a proxy in front speaks TLS",
+        ),
+        (
+            "mqtt",
+            "MQTT without TLS",
+            "127.0.0.1:1883",
+            "to do without TLS, which [mqtt.tls] has",
+        ),
     ];
     let mut faults = Vec::new();
     for (section, spoken, example, when) in listeners {

@@ -1,5 +1,5 @@
-//! The files that all hubs share and revisions are made of: adapters' manifests and the shop's own
-//! schemas.
+//! The files that all hubs share and revisions are made of: adapters' manifests, the shop's own schemas, and the
+//! rules of live state.
 
 use std::collections::BTreeMap;
 
@@ -8,6 +8,7 @@ use crossdock_model::types::is_valid_type;
 
 use crate::adapters::{AdapterSet, load_adapters, whole_file_fault};
 use crate::json_text::JsonText;
+use crate::state::{self, StateRules};
 use crate::{ConfigFault, SourceFile};
 
 const SCHEMAS: &str = "schemas/";
@@ -19,26 +20,56 @@ pub struct SharedConfig {
     pub adapters: AdapterSet,
     /// The schemas of event types, the shop's own and those that the hub ships.
     pub schemas: SchemaSet,
+    /// Which events make which live state.
+    pub states: StateRules,
 }
 
-/// Reads `adapters/<name>.toml` and `schemas/<type>.json`. Any other file is a fault, `crossdock.toml`
+/// Reads `adapters/<name>.toml`, `schemas/<type>.json` and `state.toml`. Any other file is a fault, `crossdock.toml`
 /// too: it is one machine's and may hold passwords, and what passes here is kept and shown as it is
 /// written.
 ///
 /// # Errors
 /// Every fault of every file.
 pub fn load_shared(files: &[SourceFile]) -> Result<SharedConfig, Vec<ConfigFault>> {
-    let (schemas, others): (Vec<_>, Vec<_>) = files
-        .iter()
-        .cloned()
-        .partition(|file| file.path.starts_with(SCHEMAS));
-    match (load_adapters(&others), load_schemas(schemas)) {
-        (Ok(adapters), Ok(schemas)) => Ok(SharedConfig { adapters, schemas }),
-        (Err(faults), Ok(_)) | (Ok(_), Err(faults)) => Err(faults),
-        (Err(mut faults), Err(more)) => {
-            faults.extend(more);
-            Err(faults)
+    let (mut schemas, mut states, mut others) = (Vec::new(), Vec::new(), Vec::new());
+    for file in files.iter().cloned() {
+        match file.path.as_str() {
+            path if path.starts_with(SCHEMAS) => schemas.push(file),
+            state::PATH => states.push(file),
+            _ => others.push(file),
         }
+    }
+    let mut faults = Vec::new();
+    let adapters = sort_out(load_adapters(&others), &mut faults);
+    let schemas = sort_out(load_schemas(schemas), &mut faults);
+    let states = sort_out(load_states(&states), &mut faults);
+    if faults.is_empty() {
+        Ok(SharedConfig {
+            adapters,
+            schemas,
+            states,
+        })
+    } else {
+        Err(faults)
+    }
+}
+
+/// What was read, or nothing and its faults with the others.
+fn sort_out<T: Default>(read: Result<T, Vec<ConfigFault>>, faults: &mut Vec<ConfigFault>) -> T {
+    read.unwrap_or_else(|mut found| {
+        faults.append(&mut found);
+        T::default()
+    })
+}
+
+fn load_states(files: &[SourceFile]) -> Result<StateRules, Vec<ConfigFault>> {
+    match files {
+        [] => Ok(StateRules::default()),
+        [file] => state::load(file),
+        [_, again, ..] => Err(vec![whole_file_fault(
+            again,
+            "this file is here for the second time, expected it once",
+        )]),
     }
 }
 

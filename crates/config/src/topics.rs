@@ -14,7 +14,7 @@ const ANY_VALUE: &str = "x";
 /// A topic filter with claims in it, `state/customer/{sub}/#`. What a claim holds fills a part of one level and is
 /// never more than that: a wildcard or a separator in it fills nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TopicTemplate(Vec<Piece>);
+pub struct ClaimTemplate(Vec<Piece>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
@@ -22,7 +22,7 @@ enum Piece {
     Claim(String),
 }
 
-/// Why a text is no [`TopicTemplate`].
+/// Why a text is no [`ClaimTemplate`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{text:?} is not a topic filter with claims in braces, such as \"state/customer/{{sub}}/#\": it {reason}"
@@ -48,7 +48,7 @@ pub enum FillError {
     NoFilter,
 }
 
-impl TopicTemplate {
+impl ClaimTemplate {
     /// The filter in which each claim stands for what `claim` says of it.
     ///
     /// # Errors
@@ -87,7 +87,7 @@ pub fn readable_filter(text: &str) -> Result<TopicFilter, String> {
     TopicFilter::new(text).map_err(|error| error.to_string())
 }
 
-impl FromStr for TopicTemplate {
+impl FromStr for ClaimTemplate {
     type Err = InvalidTemplate;
 
     fn from_str(text: &str) -> Result<Self, InvalidTemplate> {
@@ -131,7 +131,7 @@ impl Piece {
     }
 }
 
-impl fmt::Display for TopicTemplate {
+impl fmt::Display for ClaimTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|piece| match piece {
             Piece::Text(literal) => f.write_str(literal),
@@ -140,7 +140,7 @@ impl fmt::Display for TopicTemplate {
     }
 }
 
-impl<'de> Deserialize<'de> for TopicTemplate {
+impl<'de> Deserialize<'de> for ClaimTemplate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?
             .parse()
@@ -155,7 +155,7 @@ mod tests {
 
     use super::*;
 
-    fn template(text: &str) -> TopicTemplate {
+    fn template(text: &str) -> ClaimTemplate {
         text.parse().unwrap()
     }
 
@@ -215,7 +215,7 @@ mod tests {
             ("$SYS/{sub}", "begins with $"),
             ("$share/a/{sub}", "begins with $"),
         ] {
-            let error = text.parse::<TopicTemplate>().unwrap_err().to_string();
+            let error = text.parse::<ClaimTemplate>().unwrap_err().to_string();
             assert!(error.contains(reason), "{text}: {error}");
         }
     }

@@ -96,7 +96,7 @@ port = 8080
 "#,
         &[],
         "crossdock.toml:2:1: unknown key `listn` in [http], did you mean `listen`?
-crossdock.toml:3:1: unknown key `port` in [http], expected `allow_plaintext`, `listen`, `public_url` or `trusted_proxies`",
+crossdock.toml:3:1: unknown key `port` in [http], expected `allow_plaintext`, `allowed_origins`, `listen`, `public_url` or `trusted_proxies`",
     ),
     (
         "a section that is a value",

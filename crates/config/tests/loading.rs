@@ -264,12 +264,12 @@ const EVERY_FAULT: &str = r#"config/adapters/erp.toml:4:13: "soon" is not a dela
 config/adapters/erp2.toml:1:8: "erp" is already the name in adapters/erp.toml, expected one of its own
 config/adapters/erp2.toml:1:8: adapter "erp" is described in erp2.toml, expected erp.toml
 config/adapters/erp2.toml:2:10: "/erp" is already the source in adapters/erp.toml, expected one of its own
-config/adapters/notes.txt:1:1: this file has no place here, expected adapters/<name>.toml or schemas/<type>.json
+config/adapters/notes.txt:1:1: this file has no place here, expected adapters/<name>.toml, schemas/<type>.json or state.toml
 config/adapters/old.toml:1:1: this file is here for the second time, expected it once
-config/adapters/old/mail.toml:1:1: this file has no place here, expected adapters/<name>.toml or schemas/<type>.json
+config/adapters/old/mail.toml:1:1: this file has no place here, expected adapters/<name>.toml, schemas/<type>.json or state.toml
 config/adapters/shop.toml:2:10: "/erp" is already the source in adapters/erp.toml, expected one of its own
 config/adapters/shop.toml:3:1: unknown key `colour`, expected `delivery`, `description`, `name`, `order`, `publishes`, [retry], `source` or [[subscribe]]
-config/crossdock.toml:1:1: this file has no place here, expected adapters/<name>.toml or schemas/<type>.json"#;
+config/crossdock.toml:1:1: this file has no place here, expected adapters/<name>.toml, schemas/<type>.json or state.toml"#;
 
 #[test]
 fn settings_with_their_passwords_never_pass_for_a_manifest() {

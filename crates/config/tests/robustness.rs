@@ -2,7 +2,7 @@
 
 #![allow(missing_docs)]
 
-use crossdock_config::{ConfigFault, Settings, SourceFile, load_adapters};
+use crossdock_config::{ConfigFault, Settings, SourceFile, load_adapters, load_shared};
 use proptest::prelude::*;
 
 const MANIFEST: &str = r#"name = "größe"
@@ -37,7 +37,14 @@ fn is_answered(text: String) -> bool {
         .err()
         .unwrap_or_default();
     let of_manifest = load_adapters(&[manifest]).err().unwrap_or_default();
-    are_inside(&settings.text, &of_settings) && are_inside(&settings.text, &of_manifest)
+    let states = SourceFile {
+        path: "state.toml".into(),
+        text: settings.text.clone(),
+    };
+    let of_states = load_shared(&[states]).err().unwrap_or_default();
+    [of_settings, of_manifest, of_states]
+        .iter()
+        .all(|faults| are_inside(&settings.text, faults))
 }
 
 #[test]

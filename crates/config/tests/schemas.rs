@@ -129,7 +129,7 @@ fn a_file_has_its_place_or_none() {
     ]);
     assert_eq!(
         told,
-        r#"notes.md:1:1: this file has no place here, expected adapters/<name>.toml or schemas/<type>.json
+        r#"notes.md:1:1: this file has no place here, expected adapters/<name>.toml, schemas/<type>.json or state.toml
 schemas/Points.v1.json:1:1: this file has no place here, expected schemas/<type>.json with a type such as points.earned.v1
 schemas/large.thing.v1.json:1:1: this file is too long, expected at most 256 KiB
 schemas/old/points.earned.v1.json:1:1: this file has no place here, expected schemas/<type>.json with a type such as points.earned.v1

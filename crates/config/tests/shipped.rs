@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crossdock_config::{Settings, SourceFile, load_adapters, schema};
+use crossdock_config::{Settings, SourceFile, load_adapters, load_shared, schema};
 use serde_json::Value;
 
 fn folder() -> PathBuf {
@@ -102,10 +102,31 @@ fn the_demo_adapters_are_without_a_fault() {
 }
 
 #[test]
+fn the_rules_of_state_are_without_a_fault() {
+    let shared = load_shared(&[read("state.toml")]).unwrap();
+    let topics: Vec<_> = shared
+        .states
+        .state
+        .iter()
+        .map(|rule| rule.topic.to_string())
+        .collect();
+    assert_eq!(
+        topics,
+        [
+            "stock/{.data.location}/{.data.sku}",
+            "state/order/{.data.order}",
+            "state/order/{.data.order}",
+            "state/preflight/{.data.file}"
+        ]
+    );
+}
+
+#[test]
 fn the_schema_files_are_those_of_the_code() {
     for (file, schema) in [
         ("crossdock.schema.json", schema::settings()),
         ("adapter.schema.json", schema::manifest()),
+        ("state.schema.json", schema::state()),
     ] {
         let generated = format!("{}\n", serde_json::to_string_pretty(&schema).unwrap());
         let path = folder().join(file);

@@ -14,6 +14,8 @@ use crossdock_config::{ConfigFault, Settings, SourceFile, load_shared};
 const DEFAULT_FILE: &str = "config/crossdock.toml";
 /// Where the files that all hubs share are, and what they end in.
 const SHARED_FOLDERS: [(&str, &str); 2] = [("adapters", "toml"), ("schemas", "json")];
+/// The other file that all hubs share, if there is one.
+const STATE_FILE: &str = "state.toml";
 
 /// Every file of a configuration folder.
 #[derive(Debug)]
@@ -39,7 +41,7 @@ fn list(faults: &[ConfigFault]) -> String {
 
 impl Configuration {
     /// Reads `file`, else `config/crossdock.toml` if there is one, and beside it the adapters' manifests in the
-    /// folder `adapters` and the shop's own schemas in the folder `schemas`.
+    /// folder `adapters`, the shop's own schemas in the folder `schemas` and the rules of live state in `state.toml`.
     pub(crate) fn read(file: Option<&Path>) -> anyhow::Result<Self> {
         let path = file.unwrap_or(Path::new(DEFAULT_FILE));
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
@@ -58,6 +60,15 @@ impl Configuration {
         let mut shared_files = Vec::new();
         for (name, extension) in SHARED_FOLDERS {
             read_folder(&folder, name, extension, &mut shared_files)?;
+        }
+        let states = folder.join(STATE_FILE);
+        match fs::read_to_string(&states) {
+            Ok(text) => shared_files.push(SourceFile {
+                path: STATE_FILE.to_owned(),
+                text,
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(unreadable(&states, error)),
         }
         shared_files.sort_by(|one, other| one.path.cmp(&other.path));
         Ok(Self {
@@ -115,7 +126,11 @@ impl Configuration {
             1 => ", 1 schema".to_owned(),
             number => format!(", {number} schemas"),
         };
-        format!("{settings}, {adapters}{schemas}")
+        let states = match in_folder(STATE_FILE) {
+            0 => "",
+            _ => ", rules of live state",
+        };
+        format!("{settings}, {adapters}{schemas}{states}")
     }
 }
 
@@ -191,6 +206,8 @@ mod tests {
             "schemas/points.earned.v1.json",
             "schemas/.points.earned.v1.json",
             "schemas/README",
+            "state.toml",
+            "state.schema.json",
         ] {
             fs::write(folder.path().join(name), "name = 1").unwrap();
         }
@@ -207,13 +224,14 @@ mod tests {
             [
                 "adapters/erp.toml",
                 "adapters/shop.toml",
-                "schemas/points.earned.v1.json"
+                "schemas/points.earned.v1.json",
+                "state.toml"
             ]
         );
         assert!(
             configuration
                 .summary()
-                .ends_with("crossdock.toml, 2 adapters, 1 schema")
+                .ends_with("crossdock.toml, 2 adapters, 1 schema, rules of live state")
         );
     }
 
@@ -222,6 +240,7 @@ mod tests {
         let folder = folder();
         fs::write(folder.path().join("adapters/erp.toml"), "name = ").unwrap();
         fs::write(folder.path().join("schemas/points.earned.v1.json"), "{\n,").unwrap();
+        fs::write(folder.path().join("state.toml"), "\n[[state]]\ntopic = 7\n").unwrap();
         let file = folder.path().join("crossdock.toml");
         fs::write(&file, "[http]\nlisten = \"nowhere\"\n").unwrap();
         let faults = Configuration::read(Some(&file))
@@ -239,6 +258,7 @@ mod tests {
             faults.contains(&format!("{here}/schemas/points.earned.v1.json:2:")),
             "{faults}"
         );
+        assert!(faults.contains(&format!("{here}/state.toml:3:")), "{faults}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::{
     alarms::Alarm,
     alerts,
     facts::Facts,
-    retention, revisions, storing, upkeep, webhooks,
+    retention, revisions, state, storing, upkeep, webhooks,
     words::{counted, duration},
 };
 
@@ -359,6 +359,7 @@ fn of_alarm(facts: &Facts, alarm: &Alarm) -> Option<Finding> {
         upkeep::PART => "broker",
         retention::PART => "quarantine",
         revisions::PART => "revision",
+        state::RULES => "state",
         other => other,
     };
     let finding = Finding::new(Severity::Degraded, Rank::Other, subject, alarm.sentence.clone());

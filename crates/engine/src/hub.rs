@@ -36,7 +36,7 @@ use crate::{
     overview::LastSeen,
     retention, retry, revisions,
     shared::Shared,
-    upkeep,
+    state, upkeep,
     users::Users,
     webhooks::{self, Webhooks},
 };
@@ -177,6 +177,8 @@ impl Hub {
             alerts: Alerts::default(),
             webhooks: Webhooks::new(options.outbound, options.variable),
             retention: options.retention,
+            state_listener: watch::Sender::new(None),
+            mqtt: std::sync::OnceLock::new(),
             last_seen: LastSeen::default(),
         });
         for partition in 0..names::PARTITIONS {
@@ -207,6 +209,10 @@ impl Hub {
             &shared,
             webhooks::run,
         );
+        let projector = "state".to_owned();
+        tasks.watch_over(&tasks.intake_tasks, &tasks.intake, projector, &shared, state::run);
+        let changes = "changed states".to_owned();
+        tasks.watch_over(&tasks.rest_tasks, &tasks.rest, changes, &shared, state::listen);
         let upkeep = "upkeep".to_owned();
         tasks.watch_over(&tasks.rest_tasks, &tasks.rest, upkeep, &shared, upkeep::run);
         let retention = "retention".to_owned();

@@ -2,7 +2,8 @@
 //!
 //! [`Hub`] is the one door: `api` and the program call it and know nothing below it. Inside, the gate
 //! ([`gate`]) takes events from RabbitMQ, the edge ([`edge`]) puts events of HTTP producers there, outcomes
-//! ([`outcomes`]) reads what adapters say, webhooks ([`webhooks`]) posts events to those who want them so, upkeep
+//! ([`outcomes`]) reads what adapters say, webhooks ([`webhooks`]) posts events to those who want them so, state ([`state`]) keeps the
+//! latest state of topics, upkeep
 //! ([`upkeep`]) keeps topology, credentials and alarms right, and retention ([`retention`]) forgets what is old. Nothing here serves HTTP or knows a database product;
 //! servers that others name are called through [`outbound`] alone.
 
@@ -41,6 +42,7 @@ mod revisions;
 mod routing;
 mod sessions;
 mod shared;
+mod state;
 mod status;
 mod storing;
 #[cfg(test)]
@@ -59,5 +61,6 @@ pub use keys::NewKey;
 pub use outcomes::read_receipts;
 pub use passwords::new_password;
 pub use principal::{Holder, Principal, Role, Scope};
+pub use state::{LATEST_MAX, LATEST_MAX_BYTES, LiveState, State, StatePage};
 pub use users::NewUser;
 pub use views::*;

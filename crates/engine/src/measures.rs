@@ -3,7 +3,7 @@
 
 use std::{sync::Once, time::Duration};
 
-use crossdock_store::OutcomeKind;
+use crossdock_store::{OutcomeKind, StateVerdict};
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 use crate::routing::{Placed, Role, Routing};
@@ -23,6 +23,7 @@ const ALARMS: &str = "crossdock_alarms";
 const MAPPING_RUNS: &str = "crossdock_mapping_runs_total";
 const MAPPING_SECONDS: &str = "crossdock_mapping_seconds";
 
+const STATES: &str = "crossdock_states_total";
 const TOKENS_MINTED: &str = "crossdock_browser_tokens_minted_total";
 const TOKENS_REFUSED: &str = "crossdock_browser_tokens_refused_total";
 
@@ -61,11 +62,15 @@ pub(crate) fn describe() {
         );
         describe_gauge!(WEBHOOK_IN_FLIGHT, "Requests to a webhook endpoint that are under way");
         describe_counter!(TASK_RESTARTS, "Tasks of the hub that had to be started again");
-        describe_counter!(FORGOTTEN, "What was kept as long as it had to be: events, quarantined messages");
+        describe_counter!(FORGOTTEN, "What was kept as long as it had to be: events, quarantined messages, states");
         describe_gauge!(ALARMS, "Things that want an operator's attention");
         describe_counter!(
             MAPPING_RUNS,
             "What filters and transforms did, by outcome: done, failed, parked (not run, because it is slow)"
+        );
+        describe_counter!(
+            STATES,
+            "What rules made of events, by outcome: changed, late, known (the event has been here before), failed"
         );
         describe_histogram!(
             MAPPING_SECONDS,
@@ -155,6 +160,36 @@ pub(crate) fn batch_took(seconds: f64) {
 pub(crate) fn queue(name: &str, ready: u64, unacked: u64) {
     gauge!(QUEUE_READY, "queue" => name.to_owned()).set(ready as f64);
     gauge!(QUEUE_UNACKED, "queue" => name.to_owned()).set(unacked as f64);
+}
+
+/// What became of a state that a rule made.
+#[derive(Clone, Copy)]
+pub(crate) enum Projection {
+    Changed,
+    Late,
+    Known,
+    Failed,
+}
+
+impl From<StateVerdict> for Projection {
+    fn from(verdict: StateVerdict) -> Self {
+        match verdict {
+            StateVerdict::Changed => Self::Changed,
+            StateVerdict::Late => Self::Late,
+            StateVerdict::Known => Self::Known,
+            StateVerdict::TooLarge => Self::Failed,
+        }
+    }
+}
+
+pub(crate) fn projected(projection: Projection, count: usize) {
+    let outcome = match projection {
+        Projection::Changed => "changed",
+        Projection::Late => "late",
+        Projection::Known => "known",
+        Projection::Failed => "failed",
+    };
+    counter!(STATES, "outcome" => outcome).increment(count as u64);
 }
 
 /// What came of an attempt to post an event.

@@ -11,7 +11,7 @@ use crossdock_bus::{management::QueueInfo, names};
 use crossdock_store::SourceFigures;
 
 use crate::{
-    AdapterFlow, AdapterView, AttentionView, DeadLetterNews, EngineError, FlowView, Hub, HubFlow,
+    AdapterFlow, AdapterView, AttentionView, DeadLetterNews, EngineError, FlowView, Hub, HubFlow, MqttFlow,
     NumbersView, OverviewView, Picture, SourceFlow, adapters,
     attention::findings,
     facts::{Facts, Record, Statistics},
@@ -100,7 +100,12 @@ impl Hub {
         let seen = self.shared.last_seen.update(now_seen);
         let attention = findings(&facts).into_iter().map(|finding| finding.view).collect();
         let states = facts.record.as_ref().map(|record| states(&record.adapters));
-        let overview = overview(&facts, attention, &seen, states);
+        let mut overview = overview(&facts, attention, &seen, states);
+        overview.mqtt = self.mqtt().map(|mqtt| MqttFlow {
+            clients: mqtt.clients,
+            out_per_s: mqtt.out_per_s,
+            dropped_slow: mqtt.dropped.get("slow").copied().unwrap_or(0),
+        });
         let lines = facts.record.as_ref().map(|record| &record.lines);
         let queues = facts
             .queues
@@ -269,6 +274,7 @@ fn overview(
             dead_letters: record.map(|side| side.dead_letters),
             oldest_waiting: balance.and_then(|balance| balance.oldest_waiting),
         },
+        mqtt: None,
     }
 }
 

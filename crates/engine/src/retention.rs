@@ -2,7 +2,7 @@
 //!
 //! An event goes when all its deliveries are settled. A delivery without a word is, if the adapter was taken at its
 //! word for it: which these are, the ledger knows. The quarantine is bounded for each producer besides, so that one
-//! who sends nothing but garbage fills no disk.
+//! who sends nothing but garbage fills no disk. States go when they are over.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -17,6 +17,10 @@ use crate::{EngineError, ledger, measures, shared::Shared, words::counted};
 const QUARANTINE_ROUND: Duration = Duration::from_secs(15);
 /// Pause between passes over the record.
 const RECORD_ROUND: Duration = Duration::from_secs(600);
+/// Pause between looks at the states.
+const STATES_ROUND: Duration = Duration::from_secs(30);
+/// States that are forgotten in one step.
+const STEP_STATES: usize = 500;
 /// Events that are looked at in one step.
 const STEP_EVENTS: usize = 500;
 /// Quarantined messages that are forgotten in one step …
@@ -41,7 +45,11 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
         stop: &stop,
     };
     // Each at its own pace: a pass over a long record takes hours, and a flood fills a disk in less.
-    tokio::join!(keeper.keep_quarantine(), keeper.keep_record());
+    tokio::join!(
+        keeper.keep_quarantine(),
+        keeper.keep_record(),
+        keeper.keep_states()
+    );
 }
 
 struct Keeper<'a> {
@@ -70,6 +78,30 @@ impl Keeper<'_> {
             let due = self.tidy_record().await;
             self.pause(due).await;
         }
+    }
+
+    async fn keep_states(&self) {
+        while !self.stop.is_cancelled() {
+            if let Err(error) = self.tidy_states().await {
+                tracing::debug!(%error, "states that are over could not be forgotten");
+            }
+            self.pause(STATES_ROUND).await;
+        }
+    }
+
+    /// Forgets states that are over. Nobody has been told of them since they were.
+    async fn tidy_states(&self) -> Result<(), StoreError> {
+        while !self.stop.is_cancelled() {
+            let began = Instant::now();
+            let now = self.shared.clock.now();
+            let forgotten = self.shared.store.forget_states(now, STEP_STATES).await?;
+            measures::forgotten("states", forgotten);
+            if forgotten < STEP_STATES as u64 {
+                break;
+            }
+            self.pause(began.elapsed()).await;
+        }
+        Ok(())
     }
 
     async fn tidy_quarantine(&self) -> Result<(), StoreError> {

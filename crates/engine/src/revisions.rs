@@ -17,6 +17,7 @@ use crate::{
     Applied, EngineError, Hub, RevisionView, credentials,
     routing::{Routing, is_webhook},
     upkeep,
+    words::counted,
 };
 
 /// Revisions that a list shows at most.
@@ -245,6 +246,15 @@ fn changes(current: &Routing, next: &SharedConfig) -> Vec<String> {
         ));
     }
     changes.extend(schema_changes(current, next));
+    if !current.states().rules().eq(&next.states.state) {
+        changes.push(match next.states.state.len() {
+            0 => "no live state is made of events any more".to_owned(),
+            rules => format!(
+                "other rules of live state: {}",
+                counted(rules as u64, "rule", "rules")
+            ),
+        });
+    }
     if changes.is_empty() {
         changes.push("comments and spacing only".to_owned());
     }

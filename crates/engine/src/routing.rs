@@ -22,7 +22,10 @@ use self::{
     mappings::{Reading, Subscriptions},
     pace::{RunClock, processor_time},
 };
-use crate::principal::{is_adapter, is_hub};
+use crate::{
+    principal::{is_adapter, is_hub},
+    state::StateMaker,
+};
 
 pub(crate) use mappings::{Failure, Placed, Role, Route};
 #[cfg(test)]
@@ -38,6 +41,7 @@ pub(crate) struct Routing {
     sources: HashMap<String, String>,
     schemas: SchemaSet,
     subscriptions: Subscriptions,
+    states: StateMaker,
     run_clock: Arc<RunClock>,
 }
 
@@ -47,6 +51,7 @@ impl Routing {
     pub(crate) fn new(revision: u32, digest: String, shared: SharedConfig) -> Result<Self, JqFault> {
         let manifests = shared.adapters.manifests;
         let subscriptions = Subscriptions::compile(manifests.iter())?;
+        let states = StateMaker::compile(shared.states)?;
         let sources = manifests
             .iter()
             .map(|m| (m.source.clone(), m.name.clone()))
@@ -60,6 +65,7 @@ impl Routing {
             sources,
             schemas: shared.schemas,
             subscriptions,
+            states,
             run_clock: Arc::new(processor_time),
         })
     }
@@ -74,6 +80,7 @@ impl Routing {
             sources: HashMap::new(),
             schemas: SchemaSet::builtin(),
             subscriptions: Subscriptions::default(),
+            states: StateMaker::default(),
             run_clock: Arc::new(processor_time),
         }
     }
@@ -151,6 +158,11 @@ impl Routing {
     /// The schemas that events are held against.
     pub(crate) fn schemas(&self) -> &SchemaSet {
         &self.schemas
+    }
+
+    /// What makes live state of events.
+    pub(crate) fn states(&self) -> &StateMaker {
+        &self.states
     }
 
     /// Whether mappings have a say in where events of this type go: then [`Routing::routes`] takes its time.

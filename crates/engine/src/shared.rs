@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, OnceLock, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -19,13 +19,13 @@ use crossdock_config::Retention;
 use crossdock_model::clock::Clock;
 use crossdock_store::Store;
 use tokio::{
-    sync::{MutexGuard, Notify, watch},
+    sync::{MutexGuard, Notify, mpsc, watch},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    BrokerAddress, EngineError,
+    BrokerAddress, EngineError, LiveState,
     alarms::Alarms,
     alerts::{self, Alerts},
     browser_tokens::BrowserTokens,
@@ -34,6 +34,7 @@ use crate::{
     overview::LastSeen,
     routing::Routing,
     users::Users,
+    views::MqttView,
     webhooks::Webhooks,
 };
 
@@ -81,6 +82,10 @@ pub(crate) struct Shared {
     pub(crate) alerts: Alerts,
     pub(crate) webhooks: Webhooks,
     pub(crate) retention: Retention,
+    /// Who wants to know of changed states.
+    pub(crate) state_listener: watch::Sender<Option<mpsc::Sender<LiveState>>>,
+    /// What the MQTT gateway says of itself, once there is one.
+    pub(crate) mqtt: OnceLock<Box<dyn Fn() -> MqttView + Send + Sync>>,
     /// What the last looks at the hub showed; see [`overview`](crate::overview).
     pub(crate) last_seen: LastSeen,
 }

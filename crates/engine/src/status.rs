@@ -6,7 +6,7 @@ use crossdock_store::EventQuery;
 use tokio::time::timeout;
 
 use crate::{
-    BrokerView, DatabaseView, EngineError, Hub, HubView, ReadyCheck, StatusView, adapters,
+    BrokerView, DatabaseView, EngineError, Hub, HubView, MqttView, ReadyCheck, StatusView, adapters,
     attention::{Finding, findings},
     facts::{Facts, Record, Statistics},
     shared::READING_PATIENCE,
@@ -88,6 +88,7 @@ impl Hub {
                 kind: place.kind.to_owned(),
                 place: place.at,
             },
+            mqtt: self.mqtt(),
             revision: facts.routing.revision,
             hubs: facts.hubs,
             queues,
@@ -97,6 +98,16 @@ impl Hub {
             newest_event,
             adapters: facts.record.map(|record| record.adapters),
         }
+    }
+
+    /// From now on `source` says how the MQTT gateway of this hub stands. The first one stays.
+    pub fn show_mqtt(&self, source: impl Fn() -> MqttView + Send + Sync + 'static) {
+        // There is one gateway in a hub.
+        let _ = self.shared.mqtt.set(Box::new(source));
+    }
+
+    pub(crate) fn mqtt(&self) -> Option<MqttView> {
+        self.shared.mqtt.get().map(|source| source())
     }
 
     pub(crate) async fn broker(&self) -> Option<BrokerView> {

@@ -20,15 +20,16 @@ use crossdock_bus::{
     names,
 };
 use crossdock_config::{Retention, SourceFile, load_shared};
-use crossdock_model::{clock::FixedClock, event::Event};
+use crossdock_model::{clock::FixedClock, event::Event, topic::TopicName};
 use crossdock_store::{
     Accepted, AdapterCredential, AdapterTotals, Adapters, ApiKey, ApiKeys, Backend, Batch, DeadLetter,
     DeadLetterCursor, DeadLetters, DeliveryKey, DisabledEndpoint, Endpoints, EventKey, EventQuery, Events,
     EventsForgotten, Figures, ForgetEvents, ForgetQuarantined, Histogram, HistogramQuery, HubBeat, Hubs,
-    Ledger, NewRevision, Outcome, Outcomes, PendingDelivery, Place, Quarantine, QuarantineBound,
-    QuarantineCutOff, QuarantineForgotten, Quarantined, QuarantinedSummary, RecentAttempts, Result, Revision,
-    RevisionSummary, Revisions, Revocation, Session, Sessions, SettleSummary, SignedIn, SigningKey,
-    SourceFigures, Standing, Store, StoreError, StoredEvent, TokenHash, Totals, User, UserChange,
+    LatestState, Ledger, NewRevision, Outcome, Outcomes, PendingDelivery, Place, Projected, Quarantine,
+    QuarantineBound, QuarantineCutOff, QuarantineForgotten, Quarantined, QuarantinedSummary, RecentAttempts,
+    Result, Revision, RevisionSummary, Revisions, Revocation, Session, Sessions, SettleSummary, SignedIn,
+    SigningKey, SourceFigures, Standing, StateChange, Store, StoreError, StoredEvent, TokenHash, Totals,
+    User, UserChange,
 };
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
@@ -178,6 +179,8 @@ pub(crate) fn shared(store: Store, folder: &tempfile::TempDir) -> Shared {
         alarms: Alarms::default(),
         alerts: Alerts::default(),
         retention: Retention::default(),
+        state_listener: watch::Sender::new(None),
+        mqtt: std::sync::OnceLock::new(),
         last_seen: Default::default(),
         webhooks: Webhooks::new(outbound, |_| None),
     }
@@ -524,6 +527,29 @@ impl Hubs for Moody {
     }
     async fn remove_hub(&self, hub_id: &str) -> Result<()> {
         self.inner.remove_hub(hub_id).await
+    }
+}
+
+#[async_trait]
+impl crossdock_store::States for Moody {
+    async fn project(&self, changes: &[StateChange]) -> Result<Projected> {
+        self.ask(changes.iter().map(|change| change.event.id.as_str()))?;
+        self.inner.project(changes).await
+    }
+    async fn state(&self, topic: &TopicName, at: DateTime<Utc>) -> Result<Option<LatestState>> {
+        self.inner.state(topic, at).await
+    }
+    async fn states(
+        &self,
+        prefix: &str,
+        after: Option<&TopicName>,
+        at: DateTime<Utc>,
+        limit: usize,
+    ) -> Result<Vec<LatestState>> {
+        self.inner.states(prefix, after, at, limit).await
+    }
+    async fn forget_states(&self, at: DateTime<Utc>, limit: usize) -> Result<u64> {
+        self.inner.forget_states(at, limit).await
     }
 }
 

@@ -36,6 +36,21 @@ pub struct EventView {
     pub deliveries: Vec<DeliveryView>,
 }
 
+/// The latest state of a topic.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct StateView {
+    /// The topic.
+    #[schema(example = "stock/LDN1/MUG-330")]
+    pub topic: String,
+    /// Greater than that of every earlier state of the topic.
+    pub version: u64,
+    /// When what the newest event tells of happened.
+    pub time: DateTime<Utc>,
+    /// What the rules of `state.toml` made of events.
+    #[schema(value_type = serde_json::Value)]
+    pub data: Box<serde_json::value::RawValue>,
+}
+
 /// One event on its way to one adapter.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct DeliveryView {

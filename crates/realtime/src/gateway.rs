@@ -18,6 +18,7 @@ mod versions;
 
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -54,8 +55,8 @@ pub(crate) const SESSION_LIMITS: Limits = Limits {
 };
 /// The media type of states.
 const JSON: &str = "application/json";
-/// How often expired retained messages are looked for.
-const SWEEP: Duration = Duration::from_secs(10);
+/// Seconds between two looks for expired retained messages.
+const SWEEP_S: u64 = 10;
 
 /// How many clients fit.
 #[derive(Debug, Clone, Copy)]
@@ -94,6 +95,7 @@ pub(crate) struct Shared {
     bus: Arc<Bus>,
     retained: Arc<Mutex<Retained>>,
     counters: Arc<Counters>,
+    out_per_s: AtomicU64,
     pending: Pending,
     reads: Reads,
     clock: Clock,
@@ -124,6 +126,7 @@ impl Gateway {
             bus: Arc::new(Bus::new()),
             retained: Arc::default(),
             counters: Arc::default(),
+            out_per_s: AtomicU64::new(0),
             pending: Pending::default(),
             reads,
             clock,
@@ -183,6 +186,7 @@ impl Gateway {
             subscriptions: subscriptions as u64,
             retained: locked(&shared.retained).len() as u64,
             queue_bytes: shared.sessions.pressure.held_bytes() as u64,
+            out_per_s: shared.out_per_s.load(Relaxed),
             ..shared.counters.figures()
         }
     }
@@ -233,9 +237,17 @@ impl Shared {
     }
 
     async fn sweep(self: Arc<Self>) -> Infallible {
+        let mut seconds = tokio::time::interval(Duration::from_secs(1));
+        let (mut out, mut ticks) = (0, 0_u64);
         loop {
-            tokio::time::sleep(SWEEP).await;
-            locked(&self.retained).sweep(self.clock.now_ms());
+            seconds.tick().await;
+            ticks += 1;
+            let out_now = self.counters.messages_out.get();
+            self.out_per_s
+                .store(out_now - std::mem::replace(&mut out, out_now), Relaxed);
+            if ticks.is_multiple_of(SWEEP_S) {
+                locked(&self.retained).sweep(self.clock.now_ms());
+            }
         }
     }
 

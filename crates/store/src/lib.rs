@@ -21,6 +21,7 @@ pub mod ledger;
 mod migrations;
 pub mod outcomes;
 mod postgres;
+mod projection;
 pub mod quarantine;
 pub mod retention;
 pub mod revisions;
@@ -28,6 +29,7 @@ mod rows;
 pub mod sessions;
 mod settlement;
 mod sqlite;
+pub mod states;
 mod stored;
 pub mod tokens;
 pub mod users;
@@ -59,6 +61,10 @@ pub use retention::{
 };
 pub use revisions::{NewRevision, Revision, RevisionFile, RevisionSummary, Revisions};
 pub use sessions::{Session, Sessions, SignedIn, TokenHash};
+pub use states::{
+    LatestState, Projected, STATE_DATA_MAX_BYTES, STATE_SEEN_MAX, STATES_PAGE_MAX, StateChange, StateOrder,
+    StateVerdict, States,
+};
 pub use tokens::{Revocation, RevokedKind, SIGNING_KEYS_MAX, SigningKey, Tokens};
 pub use users::{User, UserChange, Users};
 
@@ -88,6 +94,7 @@ pub trait Backend:
     + Tokens
     + Endpoints
     + Hubs
+    + States
     + std::fmt::Debug
     + Send
     + Sync

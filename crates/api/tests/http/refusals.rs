@@ -23,7 +23,7 @@ fn guarded() -> Vec<(String, String, Scope)> {
                 .iter()
                 .find_map(|requirement| requirement["api_key"][0].as_str())
             {
-                let path = ["{id}", "{name}", "{key}", "{number}"]
+                let path = ["{id}", "{name}", "{key}", "{number}", "{topic}"]
                     .iter()
                     .fold(path.clone(), |path, name| path.replace(name, "1"));
                 operations.push((method.to_uppercase(), path, scope.parse().unwrap()));

@@ -5,6 +5,7 @@ mod consumer;
 mod fence;
 mod hostile;
 mod lane;
+mod listener;
 mod outages;
 mod publisher;
 mod support;

@@ -346,13 +346,23 @@ fn note_published(published: Published, now: DateTime<Utc>, batch: &mut Batch) -
         routed.accepted.published = now;
         let event = &routed.accepted.event;
         let undelivered = |adapter: &str, reason| undelivered(event, adapter, reason, now);
-        for (adapter, reason) in unreachable {
+        // What the hub's own queues do not get is not part of the account; it waits or is given up all the same.
+        let is_adapter = |(target, _): &(String, String)| !names::is_own_target(target);
+        for (adapter, reason) in unreachable.into_iter().filter(is_adapter) {
             batch.outcomes.push(Outcome {
                 due: Some(put_off::due(now)),
                 ..undelivered(&adapter, reason)
             });
         }
         for (adapter, failure) in &routed.failed {
+            if names::is_own_target(adapter) {
+                tracing::warn!(
+                    event = event.id,
+                    reason = failure.logged,
+                    "no state is made of an event"
+                );
+                continue;
+            }
             batch.outcomes.push(undelivered(adapter, failure.detail.clone()));
         }
         batch.accepted.push(routed.accepted);

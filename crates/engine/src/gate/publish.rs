@@ -18,6 +18,7 @@ use super::{route::Routed, targets::Targets};
 use crate::{
     retry::{Outlet, Progress},
     routing::Failure,
+    state,
 };
 
 /// Targets of one message: more would make its header too large for a frame.
@@ -73,7 +74,7 @@ pub(crate) fn message(event: &Event, targets: &[String]) -> Outgoing {
         routing_key: String::new(),
         bcc: targets
             .iter()
-            .map(|target| names::adapter_queue(target))
+            .map(|target| names::queue_of_target(target))
             .collect(),
         mandatory: true,
         properties,
@@ -96,7 +97,10 @@ pub(crate) fn traced(
         event,
     };
     let mut span = sending.start(parent);
-    span.say("crossdock.adapters", || adapters.join(" "));
+    span.say("crossdock.adapters", || {
+        let adapters = adapters.iter().filter(|name| !names::is_own_target(name));
+        adapters.map(String::as_str).collect::<Vec<_>>().join(" ")
+    });
     if let Some(here) = span.traceparent() {
         let headers = &mut message.properties.headers;
         headers.insert(TRACEPARENT_HEADER.to_owned(), here.to_string().as_str().into());
@@ -126,6 +130,9 @@ impl Parcel {
             Form::Transformed(place) => &routed.transformed[place].1,
         };
         let mut message = message(event, &self.targets);
+        if self.targets.iter().any(|target| target == names::STATE) {
+            state::note_received(&mut message, event, routed.accepted.received);
+        }
         let parent = routed.span.traceparent();
         let span = traced(&mut message, event, &self.targets, parent);
         if span.is_on() {
@@ -232,17 +239,17 @@ pub(crate) fn tell_failures(spans: &mut Vec<Span>, results: &[Result<(), Publish
 fn pack(wave: &[Routed], targets: &Targets, fates: &mut [Fate]) -> Vec<Parcel> {
     let mut parcels = Vec::new();
     for (event, routed) in wave.iter().enumerate() {
-        let mut is_reachable = |target: &String| match targets.given_up(target) {
+        let mut is_reachable = |target: &str| match targets.given_up(target) {
             None => true,
             Some(reason) => {
-                fates[event].unreachable.push((target.clone(), reason));
+                fates[event].unreachable.push((target.to_owned(), reason));
                 false
             }
         };
         let plain: Vec<String> = routed
             .plain_targets()
             .filter(|target| is_reachable(target))
-            .cloned()
+            .map(str::to_owned)
             .collect();
         parcels.extend(plain.chunks(TARGETS_PER_MESSAGE).map(|targets| Parcel {
             event,
@@ -328,9 +335,8 @@ impl Published {
             unreachable: lost,
         } in &self.confirmed
         {
-            let published = |target: &&String| !routed.failed.iter().any(|(name, _)| name == *target);
-            let targets = routed.accepted.targets.iter().filter(published);
-            reached.extend(targets.map(String::as_str));
+            let published = |target: &&str| !routed.failed.iter().any(|(name, _)| name == *target);
+            reached.extend(routed.targets().filter(published));
             unreachable.extend(
                 lost.iter()
                     .map(|(target, reason)| (target.as_str(), reason.as_str())),

@@ -77,6 +77,7 @@ mod tests {
             accepted: accepted(event, &["erp", "wms"]),
             transformed,
             failed: Vec::new(),
+            makes_state: false,
             span: Default::default(),
         };
         Published {

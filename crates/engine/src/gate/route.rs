@@ -20,18 +20,26 @@ pub(super) struct Routed {
     pub(super) transformed: Vec<(String, Event)>,
     /// Targets whose mappings failed: they get nothing.
     pub(super) failed: Vec<(String, Failure)>,
+    /// Live state is made of it: then the hub's own queue for that is a target beside those of the account.
+    pub(super) makes_state: bool,
     /// The gate's work on it.
     pub(super) span: Span,
 }
 
 impl Routed {
     /// The targets that get the event as it is.
-    pub(super) fn plain_targets(&self) -> impl Iterator<Item = &String> {
-        let apart = |target: &String| {
+    pub(super) fn plain_targets(&self) -> impl Iterator<Item = &str> {
+        let apart = |target: &str| {
             self.transformed.iter().any(|(name, _)| name == target)
                 || self.failed.iter().any(|(name, _)| name == target)
         };
-        self.accepted.targets.iter().filter(move |target| !apart(target))
+        self.targets().filter(move |target| !apart(target))
+    }
+
+    /// Every target, the hub's own too.
+    pub(super) fn targets(&self) -> impl Iterator<Item = &str> {
+        let own = self.makes_state.then_some(names::STATE);
+        self.accepted.targets.iter().map(String::as_str).chain(own)
     }
 
     /// What this target gets.
@@ -104,6 +112,7 @@ fn route_some(routing: &Routing, events: Vec<Accepted>) -> (Vec<Routed>, Vec<Acc
 
 fn route_one(routing: &Routing, mut accepted: Accepted) -> Routed {
     let span = trace(&mut accepted.event);
+    let makes_state = routing.states().want(&accepted.event.event_type);
     let (mut transformed, mut failed) = (Vec::new(), Vec::new());
     for (adapter, route) in routing.routes(&accepted.event) {
         match route {
@@ -118,6 +127,7 @@ fn route_one(routing: &Routing, mut accepted: Accepted) -> Routed {
         accepted,
         transformed,
         failed,
+        makes_state,
         span,
     }
 }

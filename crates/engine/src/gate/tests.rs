@@ -74,6 +74,7 @@ fn routed(failed: Vec<(String, Failure)>) -> Routed {
         accepted: accepted(event(json!({})), &["erp", "wms"]),
         transformed: Vec::new(),
         failed,
+        makes_state: false,
         span: Default::default(),
     }
 }
@@ -186,7 +187,7 @@ async fn events_learn_where_they_go() {
         .map(|one| {
             (
                 one.accepted.targets.join(" "),
-                one.plain_targets().cloned().collect::<Vec<_>>().join(" "),
+                one.plain_targets().collect::<Vec<_>>().join(" "),
                 one.transformed[0].1.json().unwrap(),
                 one.failed.len(),
             )

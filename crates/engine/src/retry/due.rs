@@ -98,9 +98,12 @@ async fn process(
 
     let (mut wait, mut hand_over) = (Vec::new(), Vec::new());
     let adapters = read.iter().map(|(waiting, _)| waiting.adapter.as_str());
+    let adapters = adapters.filter(|adapter| !names::is_own_target(adapter));
     let (routing, certain) = revisions::knowing(shared, adapters).await;
     for (waiting, redelivered) in read {
-        let adapter = match routing.adapters.contains_key(&waiting.adapter) {
+        let is_known =
+            names::is_own_target(&waiting.adapter) || routing.adapters.contains_key(&waiting.adapter);
+        let adapter = match is_known {
             true => Adapter::Known,
             false if certain => Adapter::Gone,
             false => Adapter::PerhapsNew,
@@ -117,7 +120,10 @@ async fn process(
         }
     }
     let begin = |waiting| word(waiting, OutcomeKind::HandedOver, None, now);
-    batch.outcomes.extend(hand_over.iter().map(begin));
+    let in_the_account = |waiting: &&Waiting| !names::is_own_target(&waiting.adapter);
+    batch
+        .outcomes
+        .extend(hand_over.iter().filter(in_the_account).map(begin));
     if note(storing, batch).await.is_none() {
         return Ok(None);
     }
@@ -202,10 +208,12 @@ async fn publish(
                 tracing::warn!(adapter = waiting.adapter, %error, "a queue did not take a delivery; it waits");
                 let why = format!("its queue did not take it: {error}");
                 waiting.due = now + UNDELIVERED_PAUSE;
-                refusals.push(Outcome {
-                    due: Some(waiting.due),
-                    ..word(&waiting, OutcomeKind::Undelivered, Some(why), now)
-                });
+                if !names::is_own_target(&waiting.adapter) {
+                    refusals.push(Outcome {
+                        due: Some(waiting.due),
+                        ..word(&waiting, OutcomeKind::Undelivered, Some(why), now)
+                    });
+                }
                 waiting.progress.attempt += 1;
                 back.push(waiting.message(now));
             }

@@ -1,5 +1,7 @@
 //! The hub itself, on one screen.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -21,6 +23,9 @@ pub struct StatusView {
     pub broker: Option<BrokerView>,
     /// The database and where it is.
     pub database: DatabaseView,
+    /// The MQTT gateway of this hub.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mqtt: Option<MqttView>,
     /// Revision in force.
     pub revision: u32,
     /// Hubs that reported within the last 30 seconds.
@@ -64,6 +69,35 @@ pub struct BrokerView {
     pub private: bool,
     /// Alarms in force, such as `memory`.
     pub alarms: Vec<String>,
+}
+
+/// The MQTT gateway of a hub: numbers now, and totals since its start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MqttView {
+    /// Clients connected now.
+    pub clients: u64,
+    /// Sessions kept now, with their client or without.
+    pub sessions: u64,
+    /// Subscriptions of all sessions.
+    pub subscriptions: u64,
+    /// Retained messages that clients published; states are not among them.
+    pub retained: u64,
+    /// Bytes that wait for clients.
+    pub queue_bytes: u64,
+    /// Messages written to clients within the last second.
+    pub out_per_s: u64,
+    /// Messages taken, from clients and of states.
+    pub messages_in: u64,
+    /// Messages written to clients.
+    pub messages_out: u64,
+    /// Messages not delivered, by reason: `slow`, `denied`, `too_large`, `outdated`, `no_room`.
+    pub dropped: BTreeMap<String, u64>,
+    /// Clients that were not let in.
+    pub refused: u64,
+    /// Connections that were ended, by reason: `slow`, `bad_packet`.
+    pub ended: BTreeMap<String, u64>,
+    /// Routers that ended and were replaced.
+    pub router_restarts: u64,
 }
 
 /// A hub process.

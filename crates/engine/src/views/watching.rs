@@ -18,6 +18,20 @@ pub struct OverviewView {
     pub flow: FlowView,
     /// Four figures.
     pub numbers: NumbersView,
+    /// Live state on its way to browsers and devices, of this hub.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mqtt: Option<MqttFlow>,
+}
+
+/// How much live state goes out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MqttFlow {
+    /// Clients connected now.
+    pub clients: u64,
+    /// Messages written to clients within the last second.
+    pub out_per_s: u64,
+    /// Messages that slow clients did not get, since the hub's start.
+    pub dropped_slow: u64,
 }
 
 /// Something that needs attention.

@@ -14,5 +14,6 @@ mod queues;
 mod retention;
 mod retries;
 mod schemas;
+mod states;
 mod support;
 mod two_hubs;

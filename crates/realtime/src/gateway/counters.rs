@@ -45,6 +45,8 @@ pub struct Figures {
     pub retained: u64,
     /// Bytes that wait for clients, overheads included.
     pub queue_bytes: u64,
+    /// Messages written to clients within the last second.
+    pub out_per_s: u64,
     /// Messages taken, from clients and of states.
     pub messages_in: u64,
     /// Messages written to clients.

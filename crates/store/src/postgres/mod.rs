@@ -24,6 +24,7 @@ mod query;
 mod record;
 mod retention;
 mod revisions;
+mod states;
 mod text;
 mod tokens;
 

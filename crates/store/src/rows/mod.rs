@@ -10,4 +10,5 @@ pub(crate) mod people;
 pub(crate) mod quarantine;
 pub(crate) mod retention;
 pub(crate) mod set_up;
+pub(crate) mod states;
 pub(crate) mod tokens;

@@ -18,6 +18,7 @@ mod query;
 mod record;
 mod retention;
 mod revisions;
+mod states;
 mod tokens;
 
 use std::fs::{self, OpenOptions};

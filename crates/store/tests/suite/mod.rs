@@ -13,6 +13,7 @@ pub mod quarantine;
 pub mod record;
 pub mod retention;
 pub mod set_up;
+pub mod states;
 pub mod together;
 pub mod tokens;
 
@@ -88,6 +89,12 @@ macro_rules! conformance {
                 only_what_is_old_and_settled_is_forgotten, the_ledger_goes_on_as_if_it_were_there,
                 each_step_is_bounded_and_a_pass_ends, what_is_forgotten_is_new_when_it_comes_again,
                 the_quarantine_is_bounded_by_age_and_by_producer, the_oldest_that_was_not_taken_is_found,
+            }
+            states {
+                the_latest_stands_and_nothing_goes_back, what_events_say_is_put_together,
+                versions_grow_even_when_topics_are_forgotten, a_step_of_forgetting_is_bounded,
+                topics_that_begin_alike_come_page_by_page, order_values_are_kept_whatever_they_are,
+                many_hubs_project_the_same,
             }
             odd_text {
                 it_is_kept_to_the_letter, nothing_bears_such_a_name, it_settles_nothing_and_stops_nothing,

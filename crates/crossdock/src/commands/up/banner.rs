@@ -12,6 +12,8 @@ use crate::output::Output;
 pub(super) struct Banner {
     /// The hub's address.
     pub(super) url: String,
+    /// Where MQTT over TCP is; over WebSocket it is at `/mqtt` below `url`.
+    pub(super) mqtt_url: String,
     /// RabbitMQ's management API and pages.
     pub(super) management_url: String,
     /// The file that holds the private node's user and password; none for a broker of the settings.
@@ -36,6 +38,7 @@ pub(super) fn print(output: Output, banner: &Banner) -> io::Result<()> {
 fn lines(banner: &Banner) -> Vec<String> {
     let Banner {
         url,
+        mqtt_url,
         management_url,
         private_node,
         data_dir,
@@ -61,6 +64,7 @@ fn lines(banner: &Banner) -> Vec<String> {
     ];
     let places = [
         format!("  API docs  {url}/docs"),
+        format!("  MQTT      {mqtt_url}  (browsers: {url}/mqtt)"),
         format!("  RabbitMQ  {rabbitmq}"),
         format!(
             "  data      {}  (operators' API key in {})",
@@ -90,6 +94,7 @@ mod tests {
     fn the_banner_fits_and_names_every_place() {
         let banner = Banner {
             url: "http://127.0.0.1:8080".into(),
+            mqtt_url: "mqtt://127.0.0.1:1883".into(),
             management_url: "http://127.0.0.1:25673".into(),
             private_node: Some("var/rabbitmq/node.json".into()),
             data_dir: "var".into(),

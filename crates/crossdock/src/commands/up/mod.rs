@@ -13,6 +13,7 @@ mod demo;
 mod door;
 mod first_admin;
 mod log;
+mod mqtt;
 mod readiness;
 
 use std::{
@@ -90,11 +91,16 @@ impl Up {
         let stop = CancellationToken::new();
         listen_for_signals(stop.clone())?;
         let data_dir = DataDir::open(&settings.data_dir)?;
-        let listener = listen(settings.http.listen).await?;
+        let listener = listen(
+            settings.http.listen,
+            "listen in [http], or CROSSDOCK_HTTP__LISTEN",
+        )
+        .await?;
+        let mqtt = mqtt::Listeners::bind(&settings.mqtt).await?;
         let mut hall = Hall::open(listener)?;
         let telemetry = start_telemetry(&settings)?;
         let started = stop
-            .run_until_cancelled(hall.start(&configuration, &settings, &data_dir))
+            .run_until_cancelled(hall.start(&configuration, &settings, &data_dir, mqtt))
             .await;
         let outcome = match started {
             None => Ok(()),
@@ -228,7 +234,9 @@ impl Hall {
         configuration: &Configuration,
         settings: &Settings,
         data_dir: &DataDir,
+        mqtt: mqtt::Listeners,
     ) -> anyhow::Result<Running> {
+        let mqtt_address = mqtt.address()?;
         let database = Database::named(settings, data_dir)?;
         let store = database.open().await?;
         self.door.wait_for("RabbitMQ");
@@ -264,11 +272,13 @@ impl Hall {
             self.stop_http.clone(),
         );
         self.api = Some(api.clone());
-        self.door.open(crossdock_api::router(api));
+        let websocket = mqtt::start(&hub, mqtt, settings, &mut self.tasks, &self.stop_tasks);
+        self.door.open(crossdock_api::router(api).merge(websocket));
         self.tasks
             .spawn(readiness::announce(hub.clone(), self.stop_tasks.clone()));
         let banner = banner::Banner {
             url: public_url,
+            mqtt_url: format!("mqtt://{}", reachable(mqtt_address)),
             management_url: broker::without_credentials(&address.management_url),
             private_node: self.node.as_ref().map(|_| data_dir.node_identity_file()),
             data_dir: data_dir.path().to_owned(),
@@ -347,11 +357,12 @@ async fn start_hub(configuration: &Configuration, options: HubOptions) -> anyhow
     })
 }
 
-async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+/// `setting` says where the address is from.
+async fn listen(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => anyhow!(
             "{address} is in use: another hub or another program listens there. Stop it, or set another address: \
-             listen in [http], or CROSSDOCK_HTTP__LISTEN"
+             {setting}"
         ),
         ErrorKind::PermissionDenied => anyhow!("this user may not listen on {address}"),
         ErrorKind::AddrNotAvailable => anyhow!("this machine has no address {}", address.ip()),

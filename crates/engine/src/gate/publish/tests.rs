@@ -89,6 +89,7 @@ fn routed(event: Event, targets: &[&str]) -> Routed {
         accepted: accepted(event, targets),
         transformed: Vec::new(),
         failed: Vec::new(),
+        makes_state: false,
         span: Default::default(),
     }
 }

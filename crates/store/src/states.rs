@@ -1,0 +1,118 @@
+//! Live state: the latest state of each topic, and what decides which event was the latest. A state has a version
+//! that only grows, also when the topic was forgotten in between. Which events make which states is the caller's.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use crossdock_model::topic::TopicName;
+use serde::{Deserialize, Serialize};
+
+use crate::{EventKey, Result};
+
+/// The most bytes of a state's data.
+pub const STATE_DATA_MAX_BYTES: usize = 64 * 1024;
+/// The most states on a page.
+pub const STATES_PAGE_MAX: usize = 200;
+/// The most events of one order value that a topic remembers, to know them when they come again.
+pub const STATE_SEEN_MAX: usize = 64;
+
+/// By what the events of a topic are put in order: numbers come before times, and times before texts, which only
+/// matters where a rule has changed its mind.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StateOrder {
+    /// A whole number.
+    Number(i64),
+    /// A moment.
+    Time(DateTime<Utc>),
+    /// A text, compared byte by byte.
+    Text(String),
+}
+
+/// What an event makes of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateChange {
+    /// The topic.
+    pub topic: TopicName,
+    /// The event.
+    pub event: EventKey,
+    /// When that happened.
+    pub time: DateTime<Utc>,
+    /// Its place among the events of the topic.
+    pub order: StateOrder,
+    /// JSON, at most [`STATE_DATA_MAX_BYTES`].
+    pub data: String,
+    /// Whether the members of `data` are put over those that are there; null says nothing. Otherwise `data` takes
+    /// the place of what is there.
+    pub merge: bool,
+    /// Now.
+    pub at: DateTime<Utc>,
+    /// From when on the topic has no state any more, unless another event comes.
+    pub expires: Option<DateTime<Utc>>,
+}
+
+/// What became of a [`StateChange`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StateVerdict {
+    /// The topic has another state, with another version.
+    Changed,
+    /// Newer events have said all there is to say.
+    Late,
+    /// The event has been here before.
+    Known,
+    /// Together with what is there it would be larger than [`STATE_DATA_MAX_BYTES`].
+    TooLarge,
+}
+
+/// The state of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LatestState {
+    /// The topic.
+    pub topic: TopicName,
+    /// Greater than that of every earlier state of the topic.
+    pub version: u64,
+    /// When what the newest event tells of happened.
+    pub time: DateTime<Utc>,
+    /// JSON.
+    pub data: String,
+    /// From when on there is no state.
+    pub expires: Option<DateTime<Utc>>,
+}
+
+/// What became of several changes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Projected {
+    /// One for each change.
+    pub verdicts: Vec<StateVerdict>,
+    /// The state of each topic that was named, by topic.
+    pub states: Vec<LatestState>,
+}
+
+/// The states.
+#[async_trait]
+pub trait States {
+    /// Applies changes in their order, all or none. Applied again, they change nothing.
+    async fn project(&self, changes: &[StateChange]) -> Result<Projected>;
+
+    /// The state of a topic, if there is any at `at`.
+    async fn state(&self, topic: &TopicName, at: DateTime<Utc>) -> Result<Option<LatestState>>;
+
+    /// The states of topics that begin with the levels of `prefix`, which is empty or ends with a `/`, and come after
+    /// `after`: by topic, byte by byte, `limit` and [`STATES_PAGE_MAX`] at most.
+    async fn states(
+        &self,
+        prefix: &str,
+        after: Option<&TopicName>,
+        at: DateTime<Utc>,
+        limit: usize,
+    ) -> Result<Vec<LatestState>>;
+
+    /// Forgets up to `limit` states that expired before `at`, and says how many. Their topics go on with greater
+    /// versions.
+    async fn forget_states(&self, at: DateTime<Utc>, limit: usize) -> Result<u64>;
+}
+
+/// What comes after everything that begins with `prefix`; nothing after the empty one.
+pub(crate) fn end_of(prefix: &str) -> Option<String> {
+    const AFTER_SEPARATOR: char = '0';
+    Some(format!("{}{AFTER_SEPARATOR}", prefix.strip_suffix('/')?))
+}
