@@ -95,14 +95,14 @@ impl Credential {
     /// A request with an Authorization header is judged by it alone.
     fn of(parts: &Parts, api: &ApiState) -> Result<Self, Problem> {
         if parts.headers.contains_key(header::AUTHORIZATION) {
-            return bearer(&parts.headers).map(|key| Self::Key(key.to_owned()));
+            return key(&parts.headers).map(|key| Self::Key(key.to_owned()));
         }
         match cookie::session(&parts.headers, api) {
             Some(token) => {
                 origin::check(parts, api, Silence::Refused)?;
                 Ok(Self::Session(token.to_owned()))
             }
-            None => bearer(&parts.headers).map(|key| Self::Key(key.to_owned())),
+            None => key(&parts.headers).map(|key| Self::Key(key.to_owned())),
         }
     }
 }
@@ -187,7 +187,12 @@ fn refused(problem: Problem, parts: &Parts, api: &ApiState) -> Problem {
 }
 
 /// The API key of a request.
-fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+fn key(headers: &HeaderMap) -> Result<&str, Problem> {
+    bearer(headers, TOKEN_MAX_BYTES)
+}
+
+/// What the request's one Authorization header bears, of so many bytes at most.
+pub(crate) fn bearer(headers: &HeaderMap, max_bytes: usize) -> Result<&str, Problem> {
     let missing = |detail: &str| {
         kinds::API_KEY_MISSING
             .with(detail)
@@ -206,7 +211,7 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
         .and_then(|text| text.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| token.trim())
-        .filter(|token| !token.is_empty() && token.len() <= TOKEN_MAX_BYTES)
+        .filter(|token| !token.is_empty() && token.len() <= max_bytes)
         .ok_or_else(|| missing("the Authorization header is not `Bearer <api key>`"))
 }
 
@@ -234,8 +239,8 @@ mod tests {
 
     #[test]
     fn the_token_of_one_bearer_header_is_read() {
-        assert_eq!(bearer(&with(&[b"Bearer cdk_a_b"])).unwrap(), "cdk_a_b");
-        assert_eq!(bearer(&with(&[b"bEARER   cdk_a_b "])).unwrap(), "cdk_a_b");
+        assert_eq!(key(&with(&[b"Bearer cdk_a_b"])).unwrap(), "cdk_a_b");
+        assert_eq!(key(&with(&[b"bEARER   cdk_a_b "])).unwrap(), "cdk_a_b");
     }
 
     #[test]
@@ -252,7 +257,7 @@ mod tests {
         ];
         for case in cases {
             assert_eq!(
-                bearer(&with(case)).unwrap_err().body().r#type,
+                key(&with(case)).unwrap_err().body().r#type,
                 kinds::API_KEY_MISSING.uri()
             );
         }

@@ -29,6 +29,7 @@ mod problem;
 mod problem_types;
 mod quarantine;
 mod queues;
+mod reader;
 mod revisions;
 mod serve;
 mod session;

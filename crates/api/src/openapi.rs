@@ -58,6 +58,14 @@ impl Modify for ApiKeyScheme {
             .build();
         let components = description.components.get_or_insert_default();
         components.add_security_scheme("api_key", SecurityScheme::Http(scheme));
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("JWT")
+            .description(Some(
+                "A browser token, or a token of an issuer that the settings name.",
+            ))
+            .build();
+        components.add_security_scheme("browser_token", SecurityScheme::Http(scheme));
         let session = ApiKeyValue::with_description(
             "crossdock_session",
             "A person's session, `__Host-crossdock_session` over TLS. It opens what the scopes of their role open.",

@@ -82,6 +82,12 @@ catalogue! {
     TOPICS_NOT_GRANTED = FORBIDDEN "topics-not-granted": "The caller may not grant these topics",
         "At least one topic filter lies not wholly within the topics of the API key, or the caller has none. No token was minted.",
         "Ask for less, or use a key that was made with the topics: `crossdock api-key add --scope browser-tokens:write --topics …`.";
+    BROWSER_TOKEN_REFUSED = UNAUTHORIZED "browser-token-refused": "The browser token opens nothing",
+        "It has ended, was revoked, or is none of this hub's. Which of these, the hub's log says.",
+        "Have the shop's backend mint another one.";
+    TOPIC_FORBIDDEN = FORBIDDEN "topic-forbidden": "The browser token does not open this topic",
+        "No topic filter of the token matches the topic, whether it has a state or not.",
+        "Have the shop's backend mint a token for this topic.";
     NOT_FOUND = NOT_FOUND "not-found": "There is no such thing",
         "The path names nothing that exists.",
         "Check the name or id in the path.";

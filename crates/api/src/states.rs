@@ -1,46 +1,27 @@
 //! `/v1/state`: the latest state of a topic.
 
 use axum::body::Body;
-use axum::extract::{FromRequestParts, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use crossdock_engine::{EngineError, StateView};
 use crossdock_model::topic::{TopicError, TopicName};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::auth::{Caller, StateRead};
 use crate::extract::Path;
 use crate::problem::{Guarded, ProblemBody};
+use crate::reader::Reader;
 use crate::{ApiState, Problem, problem_types as kinds};
 
 pub(crate) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(show_state))
 }
 
-/// Who reads states. A key or session with the scope reads every topic; whoever may read some of them only is to be
-/// let in and judged here.
-struct Reader(Caller<StateRead>);
-
-impl FromRequestParts<ApiState> for Reader {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, api: &ApiState) -> Result<Self, Problem> {
-        Caller::from_request_parts(parts, api).await.map(Self)
-    }
-}
-
-impl Reader {
-    /// Refuses topics that are not for this reader.
-    fn must_read(&self, _: &TopicName) -> Result<(), Problem> {
-        self.0.must(crossdock_engine::Scope::StateRead)
-    }
-}
-
 /// The latest state of a topic
 ///
 /// What the rules of `state.toml` made of events, the same as whoever watches the topic over MQTT gets. The version is
 /// the entity tag too: with `If-None-Match` a state that is known already is not sent again.
-#[utoipa::path(get, path = "/v1/state/{*topic}", tag = "state", security(("api_key" = ["state:read"])),
+#[utoipa::path(get, path = "/v1/state/{*topic}", tag = "state", security(("api_key" = ["state:read"]), ("browser_token" = [])),
     params(
         ("topic" = String, Path, description = "The topic, its levels percent-encoded where they must be", example = "stock/LDN1/MUG-330"),
         ("If-None-Match" = Option<String>, Header, description = "Entity tags of states that are known"),

@@ -53,7 +53,10 @@ mod views;
 mod webhooks;
 mod words;
 
-pub use browser_tokens::{BrowserToken, Grants, LoginError, MintError, NewBrowserToken, Revoked, TokenFault};
+pub use browser_tokens::{
+    BROWSER_TOKEN_MAX_BYTES, BrowserToken, Grants, LoginError, MintError, NewBrowserToken, Revoked,
+    TokenFault,
+};
 pub use error::{AcceptError, AuthError, EngineError, SignInError};
 pub use events::EventSearch;
 pub use hub::{BrokerAddress, Hub, HubOptions};

@@ -207,3 +207,44 @@ async fn topics_and_the_scope_go_together() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_page_reads_the_topics_of_its_token_and_is_told_no_more() {
+    let api = Api::without_broker().await;
+    let (key, _) = backend(&api).await;
+    let token = minted(&api, &key, "a").await;
+    let text = token["token"].as_str().unwrap();
+    let read = async |topic: &str, token: &str| {
+        api.call(empty("GET", &format!("/v1/state/{topic}"), Some(token)))
+            .await
+    };
+    assert_eq!(read("state/order/1", text).await.problem(), (404, "no-state"));
+    for topic in ["state/order/2", "state/order/1/", "State/order/1", "$SYS/uptime"] {
+        assert_eq!(
+            read(topic, text).await.problem(),
+            (403, "topic-forbidden"),
+            "{topic}"
+        );
+    }
+    let wildcard = read("state/order/%2B", text).await;
+    assert_eq!(wildcard.problem(), (400, "malformed-request"));
+
+    // A browser token is no API key.
+    let elsewhere = api.call(empty("GET", "/v1/events", Some(&text[..200]))).await;
+    assert_eq!(elsewhere.problem(), (401, "api-key-unknown"));
+
+    let path = format!("{PATH}/{}", token["id"].as_str().unwrap());
+    assert_eq!(delete(&api, &path, &key).await, StatusCode::NO_CONTENT);
+    for dead in [text, "a.b.c", "."] {
+        let refused = read("state/order/1", dead).await;
+        assert_eq!(refused.problem(), (401, "browser-token-refused"));
+        assert_eq!(refused.body["detail"], "this browser token opens nothing");
+        assert!(refused.header(header::WWW_AUTHENTICATE).contains("invalid_token"));
+    }
+    for _ in 0..40 {
+        read("state/order/1", "a.b.c").await;
+    }
+    let held_up = read("state/order/1", "a.b.c").await;
+    assert_eq!(held_up.problem(), (429, "too-many-sign-ins"));
+    assert!(held_up.body["retry_after_s"].as_u64().unwrap() >= 1);
+}

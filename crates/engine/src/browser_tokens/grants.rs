@@ -47,6 +47,11 @@ impl Grants {
         &self.principal
     }
 
+    /// Who vouches for them, without the subject: `key:<id>` or `issuer:<name>`. For logs.
+    pub fn voucher(&self) -> &str {
+        self.principal.split_once('/').map_or("", |(voucher, _)| voucher)
+    }
+
     /// Whether every topic that the filter can match may be read.
     pub fn may_subscribe(&self, filter: &TopicFilter) -> bool {
         let is_reserved = filter.as_str().starts_with('$');

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use super::{
     TOPICS_MAX,
-    token::{LIFE_MAX, NAME_MAX_BYTES, TOKEN_MAX_BYTES},
+    token::{BROWSER_TOKEN_MAX_BYTES, LIFE_MAX, NAME_MAX_BYTES},
 };
 use crate::{EngineError, keys::Grantor};
 
@@ -177,11 +177,11 @@ fn shown(text: &str) -> String {
 
 /// What is wrong with a token that nobody would take.
 pub(super) fn check_length(token: &str) -> Result<(), MintError> {
-    if token.len() <= TOKEN_MAX_BYTES {
+    if token.len() <= BROWSER_TOKEN_MAX_BYTES {
         return Ok(());
     }
     let message = format!(
-        "make a token of {} bytes, expected at most {TOKEN_MAX_BYTES}",
+        "make a token of {} bytes, expected at most {BROWSER_TOKEN_MAX_BYTES}",
         token.len()
     );
     Err(MintError::Invalid(vec![Fault::new("/topics", message)]))

@@ -37,7 +37,7 @@ use crate::{
 };
 pub use grants::Grants;
 pub use minting::{BrowserToken, MintError, NewBrowserToken};
-pub(crate) use token::TOKEN_MAX_BYTES;
+pub use token::BROWSER_TOKEN_MAX_BYTES;
 
 /// Topic filters of one token, and of one API key, at most.
 pub(crate) const TOPICS_MAX: usize = 50;
@@ -56,7 +56,7 @@ const ENVIRONMENT_CHARS: usize = 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenFault {
     /// More bytes than any token has here.
-    #[error("it is longer than {TOKEN_MAX_BYTES} bytes")]
+    #[error("it is longer than {BROWSER_TOKEN_MAX_BYTES} bytes")]
     TooLong,
     /// It does not consist of a head, claims and a signature.
     #[error("it is no JSON Web Token")]

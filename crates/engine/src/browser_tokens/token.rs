@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 
 use super::TokenFault;
 
-/// The longest token that is looked at, in bytes.
-pub(crate) const TOKEN_MAX_BYTES: usize = 8 * 1024;
+/// The longest browser token that is looked at, in bytes.
+pub const BROWSER_TOKEN_MAX_BYTES: usize = 8 * 1024;
 /// The longest that a token lives.
 pub(crate) const LIFE_MAX: TimeDelta = TimeDelta::hours(1);
 /// How far the clocks of those who issue and those who verify may be apart.
@@ -54,7 +54,7 @@ pub(super) struct Lifetime {
 
 impl<'a> Unverified<'a> {
     pub(super) fn read(token: &'a str) -> Result<Self, TokenFault> {
-        if token.len() > TOKEN_MAX_BYTES {
+        if token.len() > BROWSER_TOKEN_MAX_BYTES {
             return Err(TokenFault::TooLong);
         }
         let (message, signature) = token.rsplit_once('.').ok_or(TokenFault::Malformed)?;

@@ -196,7 +196,7 @@ async fn a_signature_counts_by_the_keys_own_algorithm_only() {
         ("..".to_owned(), TokenFault::Malformed),
         ("cdk_abcdefabcdef_secret".to_owned(), TokenFault::Malformed),
         (
-            format!("{good}{}", "A".repeat(TOKEN_MAX_BYTES)),
+            format!("{good}{}", "A".repeat(BROWSER_TOKEN_MAX_BYTES)),
             TokenFault::TooLong,
         ),
     ] {
