@@ -45,6 +45,8 @@ log_type warning
 
 # A certificate and its key.
 Tls = tuple[Path, Path]
+# What both serve beside WebSocket, for browsers.
+PAGE = "<!doctype html><title>MQTT</title>"
 T = TypeVar("T", bound="Server")
 
 

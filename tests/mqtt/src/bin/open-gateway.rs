@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::extract::{ConnectInfo, State as Shared, ws::WebSocketUpgrade};
 use axum::http::HeaderMap;
-use axum::response::Response;
+use axum::response::{Html, Response};
 use axum::routing::get;
 use axum::serve::ListenerExt as _;
 use clap::Parser;
@@ -30,6 +30,9 @@ use tokio_util::sync::CancellationToken;
 
 /// As many as tests hold at a time, with room to spare.
 const CONNECTIONS_MAX: usize = 18_000;
+
+/// For browsers, to whom only a page of the same host speaks.
+const PAGE: &str = "<!doctype html><title>MQTT</title>";
 
 #[derive(Parser, Debug)]
 #[command(about = "The MQTT gateway, open to everybody; for tests")]
@@ -140,6 +143,7 @@ async fn main() -> anyhow::Result<()> {
 async fn websockets(gateway: Gateway, listener: TcpListener, stop: CancellationToken) {
     let app = Router::new()
         .route("/mqtt", get(upgrade))
+        .route("/", get(async || Html(PAGE)))
         .with_state(gateway)
         .into_make_service_with_connect_info::<SocketAddr>();
     let listener = listener.tap_io(|stream| {
@@ -159,7 +163,7 @@ async fn upgrade(
 ) -> Response {
     serve_websocket(
         gateway,
-        &Origins(vec!["null".to_owned()]),
+        &Origins::default(),
         peer.ip(),
         &headers,
         upgrade,
