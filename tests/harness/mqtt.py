@@ -45,8 +45,6 @@ log_type warning
 
 # A certificate and its key.
 Tls = tuple[Path, Path]
-# What both serve beside WebSocket, for browsers.
-PAGE = "<!doctype html><title>MQTT</title>"
 T = TypeVar("T", bound="Server")
 
 
@@ -56,17 +54,15 @@ class Server:
 
     name = ""
 
-    def __init__(
-        self, folder: Path | None = None, *, program: Path | None = None, tls: Tls | None = None
-    ) -> None:
-        self.folder = folder or Path(tempfile.mkdtemp(prefix=f"crossdock-{self.name}-"))
+    def __init__(self, *, tls: Tls | None = None) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix=f"crossdock-{self.name}-"))
         self.port = free_port()
         self.websocket_port = free_port()
         self.tls_port = free_port()
         self.tls = tls
         self.log_path = self.folder / f"{self.name}.log"
         self.process: subprocess.Popen[bytes] | None = None
-        self.program = program or self.find()
+        self.program = self.find()
         leave_nothing_in(self.folder)
 
     def find(self) -> Path:
@@ -106,7 +102,9 @@ class Server:
         assert self.process is not None
         if self.process.poll() is not None:
             raise RuntimeError(f"{self.name} ended with {self.process.returncode}: {self.log()[-2000:]}")
-        with contextlib.suppress(OSError), socket.create_connection((HOST, self.port), timeout=1):
+        with contextlib.suppress(OSError):
+            for port in (self.port, self.websocket_port, *([self.tls_port] if self.tls else [])):
+                socket.create_connection((HOST, port), timeout=1).close()
             return True
         return False
 
@@ -117,6 +115,7 @@ class Server:
         if self.process is not None:
             self.process.kill()
             self.process.wait(timeout=STOP_DEADLINE_S)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def stop(self) -> int:
         """Asks it to end, and gives its exit code."""
@@ -188,8 +187,9 @@ class OpenGateway(Server):
 class Load:
     """The load generator of tests/mqtt; every measurement is a process of its own."""
 
-    def __init__(self, program: Path | None = None) -> None:
-        self.program = program or binaries() / "mqtt-load"
+    def __init__(self) -> None:
+        self.program = binaries() / "mqtt-load"
+        assert self.program.exists(), f"no mqtt-load in {binaries()}: build it, or use tests/run"
 
     def fanout(self, server: Server, *, within_s: float = 180, **options: object) -> dict:
         return self._run("fanout", ["--address", server.address, "--pid", str(server.pid)], options, within_s)

@@ -91,4 +91,3 @@ def run_one(folder: Path, suite: str, test: str) -> str | None:
         return None if done.returncode == 0 else done.stdout
     finally:
         server.end()
-        shutil.rmtree(server.folder, ignore_errors=True)
