@@ -161,13 +161,7 @@ async fn upgrade(
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    serve_websocket(
-        gateway,
-        &Origins::default(),
-        peer.ip(),
-        &headers,
-        upgrade,
-    )
+    serve_websocket(gateway, &Origins::default(), peer.ip(), &headers, upgrade)
 }
 
 fn tls(certificate: &Path, key: &Path) -> anyhow::Result<Tls> {
