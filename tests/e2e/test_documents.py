@@ -23,6 +23,7 @@ DOCUMENTS = (
     "docs/browser-tokens.md",
     "docs/first-adapter.md",
     "docs/mappings.md",
+    "docs/state.md",
     "docs/webhooks.md",
 )
 COPIED = ("README.md", "LICENSE", "config", "docs", "deploy", "crates/model/schemas", "tests/retail")

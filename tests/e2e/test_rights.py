@@ -74,11 +74,13 @@ OTHERS_QUEUES = (
     "crossdock.due",
     "crossdock.failed",
     "crossdock.ingress.0",
+    "crossdock.state",
     "crossdock.undeliverable",
 )
 OTHER_EXCHANGES = (
     "crossdock.deliver",
     "crossdock.dead",
+    "crossdock.realtime",
     "amq.topic",
     "amq.direct",
     "amq.fanout",
@@ -112,6 +114,9 @@ REFUSED: dict[str, Callable[[BlockingChannel], object]] = {
     "declare an exchange": declare_exchange,
     "delete an exchange": delete_exchange,
     "bind its own queue": lambda own: own.queue_bind("crossdock.adapter.rogue", INGRESS, "1"),
+    "bind its own queue to changed states": lambda own: own.queue_bind(
+        "crossdock.adapter.rogue", "crossdock.realtime", ""
+    ),
     "bind another's queue": lambda own: own.queue_bind("crossdock.adapter.depot", "crossdock.deliver", "x"),
     "unbind": lambda own: own.queue_unbind("crossdock.ingress.0", INGRESS, "1"),
     "bind exchanges": lambda own: own.exchange_bind("crossdock.receipts", INGRESS, "1"),

@@ -86,6 +86,9 @@ class Hub:
         folder.mkdir(exist_ok=True)
         (folder / f"{event_type}.json").write_text(text)
 
+    def write_state(self, text: str) -> None:
+        (self.config.parent / "state.toml").write_text(text)
+
     # ── the process ──────────────────────────────────────────────────────────────────────────────────────────
 
     def start(self, *arguments: str, ready: bool = True, environment: dict[str, str] | None = None) -> Hub:

@@ -48,6 +48,7 @@ def tables() -> dict[str, list[Case]]:
         "manifests": files.MANIFEST_CASES,
         "mappings": mappings.CASES,
         "schemas": schemas.CASES,
+        "rules of live state": files.STATE_CASES,
         "settings": files.SETTING_CASES,
         "keys and questions": keys.CASES,
         "files to import": imports.CASES,

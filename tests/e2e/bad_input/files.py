@@ -18,6 +18,7 @@ GOOD = {
     **{f"schemas/{name}.json": text for name, text in SCHEMAS.items()},
 }
 HEAD = 'name = "erp"\nsource = "/erp"\n'
+RULE = '[[state]]\ntypes = ["stock.level.v1"]\ndata = ".data"\n'
 SUBSCRIBE = f'{HEAD}[[subscribe]]\ntypes = ["order.placed.v1"]\n'
 
 
@@ -101,11 +102,17 @@ def unreadable(title: str, files: dict[str, bytes], says: str) -> Case:
 def misplaced(hall: Hall) -> None:
     [fault] = applied(hall, {"crossdock.toml": "[rabbitmq]\n"})
     assert (fault["file"], fault["line"]) == ("crossdock.toml", 1)
-    assert "expected adapters/<name>.toml or schemas/<type>.json" in fault["message"]
+    assert "expected adapters/<name>.toml, schemas/<type>.json or state.toml" in fault["message"]
 
 
 def settings(title: str, text: str, place: str, says: str) -> Case:
     return refused(title, {"crossdock.toml": text}, f"crossdock.toml:{place}", says, apply=False)
+
+
+def rule(title: str, line: str, place: str, says: str) -> Case:
+    """A fault of a rule's last line."""
+    text = f"{RULE}{line}\n"
+    return refused(title, {"state.toml": text}, f"state.toml:{place}", says)
 
 
 MANIFEST_CASES = [
@@ -252,7 +259,7 @@ MANIFEST_CASES = [
     ),
     Case(
         "the hub's own settings among the adapters",
-        "`crossdock.toml:1:1: this file has no place here, expected adapters/<name>.toml or schemas/<type>.json`",
+        "`crossdock.toml:1:1: this file has no place here, expected adapters/<name>.toml, schemas/<type>.json or state.toml`",
         misplaced,
         APPLIED,
     ),
@@ -309,6 +316,47 @@ MAPPING_CASES = [
         lambda: f"{SUBSCRIBE}filter = '{'.' + ' ' * 65 * KIB}'\n",
         "5:11",
         "a mapping is at most 65536 bytes long",
+    ),
+]
+
+STATE_CASES = [
+    rule("a rule without a topic", "", "1:1", "missing key `topic` in [[state]]"),
+    rule(
+        "a topic that is not the hub's to write",
+        'topic = "sensors/{.data.sku}"',
+        "4:9",
+        "expected it to begin with state/ or stock/",
+    ),
+    rule("a topic with a wildcard", 'topic = "stock/+"', "4:9", "'+' has no place in it"),
+    rule(
+        "a topic with more than a path in its braces",
+        'topic = "stock/{.data.lines[0].sku}"',
+        "4:9",
+        "{.data.lines[0].sku} is no path into the event, expected one such as {.data.sku} or {.subject}",
+    ),
+    rule(
+        "a typo in a key",
+        'topic = "stock/{.data.sku}"\norderby = ".time"',
+        "5:1",
+        "unknown key `orderby`, did you mean `order_by`?",
+    ),
+    rule(
+        "an order that is never the same",
+        'topic = "stock/{.data.sku}"\norder_by = "now"',
+        "5:13",
+        "the same event must always give the same result",
+    ),
+    rule(
+        "a lifetime that is none",
+        'topic = "stock/{.data.sku}"\nexpires_after = "a day"',
+        "5:17",
+        "is not a delay, expected whole numbers with units",
+    ),
+    refused(
+        "201 rules",
+        lambda: {"state.toml": f'{RULE}topic = "stock/{{.data.sku}}"\n' * 201},
+        "state.toml:1:3",
+        "has 201 items, expected at most 200",
     ),
 ]
 

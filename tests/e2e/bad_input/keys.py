@@ -141,6 +141,34 @@ CASES = [
         "this needs the scope adapters:read",
     ),
     refused(
+        "a topic with wildcards",
+        asked("/v1/state/stock/+/MUG-330"),
+        400,
+        "malformed-request",
+        "the topic has a wildcard, expected the name of one topic",
+    ),
+    refused(
+        "a topic without a state",
+        asked("/v1/state/stock/LDN1/NONE"),
+        404,
+        "no-state",
+        'the topic "stock/LDN1/NONE" has no state',
+    ),
+    refused(
+        "a topic with U+0000",
+        asked("/v1/state/stock/%00"),
+        400,
+        "malformed-request",
+        "the topic holds the character U+0000 at byte 6",
+    ),
+    refused(
+        "a topic of 65 levels",
+        asked("/v1/state/" + "/".join("a" * 65)),
+        400,
+        "malformed-request",
+        "the topic has 65 levels, expected at most 64",
+    ),
+    refused(
         "a name that nobody has", sign_in(name="nobody", password="x" * 12), 401, "sign-in-refused", "wrong"
     ),
     refused(

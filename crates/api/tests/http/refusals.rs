@@ -434,3 +434,40 @@ async fn the_documentation_is_open_and_comes_from_here() {
     }
     api.hub.stop().await;
 }
+
+#[tokio::test]
+async fn a_state_is_asked_for_by_the_name_of_its_topic() {
+    let api = Api::without_broker().await;
+    for (path, problem, says) in [
+        (
+            "/v1/state/state/order/R-1",
+            (404, "no-state"),
+            "the topic \"state/order/R-1\" has no state",
+        ),
+        (
+            "/v1/state/state/order/+",
+            (400, "malformed-request"),
+            "the topic has a wildcard",
+        ),
+        (
+            "/v1/state/stock/%23",
+            (400, "malformed-request"),
+            "the topic has a wildcard",
+        ),
+        (
+            "/v1/state/a%00b",
+            (400, "malformed-request"),
+            "the topic holds the character U+0000",
+        ),
+        ("/v1/state/a%ffb", (400, "malformed-request"), "Invalid UTF-8"),
+        ("/v1/state/", (404, "not-found"), "there is no route"),
+        ("/v1/state", (404, "not-found"), "there is no route"),
+    ] {
+        let answer = api.get(path).await;
+        assert_eq!(answer.problem(), problem, "{path}");
+        let detail = answer.body["detail"].as_str().unwrap();
+        assert!(detail.contains(says), "{path}: {detail}");
+    }
+    let deep = format!("/v1/state/{}", ["a"; 65].join("/"));
+    assert_eq!(api.get(&deep).await.problem(), (400, "malformed-request"));
+}
