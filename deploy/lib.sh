@@ -17,6 +17,7 @@ have() {
     case $1 in
         linker) command -v cc >/dev/null ;;
         rabbitmq) compgen -G "/usr/lib/rabbitmq/lib/*/sbin/rabbitmq-server" >/dev/null || command -v rabbitmq-server >/dev/null ;;
+        mosquitto) [ -x /usr/sbin/mosquitto ] || [ -x /usr/local/sbin/mosquitto ] ;;
         postgresql) compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null || command -v initdb >/dev/null ;;
         certificates) [ -n "${SSL_CERT_FILE:-}" ] || [ -d /etc/pki ] || [ -s /etc/ssl/certs/ca-certificates.crt ] || [ -s /etc/ssl/cert.pem ] ;;
         venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
@@ -37,7 +38,7 @@ packages_for() {
         venv) echo python3 python3-venv ;;
         # Packages that are not Debian's own may hold npm as well, and then shut Debian's out.
         node) if grep -q '^Conflicts:.*npm' <<<"$(apt-cache show nodejs)"; then echo nodejs; else echo nodejs npm; fi ;;
-        chromium | curl | git) echo "$1" ;;
+        chromium | curl | git | mosquitto) echo "$1" ;;
     esac
 }
 
@@ -45,6 +46,7 @@ describe() {
     case $1 in
         linker) echo "a C compiler and linker as 'cc' (gcc or clang, with the C library's headers)" ;;
         rabbitmq) echo "RabbitMQ 3.10 or newer, with its rabbitmq-server on PATH (it need not run: the hub starts a private node), or a running one: set CROSSDOCK_RABBITMQ__URL and CROSSDOCK_RABBITMQ__MANAGEMENT_URL" ;;
+        mosquitto) echo "mosquitto 2.0 or newer with its plugins (it need not run: tests start brokers of their own)" ;;
         postgresql) echo "PostgreSQL 13 or newer, with its initdb on PATH (it need not run: tests start servers of their own)" ;;
         certificates) echo "the CA certificates (ca-certificates)" ;;
         venv) echo "Python 3.10 or newer with the modules venv and ensurepip" ;;
@@ -84,6 +86,11 @@ install_packages() {
         *" rabbitmq-server "*)
             say "The rabbitmq-server package normally starts a broker for the whole system. The hub does not use that one,"
             say "so it is kept from starting, now and at boot (to have it: sudo systemctl unmask --now rabbitmq-server)." ;;
+    esac
+    case " $* " in
+        *" mosquitto "*)
+            say "The mosquitto package normally starts a broker for the whole system. The tests use brokers of their own, so it is"
+            say "kept from starting, now and at boot (to have it: sudo systemctl unmask --now mosquitto)." ;;
     esac
     case " $* " in
         *" postgresql "*)
@@ -157,25 +164,26 @@ web_tools() {
     fi
 }
 
-# Builds the pages that the hub embeds, unless those that are there were made of the same sources.
+# Builds the client and the pages that the hub embeds, unless those that are there were made of the same sources.
 build_web() {
-    local web=$root/crates/web built sources
-    built=$web/dashboard/dist/.built
+    local web=$root/crates/web sources folder
     sources=$(web_sources) || return 1
-    if [ "$(cat "$built" 2>/dev/null)" != "$sources" ]; then
+    for folder in dashboard storefront; do
+        if [ "$(cat "$web/$folder/dist/.built" 2>/dev/null)" = "$sources" ]; then continue; fi
         web_tools || return 1
         say "Building the pages…"
         npm run --prefix "$web" --silent build >&2 || return 1
-        printf '%s\n' "$sources" >"$built"
-    fi
+        printf '%s\n' "$sources" | tee "$web"/{dashboard,storefront}/dist/.built >/dev/null
+        return
+    done
 }
 
 # One line that changes with anything that the pages are built from.
 web_sources() {
     (
         cd "$root" || exit
-        find docs/openapi.json crates/web/package-lock.json crates/web/dashboard \
-            \( -name node_modules -o -path crates/web/dashboard/dist -o -name schema.d.ts \) -prune -o -type f -print0 |
+        find docs/openapi.json crates/web/package-lock.json crates/web/compressed.ts crates/web/{client,dashboard,storefront} \
+            \( -name node_modules -o -path '*/dist' -o -name schema.d.ts \) -prune -o -type f -print0 |
             LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum
     )
 }

@@ -4,6 +4,9 @@ import globals from 'globals';
 import ts from 'typescript-eslint';
 
 import dashboard from './dashboard/svelte.config.js';
+import storefront from './storefront/svelte.config.js';
+
+const PAGES = { dashboard, storefront };
 
 export default ts.config(
   { ignores: ['**/dist/', '**/node_modules/', '**/schema.d.ts'] },
@@ -20,17 +23,30 @@ export default ts.config(
       'no-console': 'error',
     },
   },
-  {
-    files: ['dashboard/src/**/*.ts', 'dashboard/src/**/*.svelte'],
+  ...Object.entries(PAGES).map(([folder, svelteConfig]) => ({
+    files: [`${folder}/src/**/*.ts`, `${folder}/src/**/*.svelte`],
     languageOptions: {
       parserOptions: {
         projectService: true,
         tsconfigRootDir: import.meta.dirname,
         extraFileExtensions: ['.svelte'],
         parser: ts.parser,
-        svelteConfig: dashboard,
+        svelteConfig,
       },
     },
+  })),
+  {
+    files: ['client/{src,tests}/**/*.ts'],
+    languageOptions: {
+      parserOptions: {
+        project: ['client/tsconfig.json', 'client/tsconfig.node.json'],
+        tsconfigRootDir: import.meta.dirname,
+        extraFileExtensions: ['.svelte'],
+      },
+    },
+  },
+  {
+    files: ['{client,dashboard,storefront}/src/**/*.{ts,svelte}', 'client/tests/**/*.ts'],
     rules: {
       '@typescript-eslint/await-thenable': 'error',
       '@typescript-eslint/no-floating-promises': 'error',
@@ -41,7 +57,7 @@ export default ts.config(
     },
   },
   {
-    files: ['dashboard/src/**/*.svelte'],
+    files: ['{dashboard,storefront}/src/**/*.svelte'],
     rules: {
       // The hub's Content-Security-Policy drops them. `style:width={…}` is set by script and is kept.
       'no-restricted-syntax': [

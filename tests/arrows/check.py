@@ -30,6 +30,7 @@ ARROWS: dict[str, set[str]] = {
     "crossdock": HUB,
     "sdk": {"model", "bus", "telemetry"},
     "testkit": {"model", "bus", "store"},
+    "mqtt-tests": {"model", "realtime"},
 }
 ADAPTER_ARROWS = {"sdk"}
 
@@ -43,7 +44,7 @@ KEEPERS: dict[str, set[str]] = {
     "reqwest": {"bus", "engine", "telemetry", "crossdock", "testkit"},
     "opentelemetry": {"telemetry"},
     "opentelemetry_sdk": {"telemetry"},
-    "axum": {"api", "web", "realtime", "crossdock", "sdk", "testkit"},
+    "axum": {"api", "web", "realtime", "crossdock", "sdk", "testkit", "mqtt-tests"},
 }
 
 

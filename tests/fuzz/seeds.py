@@ -31,6 +31,11 @@ RETRY_AFTER = (
     b"Sunday, 06-Nov-94 08:49:37 GMT",
     b"Sun Nov  6 08:49:37 1994",
 )
+# Packets of MQTT as a client sends them: the first byte, and the body without packet identifier, properties and payload.
+MQTT_TOPIC = b"\x00\x06mine/a"
+MQTT_PROPERTIES = (
+    b"\x01\x01\x02\x00\x00\x00\x01\x03\x00\x04text\x08\x00\x06mine/b\x09\x00\x01c\x26\x00\x01k\x00\x01v"
+)
 HEADER_TYPES = {str: "S", bool: "t", int: "l"}
 
 
@@ -118,6 +123,36 @@ def schemas() -> Iterator[bytes]:
         yield (REPOSITORY / f"crates/model/schemas/{name}.json").read_bytes() + b"\0" + body(event)
 
 
+def mqtt_packet(first: int, body: bytes) -> bytes:
+    assert len(body) < 128, "one digit of length"
+    return bytes([first, len(body)]) + body
+
+
+def mqtt(version: int) -> bytes:
+    """A client's whole life: it connects with a will and a login, subscribes, publishes at every QoS, acknowledges, asks
+    whether anybody is there, unsubscribes and leaves."""
+
+    def properties(value: bytes = b"") -> bytes:
+        return bytes([len(value)]) + value if version == 5 else b""
+
+    head = b"\x00\x04MQTT" + bytes([version, 0xEE]) + b"\x00\x3c"
+    will = properties(b"\x18\x00\x00\x00\x05") + MQTT_TOPIC + b"\x00\x04gone"
+    connect = head + properties(b"\x11\x00\x00\x00\x3c\x21\x00\x02") + b"\x00\x01i" + will
+    packets = [
+        mqtt_packet(0x10, connect + b"\x00\x01u\x00\x01p"),
+        mqtt_packet(0x82, b"\x00\x01" + properties(b"\x0b\x07") + b"\x00\x06mine/#\x02\x00\x01#\x01"),
+        mqtt_packet(0x30, MQTT_TOPIC + properties() + b"qos 0"),
+        mqtt_packet(0x33, MQTT_TOPIC + b"\x00\x02" + properties(MQTT_PROPERTIES) + b"qos 1"),
+        mqtt_packet(0x34, MQTT_TOPIC + b"\x00\x03" + properties(b"\x23\x00\x01") + b"qos 2"),
+        *(mqtt_packet(first, b"\x00\x01") for first in (0x40, 0x50, 0x70)),
+        mqtt_packet(0x62, b"\x00\x03"),
+        mqtt_packet(0xC0, b""),
+        mqtt_packet(0xA2, b"\x00\x04" + properties() + b"\x00\x06mine/#"),
+        mqtt_packet(0xE0, b"\x04" + properties(b"\x11\x00\x00\x00\x00") if version == 5 else b""),
+    ]
+    return b"".join(packets)
+
+
 def corpus() -> Iterator[tuple[str, bytes]]:
     for _, event, text in events():
         yield "json", text
@@ -132,6 +167,9 @@ def corpus() -> Iterator[tuple[str, bytes]]:
     yield from (("jq", seed) for seed in jq())
     yield from (("retry_after", seed) for seed in RETRY_AFTER)
     yield "stream", b"\x05" + STREAM
+    for version in (4, 5):
+        yield "mqtt", b"\x05" + mqtt(version)
+        yield "mqtt_session", mqtt(version)
 
 
 def main() -> None:

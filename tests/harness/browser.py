@@ -253,12 +253,12 @@ def add_person(hub: Hub, role: Role) -> tuple[str, str]:
     return name, password
 
 
-def scripts(hub: Hub) -> dict[str, int]:
+def scripts(hub: Hub, page: str = "/") -> dict[str, int]:
     """Every script that a page may load, at once or later, with the bytes that it takes on the wire with gzip: the
     document's own, and whatever they name."""
     sizes: dict[str, int] = {}
-    waiting = re.findall(r'<script[^>]+src="([^"]+)"', requests.get(f"{hub.url}/", timeout=30).text)
-    assert waiting, "the page loads no script: the dashboard was not built into this hub"
+    waiting = re.findall(r'<script[^>]+src="([^"]+)"', requests.get(hub.url + page, timeout=30).text)
+    assert waiting, "the page loads no script: it was not built into this hub"
     while waiting:
         path = waiting.pop()
         if path in sizes:
@@ -269,5 +269,6 @@ def scripts(hub: Hub) -> dict[str, int]:
             continue
         sizes[path] = len(answer.raw.read(decode_content=False))
         text = requests.get(hub.url + path, timeout=30).text
-        waiting += [f"/assets/{name}" for name in re.findall(r"[\w-]+\.js\b", text)]
+        folder = path.rpartition("/")[0]
+        waiting += [f"{folder}/{name}" for name in re.findall(r"[\w.-]+\.js\b", text)]
     return sizes

@@ -1,8 +1,8 @@
 """What a document tells its reader to do, taken out of it so that it can be done.
 
 In Markdown: a fenced `sh` block is run as printed; `sh background` is started and left running until the document
-ends; a `python`, `toml`, `json` or `js` block after a line "File: `name`" is saved under that name; everything else, such
-as `console`, is only shown. In `--help`: every `crossdock` line under "Examples:".
+ends; a block of a file's language after a line "File: `name`" is saved under that name; everything else, such as
+`console`, is only shown. In `--help`: every `crossdock` line under "Examples:".
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 FENCE = re.compile(r"^(?P<indent> *)```(?P<info>[^`]*)$")
 FILE = re.compile(r"^\s*File: `(?P<name>[^`]+)`")
-SAVED = {"python", "toml", "json", "js"}
+SAVED = {"python", "toml", "json", "js", "html", "svelte", "jsx"}
 
 
 @dataclass(frozen=True)

@@ -57,10 +57,12 @@ class Hub:
         self.config = self.folder / "config" / "crossdock.toml"
         self.log_path = self.folder / "hub.log"
         self.url = f"http://127.0.0.1:{free_port()}"
+        self.mqtt_port = free_port()
         self.broker = broker
         self.environment = {
             "CROSSDOCK_DATA_DIR": str(self.data),
             "CROSSDOCK_HTTP__LISTEN": self.url.removeprefix("http://"),
+            "CROSSDOCK_MQTT__LISTEN": f"127.0.0.1:{self.mqtt_port}",
             **(environment or {}),
         }
         self.vhost = "/"

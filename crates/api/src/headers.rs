@@ -1,16 +1,36 @@
 //! Headers that tell browsers what they may do with a response: nothing, but for the documentation
 //! pages, which may use their own scripts and styles.
 
+use std::time::Duration;
+
 use axum::extract::Request;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use tower_http::cors::CorsLayer;
 
 use crate::openapi::DOCUMENTATION_PATH;
 
 const API_POLICY: &str = "default-src 'none'; frame-ancestors 'none'; sandbox";
 const DOCUMENTATION_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
      connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
+
+/// How long a browser may remember what a page of another origin may do.
+const CORS_REMEMBERED: Duration = Duration::from_secs(600);
+
+/// Lets pages of these origins read what they have a token for (the Fetch standard's CORS protocol). Cookies are
+/// not among what they may send.
+pub(crate) fn for_pages_of(allowed_origins: &[String]) -> CorsLayer {
+    let origins = allowed_origins
+        .iter()
+        .filter_map(|origin| HeaderValue::from_str(origin).ok());
+    CorsLayer::new()
+        .allow_origin(origins.collect::<Vec<_>>())
+        .allow_methods([Method::GET])
+        .allow_headers([header::AUTHORIZATION, header::IF_NONE_MATCH])
+        .expose_headers([header::ETAG])
+        .max_age(CORS_REMEMBERED)
+}
 
 pub(crate) async fn secure(request: Request, next: Next) -> Response {
     let documentation = request

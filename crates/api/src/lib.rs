@@ -52,8 +52,9 @@ pub use serve::serve;
 pub use state::ApiState;
 
 /// All routes with everything that stands before them: the limit of concurrent requests, the
-/// request log, the security headers. Serve it with [`serve`], which also says who the peer is.
-pub fn router(state: ApiState) -> Router {
+/// request log, the security headers. Pages of the allowed origins may call it with what they bear, and never with a
+/// cookie. Serve it with [`serve`], which also says who the peer is.
+pub fn router(state: ApiState, allowed_origins: &[String]) -> Router {
     let (routes, description) = openapi::routes().split_for_parts();
     routes
         .merge(openapi::documentation(description))
@@ -63,5 +64,6 @@ pub fn router(state: ApiState) -> Router {
         .layer(CatchPanicLayer::custom(problem::from_panic))
         .layer(middleware::from_fn(access_log::record))
         .layer(middleware::from_fn(headers::secure))
+        .layer(headers::for_pages_of(allowed_origins))
         .with_state(state)
 }

@@ -1,4 +1,4 @@
-//! The files of `dashboard/dist` inside the program: which there are, and how one is answered. The build puts `.br` and
+//! The files of `dashboard/dist` and `storefront/dist` inside the program: which there are, and how one is answered. The build puts `.br` and
 //! `.gz` beside a file that they make smaller; a client that takes one gets it as it is. Each has its own ETag.
 
 use std::{borrow::Cow, collections::BTreeSet, future::Ready};
@@ -15,9 +15,15 @@ const ENCODINGS: [(&str, &str); 2] = [("br", ".br"), ("gzip", ".gz")];
 /// Bytes of the hash that an ETag shows: enough to tell one build from another.
 const ETAG_BYTES: usize = 16;
 
+/// What the operators see.
 #[derive(RustEmbed)]
 #[folder = "dashboard/dist"]
-struct Dist;
+pub(crate) struct Dashboard;
+
+/// What the demo's customers see.
+#[derive(RustEmbed)]
+#[folder = "storefront/dist"]
+pub(crate) struct Storefront;
 
 /// Whether a browser may keep a file.
 #[derive(Clone, Copy)]
@@ -29,22 +35,22 @@ pub(crate) enum Caching {
 }
 
 /// What can be asked for: every file but the compressed ones and those whose name begins with a dot.
-pub(crate) fn names() -> BTreeSet<Cow<'static, str>> {
+pub(crate) fn names<Dist: RustEmbed>() -> BTreeSet<Cow<'static, str>> {
     Dist::iter()
         .filter(|name| !name.starts_with('.') && !ENCODINGS.iter().any(|(_, ending)| name.ends_with(ending)))
         .collect()
 }
 
 /// The handler that answers with one file.
-pub(crate) fn answer(
+pub(crate) fn answer<Dist: RustEmbed>(
     name: impl Into<Cow<'static, str>>,
     caching: Caching,
 ) -> impl Fn(HeaderMap) -> Ready<Response> + Clone + Send + Sync + 'static {
     let name = name.into();
-    move |headers| std::future::ready(file(&name, caching, &headers))
+    move |headers| std::future::ready(file::<Dist>(&name, caching, &headers))
 }
 
-fn file(name: &str, caching: Caching, asked: &HeaderMap) -> Response {
+fn file<Dist: RustEmbed>(name: &str, caching: Caching, asked: &HeaderMap) -> Response {
     let plain = Dist::get(name).expect("a route is made for files that are there");
     let media_type = media_type(&plain);
     let (encoding, file) = ENCODINGS
@@ -182,12 +188,13 @@ mod tests {
 
     #[test]
     fn compressed_copies_and_dot_files_have_no_address() {
-        let names = names();
-        assert!(names.contains("index.html"));
-        assert!(
-            names
-                .iter()
-                .all(|name| !name.starts_with('.') && !name.ends_with(".gz"))
-        );
+        for names in [names::<Dashboard>(), names::<Storefront>()] {
+            assert!(names.contains("index.html"));
+            assert!(
+                names
+                    .iter()
+                    .all(|name| !name.starts_with('.') && !name.ends_with(".gz"))
+            );
+        }
     }
 }

@@ -6,8 +6,9 @@ mod embedded;
 mod headers;
 
 use axum::{Router, middleware, routing::get};
+use rust_embed::RustEmbed;
 
-use embedded::Caching;
+use embedded::{Caching, Dashboard, Storefront};
 
 /// The addresses of the dashboard's pages. The script reads the address and shows the page.
 pub const PAGES: [&str; 10] = [
@@ -23,22 +24,36 @@ pub const PAGES: [&str; 10] = [
     "/sign-in",
 ];
 
+/// Where the demo's shop is.
+pub const SHOP: &str = "/shop";
+
 /// Serves the pages and what they load. There is a route for each file, so that any other path is left to whom this is
 /// merged with.
 pub fn router() -> Router {
+    documents::<Dashboard>(&PAGES, "")
+}
+
+/// Serves the page of the demo's shop at [`SHOP`], in the same way. What it asks its own backend for, below `/shop/api`,
+/// is left to whom this is merged with, too.
+pub fn storefront() -> Router {
+    documents::<Storefront>(&[SHOP], SHOP)
+}
+
+/// One document at the addresses of its pages, and every other file below `base`.
+fn documents<Dist: RustEmbed + 'static>(pages: &[&str], base: &str) -> Router {
     let mut router = Router::new();
-    for page in PAGES {
-        router = router.route(page, get(embedded::answer("index.html", Caching::Asked)));
+    for page in pages {
+        router = router.route(page, get(embedded::answer::<Dist>("index.html", Caching::Asked)));
     }
-    for name in embedded::names() {
+    for name in embedded::names::<Dist>() {
         let caching = if name.starts_with("assets/") {
             Caching::Immutable
         } else {
             Caching::Asked
         };
-        let path = format!("/{name}");
-        if path != "/index.html" {
-            router = router.route(&path, get(embedded::answer(name, caching)));
+        if name != "index.html" {
+            let path = format!("{base}/{name}");
+            router = router.route(&path, get(embedded::answer::<Dist>(name, caching)));
         }
     }
     router.layer(middleware::map_response(headers::secure))

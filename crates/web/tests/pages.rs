@@ -20,6 +20,7 @@ async fn ask(
         request = request.header(name, *value);
     }
     let response = crossdock_web::router()
+        .merge(crossdock_web::storefront())
         .oneshot(request.body(Body::empty()).unwrap())
         .await
         .unwrap();
@@ -58,6 +59,22 @@ async fn every_page_is_the_one_document_which_is_asked_for_again() {
         assert_eq!((status, body.len()), (StatusCode::NOT_MODIFIED, 0), "{path}");
         assert_eq!(again[header::ETAG], headers[header::ETAG], "{path}");
     }
+}
+
+#[tokio::test]
+async fn the_shop_is_a_page_of_its_own_and_only_where_it_is_wanted() {
+    let (status, headers, document) = ask(Method::GET, "/shop", &[]).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(document.starts_with(b"<!doctype html>"));
+    assert_eq!(headers[header::CACHE_CONTROL], "no-cache");
+    assert!(headers.contains_key(header::CONTENT_SECURITY_POLICY));
+    for path in ["/shop/", "/shop/index.html", "/shop/api/session", "/shop/.built"] {
+        let (status, ..) = ask(Method::GET, path, &[]).await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
+    }
+    let request = Request::builder().uri("/shop").body(Body::empty()).unwrap();
+    let without = crossdock_web::router().oneshot(request).await.unwrap();
+    assert_eq!(without.status(), StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]

@@ -338,7 +338,7 @@ STATE_CASES = [
         "a typo in a key",
         'topic = "stock/{.data.sku}"\norderby = ".time"',
         "5:1",
-        "unknown key `orderby`, did you mean `order_by`?",
+        "unknown key `orderby` in [[state]], did you mean `order_by`?",
     ),
     rule(
         "an order that is never the same",
@@ -355,7 +355,7 @@ STATE_CASES = [
     refused(
         "201 rules",
         lambda: {"state.toml": f'{RULE}topic = "stock/{{.data.sku}}"\n' * 201},
-        "state.toml:1:3",
+        "state.toml:1:1",
         "has 201 items, expected at most 200",
     ),
 ]

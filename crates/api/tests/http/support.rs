@@ -83,7 +83,7 @@ impl Api {
             stop.clone(),
         );
         let mut api = Self {
-            router: router(state),
+            router: router(state, &["https://shop.example.com".to_owned()]),
             hub,
             stop,
             admin: String::new(),

@@ -155,7 +155,15 @@ struct Projector<'a> {
     troubles: &'a Mutex<Troubles>,
 }
 
-/// A message with what the rules make of its event.
+/// An event of a message.
+struct Happened {
+    event: Event,
+    time: DateTime<Utc>,
+    /// It may have been here before.
+    redelivered: bool,
+}
+
+/// The same with what the rules make of it.
 struct Read {
     redelivered: bool,
     event: EventKey,
@@ -204,14 +212,10 @@ impl Projector<'_> {
 
     /// Runs the rules, off the threads on which others wait. What is for none of them may be for one of a revision
     /// that another hub applied a moment ago.
-    async fn read(
-        &self,
-        events: Vec<(Event, DateTime<Utc>, bool)>,
-        now: DateTime<Utc>,
-    ) -> Result<Vec<Read>, BusError> {
+    async fn read(&self, events: Vec<Happened>, now: DateTime<Utc>) -> Result<Vec<Read>, BusError> {
         let shared = self.storing.shared;
         let mut routing = shared.routing.load_full();
-        let is_for_none = |(event, ..): &(Event, _, _)| !routing.states().want(&event.event_type);
+        let is_for_none = |one: &Happened| !routing.states().want(&one.event.event_type);
         if events.iter().any(is_for_none)
             && let Some(newest) = revisions::newest(shared).await
         {
@@ -325,11 +329,8 @@ fn changes(read: &Read) -> impl Iterator<Item = StateChange> {
     changes.cloned()
 }
 
-/// Events with the time at which they happened, and whether they may have been here before.
-fn decode(
-    deliveries: Vec<Delivery>,
-    now: DateTime<Utc>,
-) -> (Vec<(Event, DateTime<Utc>, bool)>, Vec<NewQuarantined>) {
+/// The events of messages, and the messages that have none.
+fn decode(deliveries: Vec<Delivery>, now: DateTime<Utc>) -> (Vec<Happened>, Vec<NewQuarantined>) {
     let (mut events, mut refused) = (Vec::new(), Vec::new());
     for delivery in deliveries {
         match decode_event(&delivery.properties, &delivery.body) {
@@ -338,8 +339,13 @@ fn decode(
                 let received = received
                     .and_then(HeaderValue::as_int)
                     .and_then(DateTime::from_timestamp_micros);
+                // So that rules find a time in every event.
                 let time = *event.time.get_or_insert(received.unwrap_or(now));
-                events.push((event, time, delivery.redelivered));
+                events.push(Happened {
+                    event,
+                    time,
+                    redelivered: delivery.redelivered,
+                });
             }
             Err(faults) => {
                 tracing::warn!("a message in crossdock.state went to quarantine");
@@ -351,11 +357,15 @@ fn decode(
     (events, refused)
 }
 
-fn read_all(routing: &Routing, events: Vec<(Event, DateTime<Utc>, bool)>, now: DateTime<Utc>) -> Vec<Read> {
-    let read = events.into_iter().map(|(event, time, redelivered)| Read {
-        redelivered,
-        made: routing.states().make(&event, time, now),
-        event: EventKey::of(&event),
+fn read_all(routing: &Routing, events: Vec<Happened>, now: DateTime<Utc>) -> Vec<Read> {
+    let read = events.into_iter().map(|one| Read {
+        redelivered: one.redelivered,
+        made: routing.states().make(&one.event, one.time, now),
+        event: EventKey::of(&one.event),
     });
     read.collect()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -206,7 +206,7 @@ async fn operators_see_who_consumes_and_what_waits() {
     assert!(queues.contains(&hall.queue("erp")) && queues.is_sorted());
     assert_eq!(
         queues.len(),
-        usize::from(names::PARTITIONS) + 4 + names::DELAYS_S.len(),
+        usize::from(names::PARTITIONS) + 5 + names::DELAYS_S.len(),
         "{queues:?}"
     );
 }

@@ -181,12 +181,17 @@ impl Bus {
         Some(parcel)
     }
 
-    /// Ends the router as a client of its own could: it is told to wake a link that has gone.
+    /// Has the router throw us out, as it does with a client that acknowledges what it never got.
     #[cfg(test)]
     pub(super) fn break_router(&self) {
+        use rumqttd::protocol::{Packet, PubAck, PubAckReason};
         if let Some(link) = &mut locked(&self.window).link {
-            let disconnect = rumqttd::protocol::Packet::PingResp(rumqttd::protocol::PingResp);
-            let _ = futures::FutureExt::now_or_never(link.send(disconnect));
+            let unsolicited = PubAck {
+                pkid: 99,
+                reason: PubAckReason::Success,
+            };
+            let sent = link.send(Packet::PubAck(unsolicited, None));
+            let _ = futures::FutureExt::now_or_never(sent);
         }
     }
 }

@@ -61,7 +61,7 @@ enum Over {
     /// It is to be ended.
     Ended(Reason),
     /// A packet of the client ends it, and says what becomes of its will.
-    Said(Reason, Option<Will>),
+    Said(Reason, Option<Box<Will>>),
 }
 
 impl From<io::Error> for Over {
@@ -239,7 +239,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                 Reason::Success,
                 self.session.end(self.epoch, Reason::UnspecifiedError),
             ),
-            Over::Said(reason, will) => (reason, will),
+            Over::Said(reason, will) => (reason, will.map(|will| *will)),
             Over::Ended(reason) => (reason, self.session.end(self.epoch, reason)),
             Over::Broken(error) => {
                 self.shared.counters.ended_bad_packet.add(1);
@@ -307,7 +307,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                 return Ok(Poll::Pending);
             }
             if !self.session.has_news() {
-                return Ok(self.flush(cx)?);
+                return self.flush(cx);
             }
             let more = WRITE.with_borrow_mut(|batch| {
                 batch.clear();
@@ -428,7 +428,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                 Effect::Unsubscribed(subscription) => {
                     self.shared.sessions.unsubscribe(&self.session, &subscription);
                 }
-                Effect::End { reason, will } => return Err(Over::Said(reason, will)),
+                Effect::End { reason, will } => return Err(Over::Said(reason, will.map(Box::new))),
             }
         }
         Ok(())

@@ -51,7 +51,9 @@ impl FanOut {
                 (audience, true)
             }
         };
-        self.counters.messages_in.add(1);
+        if !matches!(audience, Audience::Reader(_)) {
+            self.counters.messages_in.add(1);
+        }
         let now_ms = self.clock.now_ms();
         if message.retain && !is_state && !locked(&self.retained).keep(message, now_ms) {
             self.counters.dropped_no_room.add(1);

@@ -12,6 +12,9 @@ use crate::output::Output;
 pub(super) struct Banner {
     /// The hub's address.
     pub(super) url: String,
+    /// The demo's shop page, where the demo runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) shop: Option<String>,
     /// Where MQTT over TCP is; over WebSocket it is at `/mqtt` below `url`.
     pub(super) mqtt_url: String,
     /// RabbitMQ's management API and pages.
@@ -38,6 +41,7 @@ pub(super) fn print(output: Output, banner: &Banner) -> io::Result<()> {
 fn lines(banner: &Banner) -> Vec<String> {
     let Banner {
         url,
+        shop,
         mqtt_url,
         management_url,
         private_node,
@@ -62,6 +66,7 @@ fn lines(banner: &Banner) -> Vec<String> {
         format!("crossdock {} is up", env!("CARGO_PKG_VERSION")),
         format!("  dashboard {url}"),
     ];
+    let shop = shop.as_ref().map(|shop| format!("  shop      {shop}"));
     let places = [
         format!("  API docs  {url}/docs"),
         format!("  MQTT      {mqtt_url}  (browsers: {url}/mqtt)"),
@@ -81,6 +86,7 @@ fn lines(banner: &Banner) -> Vec<String> {
     dashboard
         .into_iter()
         .chain(sign_in)
+        .chain(shop)
         .chain(places)
         .chain(next)
         .collect()
@@ -94,6 +100,7 @@ mod tests {
     fn the_banner_fits_and_names_every_place() {
         let banner = Banner {
             url: "http://127.0.0.1:8080".into(),
+            shop: Some("http://127.0.0.1:8080/shop".into()),
             mqtt_url: "mqtt://127.0.0.1:1883".into(),
             management_url: "http://127.0.0.1:25673".into(),
             private_node: Some("var/rabbitmq/node.json".into()),
@@ -104,6 +111,7 @@ mod tests {
         let text = lines(&banner).join("\n");
         for place in [
             "http://127.0.0.1:8080/docs",
+            "http://127.0.0.1:8080/shop",
             "http://127.0.0.1:25673",
             "var/rabbitmq/node.json",
             "var/admin.key",

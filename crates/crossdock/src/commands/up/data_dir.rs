@@ -59,6 +59,11 @@ impl DataDir {
         self.path.join(crate::ADMIN_KEY_FILE)
     }
 
+    /// Holds the key of the demo's shop page.
+    pub(super) fn shop_key_file(&self) -> PathBuf {
+        self.path.join("shop.key")
+    }
+
     /// Holds the first person's password, where there was no terminal to show it on.
     pub(super) fn admin_password_file(&self) -> PathBuf {
         self.path.join("admin.password")

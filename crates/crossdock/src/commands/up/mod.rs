@@ -73,7 +73,7 @@ const EXIT_INTERRUPTED: i32 = 130;
     after_help = "Examples:\n  crossdock up --demo\n  crossdock up --config config/crossdock.toml"
 )]
 pub(crate) struct Up {
-    /// Also run the demo's adapters: a small shop with its ERP, warehouse and parcel desk
+    /// Also run the demo: a shop's page at /shop, and its adapters: shop, ERP, warehouse and parcel desk
     #[arg(long)]
     demo: bool,
 }
@@ -97,7 +97,7 @@ impl Up {
         )
         .await?;
         let mqtt = mqtt::Listeners::bind(&settings.mqtt).await?;
-        let mut hall = Hall::open(listener)?;
+        let mut hall = Hall::open(listener, self.demo)?;
         let telemetry = start_telemetry(&settings)?;
         let started = stop
             .run_until_cancelled(hall.start(&configuration, &settings, &data_dir, mqtt))
@@ -188,6 +188,8 @@ struct Hall {
     node: Option<Node>,
     api: Option<ApiState>,
     hub: Option<Hub>,
+    /// There is a demo, or there will be.
+    shows_demo: bool,
     demo: Option<Demo>,
 }
 
@@ -199,12 +201,16 @@ struct Running {
 
 impl Hall {
     /// HTTP is up from here on.
-    fn open(listener: TcpListener) -> anyhow::Result<Self> {
+    fn open(listener: TcpListener, shows_demo: bool) -> anyhow::Result<Self> {
         let metrics = PrometheusBuilder::new()
             .set_buckets(&BUCKETS_S)
             .and_then(PrometheusBuilder::install_recorder)
             .context("cannot set up the metrics")?;
-        let door = Door::new(crossdock_web::router(), "the database");
+        let mut pages = crossdock_web::router();
+        if shows_demo {
+            pages = pages.merge(crossdock_web::storefront());
+        }
+        let door = Door::new(pages, "the database");
         let listen = listener.local_addr().context("the listener has no address")?;
         let mut tasks = JoinSet::new();
         let stop_http = CancellationToken::new();
@@ -225,6 +231,7 @@ impl Hall {
             node: None,
             api: None,
             hub: None,
+            shows_demo,
             demo: None,
         })
     }
@@ -273,10 +280,17 @@ impl Hall {
         );
         self.api = Some(api.clone());
         let websocket = mqtt::start(&hub, mqtt, settings, &mut self.tasks, &self.stop_tasks);
-        self.door.open(crossdock_api::router(api).merge(websocket));
+        let mut routes = crossdock_api::router(api, &settings.http.allowed_origins).merge(websocket);
+        if self.shows_demo {
+            routes = routes.merge(demo::storefront::router(&hub, data_dir).await?);
+        }
+        self.door.open(routes);
         self.tasks
             .spawn(readiness::announce(hub.clone(), self.stop_tasks.clone()));
         let banner = banner::Banner {
+            shop: self
+                .shows_demo
+                .then(|| format!("{public_url}{}", crossdock_web::SHOP)),
             url: public_url,
             mqtt_url: format!("mqtt://{}", reachable(mqtt_address)),
             management_url: broker::without_credentials(&address.management_url),

@@ -6,6 +6,7 @@
 mod env_file;
 mod log_file;
 mod process;
+pub(super) mod storefront;
 
 use std::{
     env, io,

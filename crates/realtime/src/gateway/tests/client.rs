@@ -1,0 +1,214 @@
+//! A client for the gateway's tests, over a pipe in memory, with rumqttd's codec of MQTT 5.
+
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use rumqttd::protocol::{
+    Connect, ConnectProperties, Disconnect, DisconnectReasonCode, Error, Filter, LastWill, Login, Packet,
+    Protocol, PubAck, PubAckReason, Publish, QoS, RetainForwardRule, Subscribe, v5::V5,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+use crate::Gateway;
+
+/// How long anything may take.
+pub(super) const DEADLINE: Duration = Duration::from_secs(10);
+const PIPE_BYTES: usize = 64 * 1024;
+
+pub(super) struct Client {
+    pipe: DuplexStream,
+    unread: BytesMut,
+    last_id: u16,
+}
+
+/// How a client comes.
+#[derive(Clone)]
+pub(super) struct Hello {
+    pub(super) user: String,
+    pub(super) client_id: String,
+    pub(super) clean_start: bool,
+    pub(super) expiry_s: u32,
+    pub(super) will: Option<LastWill>,
+}
+
+pub(super) fn hello(user: &str, client_id: &str) -> Hello {
+    Hello {
+        user: user.to_owned(),
+        client_id: client_id.to_owned(),
+        clean_start: true,
+        expiry_s: 0,
+        will: None,
+    }
+}
+
+impl Client {
+    /// Connects; gives whether the session was there, and the reason code.
+    pub(super) async fn connect(gateway: &Gateway, hello: Hello) -> (Self, (bool, u8)) {
+        let (near, far) = tokio::io::duplex(PIPE_BYTES);
+        let gateway = gateway.clone();
+        tokio::spawn(async move { gateway.serve(far, [127, 0, 0, 1].into()).await });
+        let mut client = Self {
+            pipe: near,
+            unread: BytesMut::new(),
+            last_id: 0,
+        };
+        let connect = Connect {
+            keep_alive: 60,
+            client_id: hello.client_id,
+            clean_session: hello.clean_start,
+        };
+        let properties = ConnectProperties {
+            session_expiry_interval: Some(hello.expiry_s),
+            receive_maximum: None,
+            max_packet_size: None,
+            topic_alias_max: None,
+            request_response_info: None,
+            request_problem_info: None,
+            user_properties: Vec::new(),
+            authentication_method: None,
+            authentication_data: None,
+        };
+        let login = Login {
+            username: hello.user,
+            password: String::new(),
+        };
+        let packet = Packet::Connect(connect, Some(properties), hello.will, None, Some(login));
+        client.send(packet).await;
+        let answer = tokio::time::timeout(DEADLINE, client.answer())
+            .await
+            .expect("an answer in time");
+        (client, answer)
+    }
+
+    /// The CONNACK, which rumqttd's codec cannot read.
+    async fn answer(&mut self) -> (bool, u8) {
+        loop {
+            if let [0x20, length, present, reason, ..] = self.unread[..]
+                && self.unread.len() >= usize::from(length) + 2
+            {
+                self.unread.advance(usize::from(length) + 2);
+                return (present == 1, reason);
+            }
+            assert_ne!(
+                self.pipe.read_buf(&mut self.unread).await.unwrap(),
+                0,
+                "closed without an answer"
+            );
+        }
+    }
+
+    pub(super) async fn send(&mut self, packet: Packet) {
+        let mut bytes = BytesMut::new();
+        V5.write(packet, &mut bytes).unwrap();
+        // It may be gone already.
+        let _ = self.pipe.write_all(&bytes).await;
+    }
+
+    /// The next packet, none when the connection is over.
+    pub(super) async fn packet(&mut self) -> Option<Packet> {
+        let next = async {
+            loop {
+                match V5.read_mut(&mut self.unread, usize::MAX) {
+                    Ok(packet) => return Some(packet),
+                    Err(Error::InsufficientBytes(_)) => {}
+                    Err(error) => panic!("{error}"),
+                }
+                if self.pipe.read_buf(&mut self.unread).await.unwrap_or(0) == 0 {
+                    return None;
+                }
+            }
+        };
+        tokio::time::timeout(DEADLINE, next)
+            .await
+            .expect("a packet in time")
+    }
+
+    /// Gives the code of the answer.
+    pub(super) async fn subscribe(&mut self, filter: &str, qos: QoS) -> String {
+        self.last_id += 1;
+        let filter = Filter {
+            path: filter.to_owned(),
+            qos,
+            nolocal: false,
+            preserve_retain: false,
+            retain_forward_rule: RetainForwardRule::OnEverySubscribe,
+        };
+        let subscribe = Subscribe {
+            pkid: self.last_id,
+            filters: vec![filter],
+        };
+        self.send(Packet::Subscribe(subscribe, None)).await;
+        loop {
+            match self.packet().await {
+                Some(Packet::SubAck(ack, _)) => return format!("{:?}", ack.return_codes[0]),
+                Some(_) => {}
+                None => return "closed".to_owned(),
+            }
+        }
+    }
+
+    pub(super) async fn publish(&mut self, topic: &str, payload: &str, retain: bool) {
+        let publish = Publish::new(
+            Bytes::copy_from_slice(topic.as_bytes()),
+            Bytes::copy_from_slice(payload.as_bytes()),
+            retain,
+        );
+        self.send(Packet::Publish(publish, None)).await;
+    }
+
+    /// The next message as topic and payload; acknowledged where that is asked for.
+    pub(super) async fn message(&mut self) -> Option<(String, String)> {
+        loop {
+            match self.packet().await? {
+                Packet::Publish(publish, _) => {
+                    let (id, qos) = id_and_qos(&publish);
+                    if qos == 1 {
+                        let reason = PubAckReason::Success;
+                        self.send(Packet::PubAck(PubAck { pkid: id, reason }, None)).await;
+                    }
+                    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+                    return Some((text(&publish.topic), text(&publish.payload)));
+                }
+                Packet::Disconnect(..) => return None,
+                _ => {}
+            }
+        }
+    }
+
+    /// All messages until one says `end`.
+    pub(super) async fn messages_until_end(&mut self) -> Vec<(String, String)> {
+        let mut messages = Vec::new();
+        while let Some(message) = self.message().await {
+            if message.1 == "end" {
+                break;
+            }
+            messages.push(message);
+        }
+        messages
+    }
+
+    /// Waits for the goodbye, and gives its reason.
+    pub(super) async fn ended(&mut self) -> Option<DisconnectReasonCode> {
+        loop {
+            if let Packet::Disconnect(Disconnect { reason_code }, _) = self.packet().await? {
+                return Some(reason_code);
+            }
+        }
+    }
+}
+
+/// What rumqttd keeps to itself, out of what it shows.
+fn id_and_qos(publish: &Publish) -> (u16, u8) {
+    let mut bytes = BytesMut::new();
+    V5.write(Packet::Publish(publish.clone(), None), &mut bytes)
+        .unwrap();
+    let qos = (bytes[0] >> 1) & 3;
+    let header = 1 + bytes[1..].iter().position(|byte| byte & 0x80 == 0).unwrap() + 1;
+    let at = header + 2 + publish.topic.len();
+    let id = if qos == 0 {
+        0
+    } else {
+        u16::from_be_bytes([bytes[at], bytes[at + 1]])
+    };
+    (id, qos)
+}

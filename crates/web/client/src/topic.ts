@@ -1,0 +1,51 @@
+// What is known of one topic. Knows no connection: it is offered states, in whatever order they come, and keeps the newest.
+import type { Snapshot } from './types.js';
+
+export interface Listener {
+  next(snapshot: Snapshot<unknown>): void;
+  /** Nothing more will come: because of `error`, or because all is done. */
+  end(error?: Error): void;
+}
+
+type State = Partial<Record<'topic' | 'version' | 'time' | 'data', unknown>>;
+
+export class Topic {
+  readonly listeners = new Set<Listener>();
+  current: Snapshot<unknown> | undefined;
+
+  constructor(readonly name: string) {}
+
+  /** Takes a state as the hub gives it. What is older than what is known changes nothing, but proves it to be current. */
+  offer(text: string, source: 'snapshot' | 'push'): void {
+    // A retained message that was cleared.
+    if (text === '') return;
+    const { current, name } = this;
+    let state: State;
+    try {
+      state = JSON.parse(text) ?? {};
+    } catch {
+      state = {};
+    }
+    const { topic, version, time, data } = state;
+    if (topic !== name || !Number.isSafeInteger(version) || typeof time !== 'string' || data === undefined)
+      this.end(new Error(`${name}: expected {topic, version, time, data}, got ${text.slice(0, 99)}`));
+    else if (!current || (version as number) > current.version)
+      this.#tell({ data, version: version as number, time, source, stale: false });
+    else if (current.stale) this.#tell({ ...current, stale: false });
+  }
+
+  /** From now on there may be something newer. */
+  age(): void {
+    const { current } = this;
+    if (current && !current.stale) this.#tell({ ...current, stale: true });
+  }
+
+  end(error?: Error): void {
+    for (const listener of [...this.listeners]) listener.end(error);
+  }
+
+  #tell(snapshot: Snapshot<unknown>): void {
+    this.current = snapshot;
+    for (const listener of [...this.listeners]) listener.next(snapshot);
+  }
+}

@@ -1,0 +1,103 @@
+"""docs/storefront.md: its pages, plain, Svelte and React, are taken out of it, built and opened in a real browser, at an
+origin of their own. They show what is, and follow."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from harness.documents import blocks
+from harness.events import event
+from harness.hub import REPOSITORY, Hub
+from harness.storefront import Backend
+
+GUIDE = REPOSITORY / "docs" / "storefront.md"
+BUILD = REPOSITORY / "crates" / "web" / "client" / "tests" / "build-examples.mjs"
+KINDS = ("plain", "svelte", "react")
+LINES_MAX = 18
+BUILD_DEADLINE_S = 120
+ON_ITS_WAY = "Order placed. Your number is on its way"
+
+
+def examples() -> dict[str, str]:
+    """The files that the guide shows, by name."""
+    found = blocks(GUIDE.read_text(encoding="utf-8"))
+    return {block.file: block.text for block in found if block.file}
+
+
+@pytest.fixture(scope="module")
+def backend(tmp_path_factory) -> Iterator[Backend]:
+    folder: Path = tmp_path_factory.mktemp("storefront")
+    made = Backend(folder / "dist")
+    yield made
+    made.end()
+
+
+@pytest.fixture(scope="module")
+def hub(shared_halls, broker, backend) -> Hub:
+    environment = {"CROSSDOCK_HTTP__ALLOWED_ORIGINS": backend.url}
+    hub = shared_halls.hub({}, broker=broker, environment=environment)
+    shutil.copy(REPOSITORY / "config" / "state.toml", hub.config.parent)
+    hub.start()
+    backend.works_with(hub, "stock/#", "state/order/#")
+    return hub
+
+
+@pytest.fixture(scope="module")
+def pages(hub, backend, tmp_path_factory) -> str:
+    """The examples, built for this hub, each with an order of its own; gives their address."""
+    folder = tmp_path_factory.mktemp("examples")
+    for name, text in examples().items():
+        kind = Path(name).parent.name
+        text = text.replace("https://hub.example.com", hub.url).replace("R-1001", f"R-{kind}")
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    done = subprocess.run(
+        ["node", str(BUILD), str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=BUILD_DEADLINE_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    shutil.copytree(folder / "dist", backend.folder, dirs_exist_ok=True)
+    return backend.url
+
+
+def test_each_is_short():
+    files = examples()
+    assert set(files) == {"live.js", "plain/index.html", "svelte/Shop.svelte", "react/Shop.jsx"}
+    for name, text in files.items():
+        assert len(text.splitlines()) <= LINES_MAX, name
+
+
+def level(on_hand: int) -> dict:
+    data = {"sku": "MUG-330", "location": "LDN1", "on_hand": on_hand}
+    return event("stock.level.v1", "/warehouse", subject="LDN1/MUG-330", data=data)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_page_of_the_guide_shows_what_is_and_follows(hub, backend, pages, visit, kind):
+    reference = f"R-{kind}"
+    price = {"amount": 1199, "currency": "GBP"}
+    line = {"sku": "MUG-330", "quantity": 1, "price": price}
+    placed = {"order": reference, "lines": [line], "total": price}
+    hub.must_accept(level(12), event("order.placed.v1", "/web", subject=reference, data=placed))
+    at = visit(hub)
+    at.page.goto(f"{pages}/{kind}/")
+    expect(at.page.get_by_text("In stock: 12")).to_be_visible()
+    expect(at.page.get_by_text(ON_ITS_WAY)).to_be_visible()
+    numbered = {"order": reference, "number": f"SO-{kind}"}
+    hub.must_accept(level(11), event("order.numbered.v1", "/erp", subject=reference, data=numbered))
+    expect(at.page.get_by_text(f"Your order number: SO-{kind}")).to_be_visible()
+    expect(at.page.get_by_text("In stock: 11")).to_be_visible()
+    at.page.reload()
+    expect(at.page.get_by_text(f"Your order number: SO-{kind}")).to_be_visible()
+    expect(at.page.get_by_text("In stock: 11")).to_be_visible()
+    assert set(backend.sessions) == {201}
+    at.no_console_errors(but=r"/v1/state/|favicon")
