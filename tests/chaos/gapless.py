@@ -121,7 +121,9 @@ class Gapless:
 
     def _move(self, topic: str) -> dict:
         data = {"topic": topic, "n": self.numbers[topic]}
-        return event("probe.moved.v1", "/probe", id=f"{topic}-{self.numbers[topic]}", subject=topic, data=data)
+        return event(
+            "probe.moved.v1", "/probe", id=f"{topic}-{self.numbers[topic]}", subject=topic, data=data
+        )
 
     def _must_send(self, batch: list[dict]) -> None:
         deadline = time.monotonic() + 120

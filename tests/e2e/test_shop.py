@@ -65,7 +65,7 @@ def test_a_reload_and_a_second_tab_show_it_and_follow(hub, visit):
     expect(other.page.locator(".reference .mono")).to_have_text(second, timeout=DEADLINE_MS)
     later = shop.has_number()
     expect(other.number).to_have_text(later, timeout=DEADLINE_MS)
-    expect(other.page.get_by_text(number)).to_be_visible()
+    expect(other.page.get_by_role("main").get_by_text(number)).to_be_visible()
     other.enter()
     assert other.has_number() == later
 
@@ -102,7 +102,7 @@ def test_it_outlives_a_hub_that_is_killed(halls, broker, visit):
     later = shop.has_number()
     assert later != number
     assert numbers(hub, second) == [later]
-    expect(shop.page.get_by_text(number)).to_be_visible()
+    expect(shop.page.get_by_role("main").get_by_text(number)).to_be_visible()
 
 
 def test_another_browser_never_sees_it(hub, visit):
