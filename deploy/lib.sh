@@ -23,6 +23,7 @@ have() {
         venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
         node) command -v npm >/dev/null && node_is_enough "$(node --version 2>/dev/null)" ;;
         chromium) command -v chromium >/dev/null ;;
+        mosquitto-clients) command -v mosquitto_pub >/dev/null && command -v mosquitto_sub >/dev/null ;;
         curl | git) command -v "$1" >/dev/null ;;
         *) die "deploy/lib.sh does not know the need '$1'" ;;
     esac
@@ -38,7 +39,7 @@ packages_for() {
         venv) echo python3 python3-venv ;;
         # Packages that are not Debian's own may hold npm as well, and then shut Debian's out.
         node) if grep -q '^Conflicts:.*npm' <<<"$(apt-cache show nodejs)"; then echo nodejs; else echo nodejs npm; fi ;;
-        chromium | curl | git | mosquitto) echo "$1" ;;
+        chromium | curl | git | mosquitto | mosquitto-clients) echo "$1" ;;
     esac
 }
 
@@ -52,6 +53,7 @@ describe() {
         venv) echo "Python 3.10 or newer with the modules venv and ensurepip" ;;
         node) echo "Node 20.19 or newer (of 22: 22.13 or newer) with npm" ;;
         chromium) echo "Chromium, as 'chromium' on PATH" ;;
+        mosquitto-clients) echo "mosquitto's clients, mosquitto_pub and mosquitto_sub" ;;
         curl | git) echo "$1" ;;
     esac
 }

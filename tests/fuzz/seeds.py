@@ -102,6 +102,7 @@ def configuration() -> Iterator[bytes]:
     for path in [
         *sorted((REPOSITORY / "config/adapters").glob("*.toml")),
         REPOSITORY / "config/crossdock.toml",
+        REPOSITORY / "config/state.toml",
     ]:
         text = path.read_text()
         yield text.replace(f'name = "{path.stem}"', 'name = "erp"').encode()

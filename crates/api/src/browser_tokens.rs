@@ -1,7 +1,7 @@
 //! `/v1/browser-tokens`: what a backend gives its pages so that they read live state, and how that ends.
 
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use crossdock_engine::{BrowserToken, MintError, NewBrowserToken, Revoked};
 use serde::Deserialize;
@@ -62,8 +62,7 @@ struct SigningKeyRotation {
     security(("api_key" = ["browser-tokens:write"])),
     request_body = BrowserTokenRequest,
     responses(
-        (status = 201, description = "The token, shown this once", body = BrowserToken,
-            headers(("Cache-Control" = String, description = "no-store"))),
+        (status = 201, description = "The token, shown this once", body = BrowserToken),
         (status = 400, description = "The body cannot be read", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "The API key is gone, or tokens of the subject were revoked a moment ago", body = ProblemBody, content_type = "application/problem+json"),
         (status = 415, description = "The body is not application/json", body = ProblemBody, content_type = "application/problem+json"),
@@ -86,11 +85,7 @@ async fn mint_browser_token(
         expires_in_s,
     };
     let token: BrowserToken = api.hub().mint_browser_token(&caller.principal, asked).await?;
-    Ok((
-        StatusCode::CREATED,
-        [(header::CACHE_CONTROL, "no-store")],
-        axum::Json(token),
-    ))
+    Ok((StatusCode::CREATED, axum::Json(token)))
 }
 
 /// Revoke a browser token

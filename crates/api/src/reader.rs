@@ -19,7 +19,7 @@ pub(crate) enum Reader {
     /// Every topic.
     Whole,
     /// Those of a browser token.
-    Browser(Grants),
+    Browser(Box<Grants>),
 }
 
 impl FromRequestParts<ApiState> for Reader {
@@ -38,7 +38,7 @@ impl FromRequestParts<ApiState> for Reader {
         if let Some(slot) = parts.extensions.get::<CallerSlot>() {
             slot.fill(grants.voucher());
         }
-        Ok(Self::Browser(grants))
+        Ok(Self::Browser(Box::new(grants)))
     }
 }
 

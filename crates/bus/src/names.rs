@@ -65,6 +65,13 @@ pub fn realtime_queue(hub: &str) -> String {
     format!("{REALTIME}.{hub}")
 }
 
+/// Whether a hub hears of changed states in this queue.
+pub fn is_realtime_queue(queue: &str) -> bool {
+    queue
+        .strip_prefix(REALTIME)
+        .is_some_and(|hub| hub.starts_with('.'))
+}
+
 /// The adapter whose queue this is, if it is an adapter's queue.
 pub fn adapter_of_queue(queue: &str) -> Option<&str> {
     queue
@@ -95,6 +102,14 @@ mod tests {
         assert_eq!(adapter_of_queue("crossdock.adapter."), None);
         assert_eq!(adapter_of_queue("crossdock.adapter.a.b"), None);
         assert_eq!(adapter_of_queue(&ingress_queue(0)), None);
+    }
+
+    #[test]
+    fn the_hubs_own_targets_are_told_from_adapters() {
+        assert_eq!(queue_of_target("erp"), "crossdock.adapter.erp");
+        assert_eq!(queue_of_target(STATE), STATE);
+        assert!(!is_adapter_name(STATE));
+        assert!(is_realtime_queue(&realtime_queue("x")) && !is_realtime_queue(STATE));
     }
 
     #[test]

@@ -367,6 +367,7 @@ fn of_alarm(facts: &Facts, alarm: &Alarm) -> Option<Finding> {
         upkeep::PART => finding.leads("Open the queues", "/queues".to_owned()),
         retention::PART => about_quarantine(finding),
         revisions::PART => about_revision(finding),
+        state::RULES => finding.leads("Search events", "/events".to_owned()),
         _ => finding,
     })
 }

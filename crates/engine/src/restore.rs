@@ -1,7 +1,8 @@
 //! What to do when somebody has deleted an adapter's queue, or its binding. RabbitMQ says nothing about it to whoever publishes to
 //! several queues at once, so what was published while the queue was away is put into it again, from the record.
 //!
-//! What was in the queue at that moment went with it, as with a purge; the ledger names it.
+//! What was in the queue at that moment went with it, as with a purge; the ledger names it. Of the hub's own queue for
+//! live state, which is in no account, everything is put back that came lately: a state that is there already stays.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +13,7 @@ use crossdock_bus::{
 };
 use crossdock_store::{DeliveryKey, DeliveryState, EventQuery, Outcome, OutcomeKind, StoredEvent};
 
-use crate::{EngineError, gate, retry::Progress, routing::Routing, shared::Shared};
+use crate::{EngineError, gate, retry::Progress, routing::Routing, shared::Shared, state};
 
 /// Events read at once.
 const PAGE: usize = 500;
@@ -28,9 +29,9 @@ pub(crate) struct Restorations {
     due: Vec<Restoration>,
 }
 
-/// An adapter whose queue was away for some of this time.
+/// A target whose queue was away for some of this time.
 struct Restoration {
-    adapter: String,
+    target: String,
     since: DateTime<Utc>,
     until: DateTime<Utc>,
     /// The round after the one that has made the queue again: by then what was published is recorded.
@@ -39,7 +40,7 @@ struct Restoration {
 }
 
 impl Restorations {
-    /// Adapters whose queue was there in the round before and is not now, or is not bound.
+    /// Targets whose queue was there in the round before and is not now, or is not bound.
     pub(crate) fn missing(
         &self,
         routing: &Routing,
@@ -56,13 +57,11 @@ impl Restorations {
             .map(|queue| queue.name.as_str())
             .filter(|name| bound.contains(name))
             .collect();
-        routing
-            .adapters
-            .keys()
+        targets(routing)
             .filter(|name| {
-                self.seen.contains_key(*name) && !there.contains(names::adapter_queue(name).as_str())
+                self.seen.contains_key(*name) && !there.contains(names::queue_of_target(name).as_str())
             })
-            .cloned()
+            .map(str::to_owned)
             .collect()
     }
 
@@ -77,26 +76,26 @@ impl Restorations {
         for restoration in &mut self.due {
             restoration.ripe = true;
         }
-        for adapter in missing {
-            tracing::error!(
-                adapter,
-                "the adapter's queue or its binding was deleted; it is made again"
-            );
-            let since = self.seen.get(&adapter).copied().unwrap_or(began);
+        for target in missing {
+            let queue = names::queue_of_target(&target);
+            tracing::error!(queue, "a queue or its binding was deleted; it is made again");
+            let since = self.seen.get(&target).copied().unwrap_or(began);
             self.due.push(Restoration {
-                adapter,
+                target,
                 since,
                 until: now,
                 ripe: false,
                 after_offset: None,
             });
         }
-        self.seen = routing
-            .adapters
-            .keys()
-            .map(|name| (name.clone(), began))
-            .collect();
+        self.seen = targets(routing).map(|name| (name.to_owned(), began)).collect();
     }
+}
+
+/// Everything that events are published to.
+fn targets(routing: &Routing) -> impl Iterator<Item = &str> {
+    let own = std::iter::once(names::STATE);
+    routing.adapters.keys().map(String::as_str).chain(own)
 }
 
 /// Publishes again what is due. What cannot be done now is done in a later round.
@@ -109,12 +108,12 @@ pub(crate) async fn restore(shared: &Shared, restorations: &mut Restorations) {
         }
         match publish_again(shared, &mut restoration).await {
             Ok(count) => tracing::warn!(
-                adapter = restoration.adapter,
+                queue = names::queue_of_target(&restoration.target),
                 count,
                 "events that were published while the queue was away were put into it again"
             ),
             Err(error) => {
-                tracing::warn!(adapter = restoration.adapter, %error, "a queue is restored later");
+                tracing::warn!(queue = names::queue_of_target(&restoration.target), %error, "a queue is restored later");
                 later.push(restoration);
             }
         }
@@ -124,9 +123,10 @@ pub(crate) async fn restore(shared: &Shared, restorations: &mut Restorations) {
 
 async fn publish_again(shared: &Shared, restoration: &mut Restoration) -> Result<usize, EngineError> {
     let mut count = 0;
+    let own = names::is_own_target(&restoration.target);
     loop {
         let query = EventQuery {
-            adapter: Some(restoration.adapter.clone()),
+            adapter: (!own).then(|| restoration.target.clone()),
             since: Some(restoration.since - GATE_TAKES),
             after_offset: restoration.after_offset,
             limit: PAGE,
@@ -138,10 +138,17 @@ async fn publish_again(shared: &Shared, restoration: &mut Restoration) -> Result
             return Ok(count);
         };
         for stored in &page {
-            if !restoration.concerns(stored) {
+            if own {
+                let is_wanted = shared.routing.load().states().want(&stored.event.event_type);
+                if !is_wanted || stored.received > restoration.until {
+                    continue;
+                }
+                put_state_back(shared, stored).await?;
+            } else if restoration.concerns(stored) {
+                put_back(shared, &restoration.target, stored).await?;
+            } else {
                 continue;
             }
-            put_back(shared, &restoration.adapter, stored).await?;
             restoration.after_offset = Some(stored.offset);
             count += 1;
         }
@@ -176,10 +183,21 @@ async fn put_back(shared: &Shared, adapter: &str, stored: &StoredEvent) -> Resul
         .map_err(|error| EngineError::unavailable(error.to_string()))
 }
 
+/// Has states made of an event once more.
+async fn put_state_back(shared: &Shared, stored: &StoredEvent) -> Result<(), EngineError> {
+    let mut again = gate::message(&stored.event, &[names::STATE.to_owned()]);
+    state::note_received(&mut again, &stored.event, stored.received);
+    let publisher = shared.publisher.load_full();
+    publisher
+        .publish(again)
+        .await
+        .map_err(|error| EngineError::unavailable(error.to_string()))
+}
+
 impl Restoration {
     fn concerns(&self, stored: &StoredEvent) -> bool {
         stored.deliveries.iter().any(|row| {
-            row.adapter == self.adapter
+            row.adapter == self.target
                 && row.state == DeliveryState::Pending
                 && (self.since..=self.until).contains(&row.published)
         })
@@ -238,7 +256,10 @@ mod tests {
         let routing = routing(&["erp", "wms"]);
         assert!(restorations.missing(&routing, &[], &[]).is_empty());
         restorations.asserted(Vec::new(), &routing, at(0), at(1));
-        assert_eq!(restorations.missing(&routing, &[], &[]), ["erp", "wms"]);
+        assert_eq!(
+            restorations.missing(&routing, &[], &[]),
+            ["erp", "wms", names::STATE]
+        );
         restorations.asserted(vec!["erp".into()], &routing, at(5), at(6));
         let due = &restorations.due[0];
         assert_eq!((due.since, due.until, due.ripe), (at(0), at(6), false));
@@ -249,7 +270,7 @@ mod tests {
     #[test]
     fn what_is_put_into_the_queue_again_was_published_while_it_was_away() {
         let restoration = Restoration {
-            adapter: "erp".into(),
+            target: "erp".into(),
             since: at(0),
             until: at(10),
             ripe: true,

@@ -237,7 +237,10 @@ fn look_around(shared: &Shared, queues: &[QueueInfo], silence: &mut Silence) {
         .filter(|queue| queue.name.starts_with(adapters::PREFIX))
     {
         let (ready, unacked) = (queue.ready.unwrap_or(0), queue.unacked.unwrap_or(0));
-        measures::queue(&queue.name, ready, unacked);
+        // Hubs come and go, and with each of them the queue of its own.
+        if !names::is_realtime_queue(&queue.name) {
+            measures::queue(&queue.name, ready, unacked);
+        }
         let waiting = ready + unacked;
         if queue.name == names::UNDELIVERABLE && waiting > 0 {
             let sentence = format!(

@@ -1,7 +1,7 @@
-//! A manifest or the hub's settings, and behind a NUL the environment, a variable a line.
+//! A manifest, rules of live state or the hub's settings, and behind a NUL the environment, a variable a line.
 #![no_main]
 
-use crossdock_config::{ConfigFault, Settings, SourceFile, load_adapters};
+use crossdock_config::{ConfigFault, Settings, SourceFile, load_adapters, load_shared};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -17,6 +17,9 @@ fuzz_target!(|bytes: &[u8]| {
     match load_adapters(&[file("adapters/erp.toml")]) {
         Ok(set) => assert_eq!(set.manifests[0].name, "erp"),
         Err(faults) => assert_placed(text, &faults),
+    }
+    if let Err(faults) = load_shared(&[file("state.toml")]) {
+        assert_placed(text, &faults);
     }
 });
 

@@ -5,7 +5,7 @@ use std::{io, process::ExitCode};
 use chrono::{DateTime, Utc};
 use clap::Args;
 use comfy_table::Cell;
-use crossdock_engine::{DatabaseView, QueueView, StatusView};
+use crossdock_engine::{DatabaseView, MqttView, QueueView, StatusView};
 
 use crate::{
     Context,
@@ -114,7 +114,25 @@ fn print_checks(output: Output, status: &StatusView) -> io::Result<()> {
         }
         output.line(format!("{state} {detail}").trim_end())?;
     }
-    Ok(())
+    match &status.mqtt {
+        Some(mqtt) => {
+            let state = output.paint(Tone::Good, &format!("● {:<9}", "mqtt"));
+            output.line(format!("{state} {}", live(mqtt)))
+        }
+        None => Ok(()),
+    }
+}
+
+fn live(mqtt: &MqttView) -> String {
+    let mut parts = vec![
+        counted(mqtt.clients, "client", "clients"),
+        format!("{} messages out within the last second", count(mqtt.out_per_s)),
+    ];
+    let slow = mqtt.dropped.get("slow").copied().unwrap_or(0);
+    if slow > 0 {
+        parts.push(format!("{} dropped for slow clients", count(slow)));
+    }
+    parts.join(", ")
 }
 
 fn database_named(database: &DatabaseView) -> String {

@@ -116,6 +116,26 @@ fn when_the_lane_is_over_only_what_was_published_is_recorded() {
 }
 
 #[test]
+fn what_the_hubs_own_queue_does_not_take_is_not_part_of_the_account() {
+    let mut routed = routed(vec![(
+        names::STATE.to_owned(),
+        Failure::of("too large".to_owned()),
+    )]);
+    routed.makes_state = true;
+    let published = Published {
+        confirmed: vec![Confirmed {
+            routed,
+            unreachable: vec![(names::STATE.to_owned(), "refused".to_owned())],
+        }],
+        ..Published::default()
+    };
+    let mut batch = Batch::default();
+    assert!(note_published(published, now(), &mut batch).is_none());
+    assert_eq!(batch.accepted[0].targets, ["erp", "wms"]);
+    assert!(batch.outcomes.is_empty());
+}
+
+#[test]
 fn a_failed_mapping_parks_its_delivery_with_its_reason() {
     let published = Published {
         confirmed: vec![Confirmed {

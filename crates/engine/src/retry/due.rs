@@ -287,6 +287,8 @@ fn word(waiting: &Waiting, kind: OutcomeKind, detail: Option<String>, at: DateTi
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Mutex, PoisonError};
+
     use chrono::TimeDelta;
     use crossdock_store::Word;
 
@@ -364,5 +366,68 @@ mod tests {
         };
         let known = Some(standing(DeliveryState::Parked, Some(1)));
         assert_eq!(taken(again, false, Adapter::Known, known), "handed over");
+    }
+
+    /// Takes everything, and keeps it.
+    struct Paper(Mutex<Vec<Outgoing>>, Result<(), PublishError>);
+
+    impl Outlet for Paper {
+        async fn publish_all(&self, messages: Vec<Outgoing>) -> Vec<Result<(), PublishError>> {
+            let to_delay = |message: &Outgoing| message.exchange.is_empty();
+            let results = messages.iter().map(|one| match to_delay(one) {
+                true => Ok(()),
+                false => self.1.clone(),
+            });
+            let results = results.collect();
+            self.0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .extend(messages);
+            results
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_hubs_own_queue_could_not_take_is_handed_over_without_a_word() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let shared = testing::shared(testing::database(&folder).await, &folder);
+        let stop = CancellationToken::new();
+        let storing = Storing {
+            shared: &shared,
+            part: PART,
+            stop: &stop,
+        };
+        let own = Waiting {
+            adapter: names::STATE.into(),
+            ..waiting(2, TimeDelta::zero())
+        };
+        let message = own.message(testing::now());
+        let delivery = Delivery {
+            tag: 1,
+            exchange: message.exchange,
+            routing_key: message.routing_key,
+            redelivered: false,
+            properties: message.properties,
+            body: message.body,
+        };
+        for (answer, targets) in [
+            (Ok(()), vec!["crossdock.state"]),
+            (
+                Err(PublishError::Nacked),
+                vec!["crossdock.state", "crossdock.delay.30s"],
+            ),
+        ] {
+            let paper = Paper(Mutex::default(), answer);
+            let done = process(&storing, &paper, vec![delivery.clone()]).await;
+            assert_eq!(done, Ok(Some(())));
+            let published = paper.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+            let target = |message: &Outgoing| match message.bcc.first() {
+                Some(queue) => queue.clone(),
+                None => message.routing_key.clone(),
+            };
+            assert_eq!(published.iter().map(target).collect::<Vec<_>>(), targets);
+        }
+        let standing = shared.store.standings(&[key(&own)]).await;
+        assert_eq!(standing.map(|known| known.len()), Ok(0));
     }
 }

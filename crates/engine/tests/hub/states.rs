@@ -360,3 +360,19 @@ async fn what_waits_is_projected_by_the_next_hub() {
         .await
         .unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_somebody_deletes_is_made_again_with_what_it_missed() {
+    let hall = Hall::new().await;
+    let hub = hall
+        .hub(vec![hall.manifest("wms", &[], &["stock.level.v1"]), rules(RULES)])
+        .await;
+    send(&hub, &[level("a", 1, 9)]).await;
+    has(&hub, MUG, json!({ "on_hand": 9 })).await;
+    hall.manage(reqwest::Method::DELETE, "queues/{vhost}/crossdock.state", None)
+        .await;
+    // The adapter's copy is confirmed, so nothing tells the gate.
+    send(&hub, &[level("b", 2, 8)]).await;
+    has(&hub, MUG, json!({ "on_hand": 8 })).await;
+    hub.stop().await;
+}

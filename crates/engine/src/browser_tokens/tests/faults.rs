@@ -6,6 +6,7 @@ use aws_lc_rs::{
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use crossdock_store::SigningKey;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -223,4 +224,26 @@ async fn who_guesses_has_to_wait_and_who_was_once_right_does_not() {
     assert_eq!(log_in(&good, guesser).await, Err(held_up));
     assert_eq!(log_in(&good, office).await, Ok(()));
     assert!(forger.hub.log_in(&good, guesser, at(1)).await.is_ok());
+}
+
+proptest! {
+    #[test]
+    fn whatever_comes_is_read_or_refused(
+        token in ".{0,80}|[A-Za-z0-9_-]{0,40}(\\.[A-Za-z0-9_-]{0,40}){0,4}",
+        head in "\\{\"alg\":(\"[a-zA-Z0-9]{0,6}\"|[0-9]|null)(,\"(kid|crit|x)\":(\"a\"|1|\\[\\]|null)){0,2}\\}",
+        claims in "\\{(\"(iss|exp)\":(\"a\"|-?[0-9]{1,30}(e[0-9]{1,3})?|null|\\{\\}))?\\}",
+        keys in "(\\{\"keys\":\\[)?(\\{\"kty\":\"(RSA|EC|OKP|oct)\",\"(n|x|crv|kid)\":\"[a-zA-Z0-9-]{0,8}\"\\}|1)?(\\]\\})?",
+    ) {
+        for token in [token, format!("{}.{}.", encoded(&head), encoded(&claims))] {
+            if let Ok(read) = Unverified::read(&token) {
+                let _ = (read.issuer(), read.kid());
+                let nobody = token::Verifier {
+                    algorithm: jsonwebtoken::Algorithm::EdDSA,
+                    key: jsonwebtoken::DecodingKey::from_ed_der(&[0; 32]),
+                };
+                prop_assert!(read.verified(&nobody).is_err());
+            }
+        }
+        prop_assert!(jwks::read(keys.as_bytes()).is_err());
+    }
 }

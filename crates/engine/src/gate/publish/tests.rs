@@ -7,7 +7,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     retry::ATTEMPT_HEADER,
-    testing::{accepted, event},
+    testing::{accepted, event, now},
 };
 use crossdock_bus::message::HeaderValue;
 
@@ -57,7 +57,7 @@ where
             let targets: Vec<String> = message
                 .bcc
                 .iter()
-                .map(|queue| names::adapter_of_queue(queue).unwrap().to_owned())
+                .map(|queue| names::adapter_of_queue(queue).unwrap_or(queue).to_owned())
                 .collect();
             results.push((self.rule)(&id, &targets));
             call.push((id, targets));
@@ -426,4 +426,66 @@ fn a_message_carries_what_the_hub_says_and_nothing_else() {
             .all(|name| name == ATTEMPT_HEADER || name.starts_with("cloudEvents_"))
     );
     assert_eq!(message.properties.user_id, None);
+}
+
+fn stateful(id: &str, targets: &[&str]) -> Routed {
+    Routed {
+        makes_state: true,
+        ..to(id, id, targets)
+    }
+}
+
+#[tokio::test]
+async fn what_state_is_made_of_goes_to_the_hubs_own_queue_in_the_same_message() {
+    let paper = Paper::new(|_, _| Ok(()));
+    let mut transformed = stateful("b", &["erp"]);
+    transformed.transformed = vec![("erp".to_owned(), event(json!({ "id": "b" })))];
+    let events = vec![stateful("a", &["erp", "wms"]), transformed, stateful("c", &[])];
+    let published = sent(&paper, events).await;
+    let calls = paper.published.lock().unwrap();
+    let targets: Vec<_> = calls[0].iter().map(|(_, targets)| targets.join(" ")).collect();
+    assert_eq!(
+        targets,
+        [
+            "erp wms crossdock.state",
+            "crossdock.state",
+            "erp",
+            "crossdock.state"
+        ]
+    );
+    assert!(published.targets().0.contains(names::STATE));
+    // It is nobody's delivery.
+    assert_eq!(published.confirmed[0].routed.accepted.targets, ["erp", "wms"]);
+}
+
+#[tokio::test]
+async fn the_hubs_own_queue_costs_adapters_nothing_when_it_takes_nothing() {
+    let paper = Paper::new(|_, targets| match has(targets, names::STATE) {
+        true => Err(PublishError::Nacked),
+        false => Ok(()),
+    });
+    let published = sent(&paper, vec![stateful("a", &["erp"])]).await;
+    assert_eq!(confirmed(&published), [("a", vec![names::STATE])]);
+    assert!(published.lane_over.is_none());
+}
+
+#[test]
+fn an_event_without_a_time_says_when_it_was_received() {
+    let header = |time: Option<&str>| {
+        let mut one = stateful("a", &["erp"]);
+        one.accepted.event.time = time.map(|time| time.parse().unwrap());
+        let parcel = Parcel {
+            event: 0,
+            form: Form::AsItIs,
+            targets: vec!["erp".to_owned(), names::STATE.to_owned()],
+        };
+        let message = parcel.message(&[one], &mut Vec::new());
+        message
+            .properties
+            .headers
+            .get("crossdock-received")
+            .and_then(HeaderValue::as_int)
+    };
+    assert_eq!(header(None), Some(now().timestamp_micros()));
+    assert_eq!(header(Some("2026-01-01T00:00:00Z")), None);
 }
