@@ -26,11 +26,11 @@ RUNNER = REPOSITORY / "crates" / "web" / "client" / "tests" / "gapless.mjs"
 RULE = """
 [[state]]
 types = ["probe.moved.v1"]
-topic = "{.data.topic}"
-data = '{ key: .data.topic, n: .data.n }'
+topic = "state/preflight/{.data.file}"
+data = '{ key: "state/preflight/\\(.data.file)", n: .data.n }'
 order_by = ".data.n"
 """
-TOPIC = "state/preflight/f-{}"
+FOLDER = "state/preflight/"
 CUT_SHARE = 0.3
 BATCH = 100
 LIVE_DEADLINE_S = 120
@@ -54,7 +54,7 @@ class Gapless:
 
     def __init__(self, hub: Hub, size: Size, seed: int = 1) -> None:
         self.hub, self.size, self.random = hub, size, random.Random(seed)
-        self.topics = [TOPIC.format(number) for number in range(size.pages)]
+        self.topics = [f"{FOLDER}f-{number}" for number in range(size.pages)]
         self.numbers = dict.fromkeys(self.topics, 0)
         self.sent = 0
         self.live = 0
@@ -120,10 +120,9 @@ class Gapless:
             self._must_send([self._move(topic) for topic in self.topics[first : first + BATCH]])
 
     def _move(self, topic: str) -> dict:
-        data = {"topic": topic, "n": self.numbers[topic]}
-        return event(
-            "probe.moved.v1", "/probe", id=f"{topic}-{self.numbers[topic]}", subject=topic, data=data
-        )
+        file, n = topic.removeprefix(FOLDER), self.numbers[topic]
+        data = {"file": file, "n": n}
+        return event("probe.moved.v1", "/probe", id=f"{file}-{n}", subject=file, data=data)
 
     def _must_send(self, batch: list[dict]) -> None:
         deadline = time.monotonic() + 120
