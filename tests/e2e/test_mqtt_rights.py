@@ -299,6 +299,30 @@ def publishes(held: Held, visitor: Visitor) -> None:
     listener.leave()
 
 
+def test_a_token_outlives_the_hub_that_minted_it(halls, broker, database):
+    hub = halls.hub({}, broker=broker, database=database).start()
+    key = api_key(hub, "state/#")
+    alive, revoked = (mint(hub, key, ["state/order/1"], "customer-42") for _ in range(2))
+    answer = hub.request("DELETE", f"/v1/browser-tokens/{revoked['id']}", key=key["key"])
+    assert answer.status_code == 204, answer.text
+    hub.kill()
+    hub.start()
+    visitor = Visitor(hub, alive["token"], alive["client_id"])
+    assert visitor.subscribe("state/order/1") == 1
+    assert Visitor(hub, revoked["token"], revoked["client_id"]).refusal == NOT_AUTHORIZED
+    hub.must("browser-token", "rotate")
+    assert visitor.is_in
+    assert Visitor(hub, alive["token"], "second tab").is_in
+    hub.must("browser-token", "rotate", "--end-tokens")
+    eventually("the connection ends", visitor.gone.is_set, DEADLINE_S)
+    assert Visitor(hub, alive["token"], alive["client_id"]).refusal == NOT_AUTHORIZED
+    fresh = mint(hub, key, ["state/order/1"], "customer-42")
+    assert Visitor(hub, fresh["token"], fresh["client_id"]).is_in
+    log = hub.log()
+    assert not any(token["token"][40:] in log for token in (alive, revoked, fresh)), "a token is in the log"
+    assert key["key"] not in log
+
+
 # ── tokens of an identity provider ───────────────────────────────────────────────────────────────────────────────
 
 

@@ -91,6 +91,20 @@ def token_of(change: dict, topics: tuple[str, ...] = ("state/order/#",)):
     return ask
 
 
+def read_with(token: str | Callable[[Hall], str], topic: str = "state/order/1"):
+    """A topic read with a browser token, or what is shown in its place."""
+
+    def ask(hall: Hall) -> http.Response:
+        shown = token if isinstance(token, str) else token(hall)
+        return hall.hub.request("GET", f"/v1/state/{topic}", key=shown)
+
+    return ask
+
+
+def good_token(hall: Hall) -> str:
+    return token_of({})(hall).json()["token"]
+
+
 NONE = {"events": [], "next": None}
 
 CASES = [
@@ -483,5 +497,40 @@ CASES = [
         422,
         "invalid-request",
         "no token has such an id or subject",
+    ),
+    refused(
+        "a browser token that is none",
+        read_with("a.b.c"),
+        401,
+        "browser-token-refused",
+        "this browser token opens nothing",
+    ),
+    refused(
+        "a browser token whose claims were changed",
+        read_with(lambda hall: good_token(hall).replace(".", ".A", 1)),
+        401,
+        "browser-token-refused",
+        "this browser token opens nothing",
+    ),
+    refused(
+        "a browser token of 9 KiB",
+        read_with("a.b." + "c" * 9216),
+        401,
+        "api-key-missing",
+        "the Authorization header is not `Bearer <api key>`",
+    ),
+    refused(
+        "a topic that the browser token does not open",
+        read_with(good_token, "state/order/2"),
+        403,
+        "topic-forbidden",
+        "the browser token does not open this topic",
+    ),
+    refused(
+        "a browser token where an API key belongs",
+        lambda hall: hall.hub.request("GET", "/v1/events", key=good_token(hall)),
+        401,
+        "api-key-missing",
+        "the Authorization header is not `Bearer <api key>`",
     ),
 ]
