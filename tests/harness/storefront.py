@@ -10,6 +10,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import requests
+
 from harness.hub import REPOSITORY, Hub
 
 BUILD = REPOSITORY / "crates" / "web" / "client" / "tests" / "build-examples.mjs"
@@ -58,7 +60,11 @@ class Backend:
         """For a page that asks for these topics, or for all there are."""
         assert self.hub is not None
         body = {"topics": topics or self.topics, "subject": "customer-42"}
-        answer = self.hub.request("POST", "/v1/browser-tokens", key=self.key, json=body)
+        try:
+            answer = self.hub.request("POST", "/v1/browser-tokens", key=self.key, json=body)
+        except requests.RequestException:
+            self.sessions.append(503)
+            return 503, b"{}"
         self.sessions.append(answer.status_code)
         return answer.status_code, answer.content
 
