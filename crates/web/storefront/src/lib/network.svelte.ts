@@ -7,6 +7,8 @@ export const CUT_MS = 6_000;
 class Network {
   /** When it will be mended, milliseconds since the page was loaded; 0: it works. */
   cutUntil = $state(0);
+  /** How often the hub was asked for a state. */
+  fetches = $state(0);
   #sockets = new Set<WebSocket>();
   #mended: Promise<void> = Promise.resolve();
 
@@ -39,6 +41,7 @@ class Network {
 
   readonly fetch: typeof fetch = async (...request) => {
     await this.mended();
+    this.fetches += 1;
     return fetch(...request);
   };
 }

@@ -34,7 +34,7 @@ class Shop {
   /** The latest first. */
   orders = $state.raw<Order[]>([]);
   happened = $state.raw<Happened[]>([]);
-  counts = $state({ connections: 0, pushed: 0, fetched: 0 });
+  counts = $state({ connections: 0, pushed: 0 });
   topics = $state(0);
   /** What this browser may order under, as the backend said. */
   references = $state.raw<string[]>([]);
@@ -137,7 +137,7 @@ class Shop {
   #wire(topic: string, before: Snapshot<unknown> | undefined, now: Snapshot<unknown>, what: string): void {
     if (now.version === before?.version) return;
     const kind = now.source === 'push' ? 'pushed' : 'fetched';
-    this.counts[kind] += 1;
+    if (kind === 'pushed') this.counts.pushed += 1;
     this.#note({ kind, topic, text: `version ${now.version}: ${what}` });
   }
 
