@@ -1,14 +1,32 @@
-"""A shop's own backend and pages, at an origin that is not the hub's: it serves a folder, and exchanges its API key for a
-browser token at `/session`, as docs/storefront.md has it."""
+"""A shop's own backend and pages, at an origin that is not the hub's: it serves a folder of pages that were built, and
+exchanges its API key for a browser token at `/session`, as docs/storefront.md has it."""
 
 from __future__ import annotations
 
+import subprocess
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
-from harness.hub import Hub
+from harness.hub import REPOSITORY, Hub
+
+BUILD = REPOSITORY / "crates" / "web" / "client" / "tests" / "build-examples.mjs"
+BUILD_DEADLINE_S = 120
+
+
+def build_pages(folder: Path) -> Path:
+    """Builds the pages in the folders of a folder; gives where they are then."""
+    done = subprocess.run(
+        ["node", str(BUILD), str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=BUILD_DEADLINE_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "dist"
 
 
 class Backend:
@@ -36,9 +54,10 @@ class Backend:
         assert answer.status_code == 201, answer.text
         self.hub, self.key, self.topics = hub, answer.json()["key"], list(topics)
 
-    def session(self) -> tuple[int, bytes]:
+    def session(self, topics: list[str]) -> tuple[int, bytes]:
+        """For a page that asks for these topics, or for all there are."""
         assert self.hub is not None
-        body = {"topics": self.topics, "subject": "customer-42"}
+        body = {"topics": topics or self.topics, "subject": "customer-42"}
         answer = self.hub.request("POST", "/v1/browser-tokens", key=self.key, json=body)
         self.sessions.append(answer.status_code)
         return answer.status_code, answer.content
@@ -54,10 +73,11 @@ class _Handler(SimpleHTTPRequestHandler):
         super().__init__(*arguments, **options)
 
     def do_POST(self) -> None:
-        if self.path != "/session":
+        asked = urlsplit(self.path)
+        if asked.path != "/session":
             self.send_error(404)
             return
-        status, body = self._backend.session()
+        status, body = self._backend.session(parse_qs(asked.query).get("topic", []))
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Cache-Control", "no-store")

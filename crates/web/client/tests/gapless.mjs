@@ -65,7 +65,10 @@ const pages = topics.map((topic) => {
 const live = () => pages.filter(({ crossdock }) => crossdock.state === 'live').length;
 const tell = (what) => stdout.write(`${JSON.stringify(what)}\n`);
 const ticking = setInterval(() => tell({ live: live() }), 1_000);
-const arrived = (final) => ({ last }) => last?.data.n === final && !last.stale;
+const arrived =
+  (final) =>
+  ({ last }) =>
+    last?.data.n === final && !last.stale;
 
 for await (const line of lines) {
   const { cut, end } = JSON.parse(line);
@@ -78,7 +81,8 @@ for await (const line of lines) {
   }
   if (end !== undefined) {
     const deadline = Date.now() + DEADLINE_MS;
-    while (!pages.every(arrived(end)) && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 100));
+    while (!pages.every(arrived(end)) && Date.now() < deadline)
+      await new Promise((resolve) => setTimeout(resolve, 100));
     const late = pages.filter((page) => !arrived(end)(page));
     clearInterval(ticking);
     tell({

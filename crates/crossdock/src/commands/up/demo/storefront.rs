@@ -252,7 +252,7 @@ fn is_ours(cookie: &str) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use crossdock_model::topic::TopicName;
+    use crossdock_model::{schema::SchemaSet, topic::TopicName};
     use rand::{SeedableRng as _, rngs::StdRng};
 
     use super::*;
@@ -302,7 +302,7 @@ mod tests {
 
     #[test]
     fn an_order_is_what_the_hub_takes_and_twice_the_same() {
-        let schemas = crossdock_model::schema::SchemaSet::builtin();
+        let schemas = SchemaSet::builtin();
         let events = events("WEB-1-01", 2, "2026-11-27T10:00:00Z").unwrap();
         for event in &events {
             assert_eq!(event.validate(), []);
