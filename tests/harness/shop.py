@@ -68,6 +68,7 @@ class Shop:
         return self.reference
 
     def has_number(self) -> str:
-        """Waits for the number of the latest order, without touching the page."""
+        """Waits for the number of the latest order, without touching the page. The ERP numbers what it rejects, too, which
+        it does with one order in 25."""
         expect(self.number).to_have_text(NUMBER, timeout=DEADLINE_MS)
         return self.number.inner_text()
