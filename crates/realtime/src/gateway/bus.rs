@@ -17,6 +17,8 @@ use crate::wire::Message;
 
 /// What may be in the window: KiB of payload, each message at least one.
 const WINDOW_KIB: u32 = 8 * 1024;
+/// How many messages of one publisher may be in it: a flood does not stand in the way of the others.
+const OWN_MESSAGES: usize = 64;
 /// How long a ticket may be on its way before the router counts as dead.
 const SILENCE_MAX: Duration = Duration::from_secs(2);
 /// How long a router may take to start.
@@ -36,6 +38,20 @@ pub(super) struct Parcel {
     pub(super) message: Arc<Message>,
     pub(super) kind: Kind,
     _room: OwnedSemaphorePermit,
+    _own: Option<OwnedSemaphorePermit>,
+}
+
+/// The places that one publisher has in the window, made when it first publishes.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Places(Option<Arc<Semaphore>>);
+
+impl Places {
+    async fn take(&mut self) -> Option<OwnedSemaphorePermit> {
+        let places = self
+            .0
+            .get_or_insert_with(|| Arc::new(Semaphore::new(OWN_MESSAGES)));
+        places.clone().acquire_owned().await.ok()
+    }
 }
 
 /// What a message is to the fan-out.
@@ -89,8 +105,18 @@ impl Bus {
         }
     }
 
+    /// As [`Bus::publish`], once one of these places is free.
+    pub(super) async fn publish_from(&self, places: &mut Places, message: Arc<Message>, kind: Kind) {
+        let own = places.take().await;
+        self.put(message, kind, own).await;
+    }
+
     /// Waits for room and takes the message; from here on it is delivered, whatever the router does.
     pub(super) async fn publish(&self, message: Arc<Message>, kind: Kind) {
+        self.put(message, kind, None).await;
+    }
+
+    async fn put(&self, message: Arc<Message>, kind: Kind, own: Option<OwnedSemaphorePermit>) {
         let kib = u32::try_from(message.payload.len().div_ceil(1024)).unwrap_or(WINDOW_KIB);
         let room = self
             .room
@@ -104,6 +130,7 @@ impl Bus {
             message,
             kind,
             _room: room,
+            _own: own,
         });
         window.send(ticket);
     }

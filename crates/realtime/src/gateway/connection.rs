@@ -16,7 +16,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use super::bus::Kind;
+use super::bus::{Kind, Places};
 use super::connect::{self, Welcome};
 use super::fan_out::retained_manner;
 use super::reads::Read;
@@ -92,6 +92,7 @@ where
         max_packet_bytes: welcome.max_packet_bytes,
         alive: Alive::new(welcome.keep_alive_s, shared.clock.now_ms()),
         rights: welcome.rights,
+        places: Places::default(),
         packet_since_ms: None,
         stuck_since_ms: None,
         wire,
@@ -222,6 +223,7 @@ struct Connection<'a, S> {
     max_packet_bytes: usize,
     rights: Arc<dyn Rights>,
     alive: Alive,
+    places: Places,
     /// Since when a packet is not whole.
     packet_since_ms: Option<u64>,
     /// Since when nothing could be written of what there is.
@@ -404,9 +406,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                 Effect::Send(packet) => self.wire.queue(self.version, &packet),
                 Effect::Publish { message, then } => {
                     let by = self.session.number;
-                    self.shared
-                        .bus
-                        .publish(Arc::new(message), Kind::Published { by })
+                    let (bus, message) = (&self.shared.bus, Arc::new(message));
+                    bus.publish_from(&mut self.places, message, Kind::Published { by })
                         .await;
                     if let Some(packet) = then {
                         self.wire.queue(self.version, &packet);

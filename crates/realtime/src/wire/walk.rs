@@ -135,16 +135,16 @@ fn connect(version: Version, mut rest: Rest<'_>) -> Result<(), WireError> {
     if version == Version::V5 {
         rest.properties(CONNECT)?;
     }
-    rest.text()?;
+    rest.name()?;
     if flags & WILL_FLAG != 0 {
         if version == Version::V5 {
             rest.properties(WILL)?;
         }
-        rest.text()?;
+        rest.name()?;
         rest.binary()?;
     }
     if flags & USER != 0 {
-        rest.text()?;
+        rest.name()?;
     }
     if flags & PASSWORD != 0 {
         rest.binary()?;
@@ -158,7 +158,7 @@ fn publish(version: Version, flags: u8, mut rest: Rest<'_>) -> Result<(), WireEr
         0 if flags & 8 != 0 => return rest.fail("a duplicate of QoS 0"),
         _ => {}
     }
-    rest.text()?;
+    rest.name()?;
     if flags & 6 != 0 {
         rest.id()?;
     }
@@ -177,7 +177,9 @@ fn subscriptions(version: Version, kind: u8, mut rest: Rest<'_>) -> Result<(), W
         return Err(WireError::Protocol("a SUBSCRIBE or UNSUBSCRIBE without a filter"));
     }
     while !rest.bytes.is_empty() {
-        rest.text()?;
+        if rest.name()? == 0 {
+            return rest.fail("an empty filter");
+        }
         if kind == SUBSCRIBE {
             let options = rest.byte()?;
             let reserved = if version == Version::V4 { 0xFC } else { 0xC0 };
@@ -235,11 +237,20 @@ impl<'a> Rest<'a> {
         self.take(length)
     }
 
-    fn text(&mut self) -> Result<(), WireError> {
+    fn text(&mut self) -> Result<&'a str, WireError> {
         match std::str::from_utf8(self.binary()?) {
-            Ok(text) if !text.contains('\0') => Ok(()),
+            Ok(text) if !text.contains('\0') => Ok(text),
             Ok(_) => self.fail("a string holds U+0000"),
             Err(_) => self.fail("a string is not UTF-8"),
+        }
+    }
+
+    /// A client id, user name, topic or filter: without control characters, which the specification lets a
+    /// receiver refuse (section 1.5.4), and which nobody could read in a log. Gives how many bytes it has.
+    fn name(&mut self) -> Result<usize, WireError> {
+        match self.text()? {
+            name if name.contains(char::is_control) => self.fail("a name holds a control character"),
+            name => Ok(name.len()),
         }
     }
 
@@ -291,7 +302,9 @@ impl<'a> Rest<'a> {
             Value::TwoBytes => return self.number(2).map(Some),
             Value::FourBytes => return self.number(4).map(Some),
             Value::Number => return self.variable().map(Some),
-            Value::Text => self.text()?,
+            Value::Text => {
+                self.text()?;
+            }
             Value::Binary => _ = self.binary()?,
             Value::Pair => {
                 self.text()?;
