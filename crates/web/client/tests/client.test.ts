@@ -271,8 +271,8 @@ test('a connection that went silent is found out when the page wakes', async () 
   const client = hub.client();
   const { reasons } = states(client);
   const watch = client.watch(ORDER);
-  await eventually(() => client.state === 'live');
-  client.wake();
+  // Nothing is under way any more that would be heard later.
+  await eventually(() => client.state === 'live' && hub.asked.length === 1);
   hub.silence(true);
   client.wake();
   await eventually(() => client.state === 'retrying');
