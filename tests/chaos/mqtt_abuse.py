@@ -60,9 +60,7 @@ class Seen:
     faults: list[str] = field(default_factory=list)
 
     def judge(self) -> Seen:
-        p99_max_ms = max(SLOWER_MAX * self.calm_p99_ms, P99_FLOOR_MS)
-        if self.p99_ms > p99_max_ms:
-            self.faults.append(f"p99 of others {self.p99_ms} ms, at most {p99_max_ms} ms are allowed")
+        """Names what must not be. How fast the others are is only worth a word on a machine without other work."""
         if self.lost:
             self.faults.append(f"others lost {self.lost} messages")
         if self.rss_most_bytes > RSS_MAX_BYTES:
@@ -71,6 +69,12 @@ class Seen:
             self.faults.append("the server has ended")
         elif not self.still_serves:
             self.faults.append("nobody is served any more")
+        return self
+
+    def judge_pace(self) -> Seen:
+        p99_max_ms = max(SLOWER_MAX * self.calm_p99_ms, P99_FLOOR_MS)
+        if self.p99_ms > p99_max_ms:
+            self.faults.append(f"p99 of others {self.p99_ms} ms, at most {p99_max_ms} ms are allowed")
         return self
 
 
@@ -143,7 +147,8 @@ def main() -> None:
     try:
         seen = []
         for kind in given.kinds or KINDS:
-            seen.append(abuse(server, kind, scale=given.scale, seconds=given.seconds, seed=given.seed))
+            one = abuse(server, kind, scale=given.scale, seconds=given.seconds, seed=given.seed)
+            seen.append(one.judge_pace())
             print(f"{kind}: {seen[-1].faults or 'good'}", file=sys.stderr, flush=True)
         report = {"rss_max_bytes": RSS_MAX_BYTES, "seen": [asdict(one) for one in seen], "log": server.log()}
         print(json.dumps(report, indent=2))
