@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::delay::SCHEDULE_MAX_DELAYS;
 use crate::manifest::Manifest;
-use crate::settings::Settings;
+use crate::settings::{MqttTls, Settings};
 use crate::state::StateRules;
 
 /// Topic filters of one list.
@@ -125,6 +125,11 @@ pub(crate) fn socket_address(_: &mut SchemaGenerator) -> Schema {
 
 pub(crate) fn mqtt_address(_: &mut SchemaGenerator) -> Schema {
     text("socket-address", "127.0.0.1:1883")
+}
+
+/// The table itself: it is there or not, and never null.
+pub(crate) fn mqtt_tls(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<MqttTls>()
 }
 
 pub(crate) fn mqtt_tls_address(_: &mut SchemaGenerator) -> Schema {

@@ -92,6 +92,7 @@ pub struct Mqtt {
     /// Allows MQTT without TLS on an address that other machines can reach.
     pub allow_plaintext: bool,
     /// MQTT over TLS, under [mqtt.tls]. Without it there is none.
+    #[schemars(schema_with = "schema::mqtt_tls")]
     pub tls: Option<MqttTls>,
     /// Outside issuers of tokens whose holders may read topics, each under [[mqtt.issuer]].
     #[schemars(length(max = 20))]

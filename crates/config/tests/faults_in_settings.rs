@@ -239,6 +239,21 @@ url = "crossdock.db"
         "crossdock.toml:2:7: this is not a database URL, expected sqlite://<path of the file> or postgres://user:password@host:5432/database",
     ),
     (
+        "MQTT that others can reach, a listener without all that TLS needs, an origin that is an address",
+        r#"[mqtt]
+listen = "0.0.0.0:1883"
+[mqtt.tls]
+listen = "0.0.0.0:8883"
+certificate = "hub.pem"
+[http]
+allowed_origins = ["https://shop.example.com/"]
+"#,
+        &[],
+        r#"crossdock.toml:2:10: "0.0.0.0:1883" can be reached from other machines and would speak MQTT without TLS, expected a loopback address such as "127.0.0.1:1883", or `allow_plaintext = true` in [mqtt] to do without TLS, which [mqtt.tls] has
+crossdock.toml:3:1: missing key `key` in [mqtt.tls], expected a string, such as "/etc/crossdock/hub.pem"
+crossdock.toml:7:20: "https://shop.example.com/" is not an origin, expected scheme, host and port alone, such as "https://shop.example.com""#,
+    ),
+    (
         "times that are none",
         "[retention]\nevents_days = -1\nquarantine_days = \"30d\"\n",
         &[("CROSSDOCK_RETENTION__QUARANTINE_DAYS", "a month")],
