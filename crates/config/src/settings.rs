@@ -82,7 +82,7 @@ pub struct Http {
     pub allowed_origins: Vec<String>,
 }
 
-/// Who may read live state over MQTT, beside those whom the hub itself gives a token.
+/// MQTT: where the hub listens for it, and who may read live state beside those whom the hub itself gives a token.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Mqtt {

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    adapter, api_key, apply, browser_token, check, dead_letter, event, import, journey, prove, status, up,
-    user,
+    adapter, api_key, apply, bench, browser_token, check, dead_letter, event, import, journey, prove, status,
+    up, user,
 };
 
 /// A self-hosted integration hub for commerce events: RabbitMQ at the centre, vendors as adapters.
@@ -69,6 +69,9 @@ pub(crate) enum Command {
     #[command(subcommand)]
     User(user::UserCommand),
     Prove(prove::Prove),
+    /// Measure what this machine can do
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
 }
 
 #[cfg(test)]

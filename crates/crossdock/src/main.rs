@@ -89,6 +89,7 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<ExitCode> {
         Command::BrowserToken(browser_token) => browser_token.run(context).await,
         Command::User(user) => user.run(context).await,
         Command::Prove(prove) => prove.run(context).await,
+        Command::Bench(bench) => bench.run(context).await,
     }
 }
 

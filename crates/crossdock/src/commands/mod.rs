@@ -3,6 +3,7 @@
 pub(crate) mod adapter;
 pub(crate) mod api_key;
 pub(crate) mod apply;
+pub(crate) mod bench;
 pub(crate) mod browser_token;
 pub(crate) mod check;
 pub(crate) mod dead_letter;

@@ -31,7 +31,7 @@ use crossdock_model::SystemClock;
 use crossdock_telemetry::Telemetry;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     signal::unix::{SignalKind, signal},
     task::JoinSet,
 };
@@ -48,7 +48,10 @@ use database::Database;
 use demo::Demo;
 use door::Door;
 use first_admin::FirstAdmin;
+pub(crate) use mqtt::raise_descriptors;
 
+/// Connections that wait to be accepted; the system may allow fewer.
+const BACKLOG: u32 = 4_096;
 /// How often the configuration files are read again.
 const FILES_ROUND: Duration = Duration::from_secs(5);
 /// How long a stop may take in all.
@@ -371,9 +374,20 @@ async fn start_hub(configuration: &Configuration, options: HubOptions) -> anyhow
     })
 }
 
+/// All clients of a hub that restarts come back at once.
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 /// `setting` says where the address is from.
 async fn listen(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+    bind(address).map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => anyhow!(
             "{address} is in use: another hub or another program listens there. Stop it, or set another address: \
              {setting}"

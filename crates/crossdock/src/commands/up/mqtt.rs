@@ -329,7 +329,7 @@ fn unreadable(key: &str, file: &Path) -> String {
 }
 
 /// As many as the system lets this process have: each client is one. Gives how many clients that are.
-fn raise_descriptors() -> usize {
+pub(crate) fn raise_descriptors() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limits = getrlimit(Resource::Nofile);
     if limits.current < limits.maximum || limits.maximum.is_none() {
