@@ -38,7 +38,8 @@ pub(super) struct Parcel {
     pub(super) message: Arc<Message>,
     pub(super) kind: Kind,
     _room: OwnedSemaphorePermit,
-    _own: Option<OwnedSemaphorePermit>,
+    /// The publisher's place, free once its readers have room again.
+    pub(super) own: Option<OwnedSemaphorePermit>,
 }
 
 /// The places that one publisher has in the window, made when it first publishes.
@@ -130,7 +131,7 @@ impl Bus {
             message,
             kind,
             _room: room,
-            _own: own,
+            own,
         });
         window.send(ticket);
     }

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::bus::{Kind, Parcel};
 use super::pressure::PATIENCE_MS;
 use super::retained::Retained;
@@ -59,7 +61,15 @@ impl FanOut {
             self.counters.dropped_no_room.add(1);
         }
         let crowded = self.send(message, &audience, is_state, now_ms);
-        self.wait_for(crowded).await;
+        if crowded.is_empty() {
+            return;
+        }
+        let wait = wait_for(self.sessions.clone(), self.clock, crowded);
+        match parcel.own {
+            // Who published waits, and nobody else.
+            Some(place) => give_back(place, wait),
+            None => wait.await,
+        }
     }
 
     /// Gives who should be waited for.
@@ -71,8 +81,14 @@ impl FanOut {
         now_ms: u64,
     ) -> Vec<Arc<Session>> {
         let mut crowded = Vec::new();
+        let publisher = match audience {
+            Audience::All { by } => *by,
+            Audience::Reader(_) | Audience::AllAnd(_) => 0,
+        };
         let mut push = |session: &Arc<Session>, manner: Manner| {
-            if session.push(message, manner, &self.counters, &self.sessions.pressure, now_ms) {
+            let crowds = session.push(message, manner, &self.counters, &self.sessions.pressure, now_ms);
+            // Who publishes to itself reads once it is let go.
+            if crowds && session.number != publisher {
                 crowded.push(session.clone());
             }
         };
@@ -138,18 +154,27 @@ impl FanOut {
             }
         }
     }
+}
 
-    async fn wait_for(&self, mut crowded: Vec<Arc<Session>>) {
-        let pressure = &self.sessions.pressure;
-        loop {
-            let now_ms = self.clock.now_ms();
-            crowded.retain(|session| session.is_awaited(pressure, now_ms));
-            if crowded.is_empty() {
-                return;
-            }
-            pressure.relief().await;
+/// Until none of them has more than enough and still reads as fast as it can.
+async fn wait_for(sessions: Arc<Sessions>, clock: Clock, mut crowded: Vec<Arc<Session>>) {
+    let pressure = &sessions.pressure;
+    loop {
+        let now_ms = clock.now_ms();
+        crowded.retain(|session| session.is_awaited(pressure, now_ms));
+        if crowded.is_empty() {
+            return;
         }
+        pressure.relief().await;
     }
+}
+
+/// There are as few of these tasks as publishers have places, and each ends when nobody is waited for.
+fn give_back(place: OwnedSemaphorePermit, wait: impl Future<Output = ()> + Send + 'static) {
+    tokio::spawn(async move {
+        wait.await;
+        drop(place);
+    });
 }
 
 fn is_reader(route: &Route, reader: Option<&Arc<Session>>) -> bool {

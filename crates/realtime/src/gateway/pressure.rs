@@ -47,7 +47,7 @@ impl Pressure {
     }
 
     pub(super) fn relieve(&self) {
-        self.relieved.notify_one();
+        self.relieved.notify_waiters();
     }
 
     pub(super) fn is_high(&self) -> bool {
