@@ -80,7 +80,12 @@ where
         unread: BytesMut::new(),
         unwritten: BytesMut::new(),
     };
-    let welcome = tokio::time::timeout(CONNECT_MAX, welcome(shared, &mut wire, peer)).await;
+    // Apart, so that what it needs is not held while the connection lasts.
+    let welcome = Box::pin(tokio::time::timeout(
+        CONNECT_MAX,
+        welcome(shared, &mut wire, peer),
+    ))
+    .await;
     let Ok(Some(welcome)) = welcome else {
         return;
     };
@@ -254,11 +259,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
         }
         let shared = self.shared;
         let held = (self.session.clone(), self.epoch);
-        sessions::leave(&shared.sessions, &shared.bus, shared.clock, held, will).await;
+        // Boxes, here and below: what is rare takes no room in what every connection holds.
+        Box::pin(sessions::leave(
+            &shared.sessions,
+            &shared.bus,
+            shared.clock,
+            held,
+            will,
+        ))
+        .await;
         if reason.is_error() {
             self.wire.queue(self.version, &Outgoing::Disconnect { reason });
         }
-        self.wire.goodbye().await;
+        Box::pin(self.wire.goodbye()).await;
     }
 
     async fn work(&mut self) -> Result<Infallible, Over> {
@@ -268,7 +281,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
         loop {
             while let Some(packet) = self.wire.decode()? {
                 self.alive.heard(self.shared.clock.now_ms());
-                self.take(packet).await?;
+                let effects = self.take(packet)?;
+                if !effects.is_empty() {
+                    Box::pin(self.carry_out(effects)).await?;
+                }
             }
             self.packet_since_ms = match (self.wire.unread.is_empty(), self.packet_since_ms) {
                 (true, _) => None,
@@ -393,7 +409,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
         }
     }
 
-    async fn take(&mut self, packet: Incoming) -> Result<(), Over> {
+    fn take(&mut self, packet: Incoming) -> Result<Vec<Effect>, Over> {
         let now_ms = self.shared.clock.now_ms();
         let effects = self
             .session
@@ -401,6 +417,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
             .map_err(Over::Ended)?;
         // An acknowledgement may have made room for what waits.
         self.session.look_again();
+        Ok(effects)
+    }
+
+    async fn carry_out(&mut self, effects: Vec<Effect>) -> Result<(), Over> {
         for effect in effects {
             match effect {
                 Effect::Send(packet) => self.wire.queue(self.version, &packet),
