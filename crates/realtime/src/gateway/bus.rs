@@ -18,7 +18,7 @@ use crate::wire::Message;
 /// What may be in the window: KiB of payload, each message at least one.
 const WINDOW_KIB: u32 = 8 * 1024;
 /// How many messages of one publisher may be in it: a flood does not stand in the way of the others.
-const OWN_MESSAGES: usize = 64;
+const OWN_MESSAGES: u32 = 64;
 /// How long a ticket may be on its way before the router counts as dead.
 const SILENCE_MAX: Duration = Duration::from_secs(2);
 /// How long a router may take to start.
@@ -50,8 +50,15 @@ impl Places {
     async fn take(&mut self) -> Option<OwnedSemaphorePermit> {
         let places = self
             .0
-            .get_or_insert_with(|| Arc::new(Semaphore::new(OWN_MESSAGES)));
+            .get_or_insert_with(|| Arc::new(Semaphore::new(OWN_MESSAGES as usize)));
         places.clone().acquire_owned().await.ok()
+    }
+
+    /// Until all that was published from them has been delivered.
+    pub(super) async fn settled(&self) {
+        if let Some(places) = &self.0 {
+            let _ = places.acquire_many(OWN_MESSAGES).await;
+        }
     }
 }
 

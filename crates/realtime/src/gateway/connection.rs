@@ -427,8 +427,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                 Effect::Publish { message, then } => {
                     let by = self.session.number;
                     let (bus, message) = (&self.shared.bus, Arc::new(message));
+                    let retain = message.retain && then.is_some();
                     bus.publish_from(&mut self.places, message, Kind::Published { by })
                         .await;
+                    if retain {
+                        // Who subscribes once this is acknowledged gets it as retained.
+                        self.places.settled().await;
+                    }
                     if let Some(packet) = then {
                         self.wire.queue(self.version, &packet);
                     }
