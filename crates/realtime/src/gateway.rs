@@ -1,5 +1,6 @@
 //! The gateway: sessions and connections in front, the bus and the fan-out behind. Clones share it.
 
+mod away;
 mod bus;
 mod connect;
 mod connection;
@@ -55,6 +56,8 @@ pub(crate) const SESSION_LIMITS: Limits = Limits {
 };
 /// The media type of states.
 const JSON: &str = "application/json";
+/// How late a delayed will may be, or a session forgotten.
+const TEND_EVERY: Duration = Duration::from_millis(100);
 /// Seconds between two looks for expired retained messages.
 const SWEEP_S: u64 = 10;
 
@@ -136,6 +139,7 @@ impl Gateway {
         });
         tokio::spawn(stop.clone().run_until_cancelled_owned(shared.clone().fan_out()));
         tokio::spawn(stop.clone().run_until_cancelled_owned(shared.clone().sweep()));
+        tokio::spawn(stop.clone().run_until_cancelled_owned(shared.clone().tend()));
         reads::work(&shared, &states, waiting_reads, &stop);
         Self(shared)
     }
@@ -161,7 +165,12 @@ impl Gateway {
             index.unwrap_or_else(PoisonError::into_inner).filters()
         };
         for filter in filters {
-            self.0.reads.add(Read { filter, reader: None }).await;
+            let read = Read {
+                filter,
+                reader: None,
+                _place: None,
+            };
+            self.0.reads.add(read).await;
         }
     }
 
@@ -181,7 +190,8 @@ impl Gateway {
             index.unwrap_or_else(PoisonError::into_inner).len()
         };
         Figures {
-            clients: (shared.connections - shared.room.available_permits()) as u64,
+            clients: (shared.connections - shared.room.available_permits())
+                .saturating_sub(shared.pending.len()) as u64,
             sessions: shared.sessions.len() as u64,
             subscriptions: subscriptions as u64,
             retained: locked(&shared.retained).len() as u64,
@@ -248,6 +258,14 @@ impl Shared {
             if ticks.is_multiple_of(SWEEP_S) {
                 locked(&self.retained).sweep(self.clock.now_ms());
             }
+        }
+    }
+
+    async fn tend(self: Arc<Self>) -> Infallible {
+        let mut ticks = tokio::time::interval(TEND_EVERY);
+        loop {
+            ticks.tick().await;
+            sessions::tend(&self.sessions, &self.bus, self.clock.now_ms()).await;
         }
     }
 

@@ -15,5 +15,6 @@ mod tests;
 pub use alive::Alive;
 pub use client::{Client, Effect, MAX_SUBSCRIPTIONS, Options, TOPIC_ALIAS_MAX, Terms};
 pub use inbox::{Inbox, Received};
+pub(crate) use outbox::held_bytes;
 pub use outbox::{Limits, Outbox, Pushed, Waiting};
 pub use rights::{Action, Rights};

@@ -42,22 +42,26 @@ pub(super) struct Parcel {
     pub(super) own: Option<OwnedSemaphorePermit>,
 }
 
-/// The places that one publisher has in the window, made when it first publishes.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Places(Option<Arc<Semaphore>>);
+/// The places that one client has in what all share, made when it first needs one.
+#[derive(Debug, Default)]
+pub(super) struct Places<const COUNT: u32>(Option<Arc<Semaphore>>);
 
-impl Places {
-    async fn take(&mut self) -> Option<OwnedSemaphorePermit> {
-        let places = self
+/// A publisher's places in the window.
+pub(super) type OwnPlaces = Places<OWN_MESSAGES>;
+
+impl<const COUNT: u32> Places<COUNT> {
+    /// Waits for one.
+    pub(super) async fn take(&mut self) -> Option<OwnedSemaphorePermit> {
+        let free = self
             .0
-            .get_or_insert_with(|| Arc::new(Semaphore::new(OWN_MESSAGES as usize)));
-        places.clone().acquire_owned().await.ok()
+            .get_or_insert_with(|| Arc::new(Semaphore::new(COUNT as usize)));
+        free.clone().acquire_owned().await.ok()
     }
 
-    /// Until all that was published from them has been delivered.
+    /// Until all are free.
     pub(super) async fn settled(&self) {
-        if let Some(places) = &self.0 {
-            let _ = places.acquire_many(OWN_MESSAGES).await;
+        if let Some(free) = &self.0 {
+            let _ = free.acquire_many(COUNT).await;
         }
     }
 }
@@ -114,7 +118,7 @@ impl Bus {
     }
 
     /// As [`Bus::publish`], once one of these places is free.
-    pub(super) async fn publish_from(&self, places: &mut Places, message: Arc<Message>, kind: Kind) {
+    pub(super) async fn publish_from(&self, places: &mut OwnPlaces, message: Arc<Message>, kind: Kind) {
         let own = places.take().await;
         self.put(message, kind, own).await;
     }

@@ -68,7 +68,9 @@ pub(super) async fn answer(shared: &Shared, mut connect: Connect, peer: IpAddr) 
     let taken = shared
         .sessions
         .take(key, connect.clean_start, terms, rights.clone(), now_ms)?;
-    sessions::publish(&shared.bus, &taken.session, taken.will.clone()).await;
+    for will in &taken.wills {
+        sessions::publish(&shared.bus, taken.session.number, Some(will.clone())).await;
+    }
     let ack = ConnAck {
         session_present: taken.present,
         session_expiry_s: (session_expiry_s != connect.session_expiry_s).then_some(session_expiry_s),

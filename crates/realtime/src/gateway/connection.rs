@@ -16,7 +16,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use super::bus::{Kind, Places};
+use super::bus::{Kind, OwnPlaces, Places};
 use super::connect::{self, Welcome};
 use super::fan_out::retained_manner;
 use super::reads::Read;
@@ -36,6 +36,8 @@ const STUCK_MAX_MS: u64 = 30_000;
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
 /// What is read at once.
 const READ_BYTES: usize = 16 * 1024;
+/// Reads of states that one client may have waiting.
+const OWN_READS: u32 = 4;
 /// Nothing is read while this much waits to be written.
 const UNWRITTEN_MAX: usize = 64 * 1024;
 
@@ -97,7 +99,8 @@ where
         max_packet_bytes: welcome.max_packet_bytes,
         alive: Alive::new(welcome.keep_alive_s, shared.clock.now_ms()),
         rights: welcome.rights,
-        places: Places::default(),
+        places: OwnPlaces::default(),
+        reads: Places::default(),
         packet_since_ms: None,
         stuck_since_ms: None,
         wire,
@@ -228,7 +231,9 @@ struct Connection<'a, S> {
     max_packet_bytes: usize,
     rights: Arc<dyn Rights>,
     alive: Alive,
-    places: Places,
+    places: OwnPlaces,
+    /// Of its reads of states: who subscribes to much waits for itself.
+    reads: Places<OWN_READS>,
     /// Since when a packet is not whole.
     packet_since_ms: Option<u64>,
     /// Since when nothing could be written of what there is.
@@ -474,6 +479,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
         let read = Read {
             filter: subscription.filter,
             reader: Some((self.session.clone(), self.epoch)),
+            _place: self.reads.take().await,
         };
         self.shared.reads.add(read).await;
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossdock_model::topic::TopicFilter;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
@@ -25,6 +25,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 pub(super) struct Read {
     pub(super) filter: TopicFilter,
     pub(super) reader: Option<(Arc<Session>, u64)>,
+    /// The reader's place among all that wait, its own until the read is done.
+    pub(super) _place: Option<OwnedSemaphorePermit>,
 }
 
 #[derive(Debug)]
@@ -74,9 +76,9 @@ async fn read(shared: &Shared, states: &dyn States, read: Read) {
         }
         match states.latest(&read.filter).await {
             Ok(found) => {
-                let reader = read.reader.map(|(reader, _)| reader);
+                let reader = read.reader.as_ref().map(|(reader, _)| reader);
                 for state in found {
-                    shared.publish_state(state, reader.clone()).await;
+                    shared.publish_state(state, reader.cloned()).await;
                 }
                 return;
             }

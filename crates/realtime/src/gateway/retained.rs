@@ -10,7 +10,7 @@ use crate::wire::Message;
 
 /// The most topics.
 const TOPICS_MAX: usize = 100_000;
-/// The most bytes of topics and payloads.
+/// The most bytes, properties and overheads included.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
 
 #[derive(Debug, Default)]
@@ -69,5 +69,5 @@ impl Retained {
 }
 
 fn size(message: &Message) -> usize {
-    message.topic.as_str().len() + message.payload.len()
+    crate::session::held_bytes(message)
 }

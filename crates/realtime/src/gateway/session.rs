@@ -65,7 +65,7 @@ pub(super) enum Standing {
 }
 
 /// What is left when a connection is over.
-pub(super) struct Left {
+pub(super) struct Parting {
     pub(super) will: Option<Will>,
     pub(super) will_delay_s: Option<u32>,
     pub(super) expiry_s: u32,
@@ -144,7 +144,7 @@ impl Session {
         will: Option<Will>,
         pressure: &Pressure,
         now_ms: u64,
-    ) -> Option<Left> {
+    ) -> Option<Parting> {
         let mut held = locked(&self.held);
         if held.epoch != epoch {
             return None;
@@ -161,7 +161,7 @@ impl Session {
         };
         let will_delay_s = delay_s.filter(|_| later.is_some());
         held.delayed_will = later;
-        Some(Left {
+        Some(Parting {
             will: now,
             will_delay_s,
             expiry_s,

@@ -3,19 +3,20 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
 
 use crossdock_model::topic::Subscription;
 
+use super::away::{Away, Due, Left};
 use super::bus::{Bus, Kind};
 use super::pressure::Pressure;
-use super::session::{Key, Left, Session};
+use super::session::{Key, Session};
 use super::{Clock, RECEIVE_MAXIMUM, SESSION_LIMITS, locked};
 use crate::index::Index;
 use crate::session::{Client, Options, Rights, Terms};
 use crate::wire::{Outgoing, Reason, Will};
 
-/// The most sessions, with their client or without.
+/// The most sessions, with their client or without: beyond it the one goes whose client is away and whose
+/// time is nearest.
 const SESSIONS_MAX: usize = 100_000;
 
 /// Who subscribed, and how.
@@ -29,6 +30,7 @@ pub(super) struct Route {
 pub(super) struct Sessions {
     by_key: Mutex<HashMap<Key, Arc<Session>>>,
     pub(super) index: RwLock<Index<u64, Route>>,
+    away: Mutex<Away>,
     last_number: AtomicU64,
     pub(super) pressure: Pressure,
 }
@@ -41,8 +43,8 @@ pub(super) struct Taken {
     pub(super) present: bool,
     /// What was on its way, to be sent again first.
     pub(super) again: Vec<Outgoing>,
-    /// What whoever held it before leaves.
-    pub(super) will: Option<Will>,
+    /// What whoever held it before leaves, or who had to go for it.
+    pub(super) wills: Vec<Will>,
 }
 
 impl Sessions {
@@ -56,25 +58,26 @@ impl Sessions {
         now_ms: u64,
     ) -> Result<Taken, Reason> {
         let mut by_key = locked(&self.by_key);
-        let mut left_will = None;
+        let mut wills = Vec::new();
         match by_key.get(&key) {
             Some(session) if !clean_start => {
                 let session = session.clone();
                 let (epoch, again, will) = session.take_over(terms, rights, now_ms);
+                locked(&self.away).back(session.number);
                 return Ok(Taken {
                     session,
                     epoch,
                     present: true,
                     again,
-                    will,
+                    wills: will.into_iter().collect(),
                 });
             }
             Some(_) => {
                 if let Some(session) = by_key.remove(&key) {
-                    left_will = self.close(&session);
+                    wills.extend(self.close(&session));
                 }
             }
-            None if by_key.len() >= SESSIONS_MAX => return Err(Reason::QuotaExceeded),
+            None if by_key.len() >= SESSIONS_MAX => wills.extend(self.make_room(&mut by_key)?),
             None => {}
         }
         let number = self.last_number.fetch_add(1, Relaxed) + 1;
@@ -86,7 +89,7 @@ impl Sessions {
             epoch: 0,
             present: false,
             again: Vec::new(),
-            will: left_will,
+            wills,
         })
     }
 
@@ -129,7 +132,19 @@ impl Sessions {
         locked(&self.by_key).len()
     }
 
+    fn make_room(&self, by_key: &mut HashMap<Key, Arc<Session>>) -> Result<Option<Will>, Reason> {
+        loop {
+            let first = locked(&self.away).first_to_go();
+            let Left { session, epoch, .. } = first.ok_or(Reason::QuotaExceeded)?;
+            if session.is_left(epoch) {
+                by_key.remove(&session.key);
+                return Ok(self.close(&session));
+            }
+        }
+    }
+
     fn close(&self, session: &Session) -> Option<Will> {
+        locked(&self.away).back(session.number);
         let (will, filters) = session.close(&self.pressure);
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         for text in filters {
@@ -143,46 +158,51 @@ impl Sessions {
 
 /// A connection is over: publishes its will, now or after its delay, and forgets the session in its time.
 pub(super) async fn leave(
-    sessions: &Arc<Sessions>,
-    bus: &Arc<Bus>,
+    sessions: &Sessions,
+    bus: &Bus,
     clock: Clock,
     (session, epoch): (Arc<Session>, u64),
     will: Option<Will>,
 ) {
-    let Some(left) = session.leave(epoch, will, &sessions.pressure, clock.now_ms()) else {
+    let now_ms = clock.now_ms();
+    let Some(parting) = session.leave(epoch, will, &sessions.pressure, now_ms) else {
         return;
     };
-    let Left {
-        will,
-        will_delay_s,
-        expiry_s,
-    } = left;
-    publish(bus, &session, will).await;
-    if expiry_s == 0 {
-        let will = sessions.forget(&session);
-        publish(bus, &session, will).await;
+    publish(bus, session.number, parting.will).await;
+    if parting.expiry_s == 0 {
+        publish(bus, session.number, sessions.forget(&session)).await;
         return;
     }
-    let (sessions, bus) = (sessions.clone(), bus.clone());
-    tokio::spawn(async move {
-        let delay_s = will_delay_s.unwrap_or(0);
-        if delay_s > 0 {
-            tokio::time::sleep(Duration::from_secs(delay_s.into())).await;
-            let will = session.overdue_will(epoch);
-            publish(&bus, &session, will).await;
-        }
-        tokio::time::sleep(Duration::from_secs((expiry_s - delay_s).into())).await;
-        if session.is_left(epoch) {
-            let will = sessions.forget(&session);
-            publish(&bus, &session, will).await;
-        }
-    });
+    let after = |seconds: u32| now_ms + u64::from(seconds) * 1000;
+    let left = Left {
+        session,
+        epoch,
+        expires_ms: after(parting.expiry_s),
+    };
+    locked(&sessions.away).put(left, parting.will_delay_s.map(after));
 }
 
-/// A will is published as its client would have.
-pub(super) async fn publish(bus: &Bus, session: &Session, will: Option<Will>) {
+/// Does what is due for sessions whose clients are away.
+pub(super) async fn tend(sessions: &Sessions, bus: &Bus, now_ms: u64) {
+    loop {
+        let due = locked(&sessions.away).next_due(now_ms);
+        match due {
+            Some(Due::Will(Left { session, epoch, .. })) => {
+                publish(bus, session.number, session.overdue_will(epoch)).await;
+            }
+            Some(Due::Expiry(Left { session, epoch, .. })) => {
+                if session.is_left(epoch) {
+                    publish(bus, session.number, sessions.forget(&session)).await;
+                }
+            }
+            None => return,
+        }
+    }
+}
+
+/// A will is published as the client of this session would have.
+pub(super) async fn publish(bus: &Bus, by: u64, will: Option<Will>) {
     if let Some(will) = will {
-        let by = session.number;
         bus.publish(Arc::new(will.message), Kind::Published { by }).await;
     }
 }

@@ -67,7 +67,7 @@ fn filters() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn the_index_finds_what_the_every_filter_asked_by_itself_finds(
+    fn the_index_finds_what_asking_every_filter_finds(
         changes in prop::collection::vec((filters(), 0_u8..3, any::<bool>()), 0..60),
         topics in prop::collection::vec(names(), 1..10),
     ) {

@@ -18,6 +18,8 @@ use crossdock_model::topic::{Subscription, TopicName};
 
 /// The most subscriptions of one session.
 pub const MAX_SUBSCRIPTIONS: usize = 1_000;
+/// The most bytes of all filters of one session.
+const MAX_SUBSCRIPTION_BYTES: usize = 256 * 1024;
 /// The highest topic alias that a client may set (MQTT 5.0, section 3.3.2.3.4).
 pub const TOPIC_ALIAS_MAX: u16 = 32;
 
@@ -317,7 +319,12 @@ impl Client {
             return Err(Reason::NotAuthorized);
         }
         let is_new = !self.subscriptions.contains_key(&filter.text);
-        if is_new && self.subscriptions.len() >= MAX_SUBSCRIPTIONS {
+        let full = || {
+            let bytes: usize = self.subscriptions.keys().map(String::len).sum();
+            self.subscriptions.len() >= MAX_SUBSCRIPTIONS
+                || bytes + filter.text.len() > MAX_SUBSCRIPTION_BYTES
+        };
+        if is_new && full() {
             return Err(Reason::QuotaExceeded);
         }
         Ok(subscription)

@@ -349,8 +349,8 @@ impl Flight {
     }
 }
 
-/// What a waiting message keeps in memory, about.
-fn held_bytes(message: &Message) -> usize {
+/// What a message that is kept takes of memory, about.
+pub(crate) fn held_bytes(message: &Message) -> usize {
     let properties = &message.properties;
     let user: usize = properties
         .user
