@@ -126,7 +126,10 @@ fn print_checks(output: Output, status: &StatusView) -> io::Result<()> {
 fn live(mqtt: &MqttView) -> String {
     let mut parts = vec![
         counted(mqtt.clients, "client", "clients"),
-        format!("{} messages out within the last second", count(mqtt.out_per_s)),
+        format!(
+            "{} out within the last second",
+            counted(mqtt.out_per_s, "message", "messages")
+        ),
     ];
     let slow = mqtt.dropped.get("slow").copied().unwrap_or(0);
     if slow > 0 {
