@@ -45,6 +45,8 @@ impl Lane {
     /// [`BusError::Refused`] where the queue does not exist or may not be read.
     pub async fn open(broker: &Broker, queue: &str, prefetch: u16, tag: &str) -> Result<Self, BusError> {
         let link = Arc::new(Link::open_confirming(broker, tag).await?);
+        // Before the pump, which would cut the connection of a refused consumer while the refusal is still on its way.
+        let deliveries = Deliveries::from(&link, queue, prefetch, tag).await?;
         let (pipeline, mut pump) = pipeline(LinkState::Connected);
         let publishing = AbortOnDropHandle::new(tokio::spawn({
             let link = Arc::clone(&link);
@@ -53,7 +55,6 @@ impl Lane {
                 link.cut();
             }
         }));
-        let deliveries = Deliveries::from(&link, queue, prefetch, tag).await?;
         Ok(Self {
             link,
             deliveries,
