@@ -114,8 +114,8 @@ def test_the_tools_notice_what_is_wrong(visit):
     assert {fault.split()[0] for fault in faults} == {"image-alt", "color-contrast"}, faults
     with pytest.raises(AssertionError, match="light: image-alt"):
         at.axe()
-    at.page.evaluate("setTimeout(() => { throw new Error('on purpose'); })")
-    at.page.wait_for_timeout(0)
+    with at.page.expect_event("pageerror"):
+        at.page.evaluate("setTimeout(() => { throw new Error('on purpose'); })")
     with pytest.raises(AssertionError, match="on purpose"):
         at.no_console_errors()
     at.no_console_errors(but="on purpose|data:,")
