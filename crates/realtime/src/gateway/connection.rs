@@ -20,7 +20,7 @@ use super::bus::{Kind, OwnPlaces, Places};
 use super::connect::{self, Welcome};
 use super::fan_out::retained_manner;
 use super::reads::Read;
-use super::session::{Session, Standing};
+use super::session::{BATCH_BYTES, Session, Standing};
 use super::{PACKET_BYTES_MAX, Shared, locked, sessions};
 use crate::session::{Alive, Effect, Rights};
 use crate::wire::{self, ConnAck, Decoder, Incoming, Outgoing, Reason, Version, Will, WireError};
@@ -332,7 +332,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
             if !self.session.has_news() {
                 return self.flush(cx);
             }
-            let more = WRITE.with_borrow_mut(|batch| {
+            let full = WRITE.with_borrow_mut(|batch| {
                 batch.clear();
                 let shared = self.shared;
                 let standing = self.session.fill(
@@ -346,19 +346,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                 if let Standing::Ended(reason) = standing {
                     return Err(Over::Ended(reason));
                 }
-                self.write_batch(cx, batch)
+                let full = batch.len() >= BATCH_BYTES;
+                self.write_batch(cx, batch)?;
+                Ok(full)
             })?;
-            if more {
-                // What was left when the batch was full; and nothing wakes for it.
+            if full {
+                // For what may be left, and nothing wakes for it.
                 self.session.look_again();
             }
             self.stuck_since_ms = None;
         }
     }
 
-    /// Writes it, keeps what does not go, and gives whether there may be more where it came from.
-    fn write_batch(&mut self, cx: &mut Context<'_>, batch: &mut BytesMut) -> Result<bool, Over> {
-        let full = !batch.is_empty();
+    /// Writes it, and keeps what does not go.
+    fn write_batch(&mut self, cx: &mut Context<'_>, batch: &mut BytesMut) -> Result<(), Over> {
         while !batch.is_empty() {
             match Pin::new(&mut self.wire.stream).poll_write(cx, batch)? {
                 Poll::Ready(0) => return Err(Over::Lost),
@@ -369,7 +370,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                 }
             }
         }
-        Ok(full)
+        Ok(())
     }
 
     fn flush(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Over> {

@@ -13,7 +13,7 @@ use crate::session::{Action, Client, Effect, Pushed, Rights, Terms, Waiting};
 use crate::wire::{self, Incoming, Message, Outgoing, QoS, Reason, Will};
 
 /// What is written at once, about.
-const BATCH_BYTES: usize = 64 * 1024;
+pub(super) const BATCH_BYTES: usize = 64 * 1024;
 
 /// Whose it is, and what its owner calls it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -291,7 +291,7 @@ impl Session {
         self.news.swap(false, Relaxed)
     }
 
-    /// Writes what waits into `buffer`, until it has enough, and says how the connection stands.
+    /// Writes what waits into `buffer`, until that holds [`BATCH_BYTES`], and says how the connection stands.
     pub(super) fn fill(
         &self,
         epoch: u64,
