@@ -273,6 +273,13 @@ impl Client {
         rights: &dyn Rights,
         now_ms: u64,
     ) -> Vec<Effect> {
+        // MQTT 5.0, section 3.8.3.1; 3.1.1 knows neither.
+        if filters
+            .iter()
+            .any(|filter| filter.no_local && filter.text.starts_with("$share/"))
+        {
+            return vec![self.end(Reason::ProtocolError)];
+        }
         let mut effects = Vec::new();
         let mut granted = Vec::with_capacity(filters.len());
         for filter in filters {

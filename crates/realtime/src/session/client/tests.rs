@@ -140,6 +140,33 @@ fn qos_2_is_published_once() {
 }
 
 #[test]
+fn a_shared_subscription_without_ones_own_messages_breaks_the_protocol() {
+    let mut client = client(Version::V5);
+    let without_own = SubscribeFilter {
+        no_local: true,
+        ..filter("$share/g/mine/a")
+    };
+    let effects = client.handle(
+        Incoming::Subscribe {
+            id: 3,
+            filters: vec![filter("mine/a"), without_own],
+            subscription_id: None,
+        },
+        &rights(),
+        0,
+    );
+    let ended = matches!(
+        effects[..],
+        [Effect::End {
+            reason: Reason::ProtocolError,
+            ..
+        }]
+    );
+    assert!(ended, "{effects:?}");
+    assert_eq!(client.subscriptions().count(), 0);
+}
+
+#[test]
 fn each_filter_is_answered_by_itself() {
     let mut client = client(Version::V5);
     let filters = ["mine/+", "#", "a#", "$share/g/mine/a"].map(filter).to_vec();
