@@ -10,6 +10,7 @@ mod pending;
 mod pressure;
 mod reads;
 mod retained;
+mod seats;
 mod session;
 mod sessions;
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod tests;
 mod versions;
 
 use std::convert::Infallible;
+use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,7 +27,6 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::outside::{Doorkeeper, State, States};
@@ -38,6 +39,8 @@ use fan_out::FanOut;
 use pending::Pending;
 use reads::{Read, Reads};
 use retained::Retained;
+use seats::Seats;
+pub(crate) use seats::{NoSeat, Seat};
 use session::Session;
 use sessions::Sessions;
 use versions::Versions;
@@ -64,7 +67,7 @@ const SWEEP_S: u64 = 10;
 /// How many clients fit.
 #[derive(Debug, Clone, Copy)]
 pub struct Capacity {
-    /// Connections at a time; more wait until one ends.
+    /// Connections at a time, of which one address has at most a quarter; more wait until one ends.
     pub connections: usize,
 }
 
@@ -102,8 +105,7 @@ pub(crate) struct Shared {
     pending: Pending,
     reads: Reads,
     clock: Clock,
-    room: Arc<Semaphore>,
-    connections: usize,
+    seats: Arc<Seats>,
     stop: CancellationToken,
 }
 
@@ -133,8 +135,7 @@ impl Gateway {
             pending: Pending::default(),
             reads,
             clock,
-            room: Arc::new(Semaphore::new(capacity.connections)),
-            connections: capacity.connections,
+            seats: Arc::new(Seats::new(capacity.connections)),
             stop: stop.clone(),
         });
         tokio::spawn(stop.clone().run_until_cancelled_owned(shared.clone().fan_out()));
@@ -144,12 +145,24 @@ impl Gateway {
         Self(shared)
     }
 
-    /// Serves one connection, until it ends.
-    pub async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send, peer: IpAddr) {
-        let Ok(_room) = self.0.room.acquire().await else {
-            return;
-        };
-        connection::serve(&self.0, stream, peer).await;
+    /// A place for a connection from this address, once there is one.
+    pub(crate) async fn wait_for_seat(&self, peer: IpAddr) -> Result<Seat, NoSeat> {
+        let seat = self.0.seats.wait(peer).await;
+        seat.inspect_err(|_| self.0.counters.refused.add(1))
+    }
+
+    /// A place that is free now.
+    pub(crate) fn take_seat(&self, peer: IpAddr) -> Result<Seat, NoSeat> {
+        let seat = self.0.seats.take(peer);
+        seat.inspect_err(|_| self.0.counters.refused.add(1))
+    }
+
+    /// Serves one connection, until it ends. `opening` is what comes before MQTT: a client has the same time for both.
+    pub(crate) async fn serve<S>(&self, seat: Seat, opening: impl Future<Output = io::Result<S>>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        connection::serve(&self.0, opening, seat.peer).await;
     }
 
     /// A state has changed: all who subscribed get it, unless they have it or a newer one. Waits while
@@ -190,8 +203,7 @@ impl Gateway {
             index.unwrap_or_else(PoisonError::into_inner).len()
         };
         Figures {
-            clients: (shared.connections - shared.room.available_permits())
-                .saturating_sub(shared.pending.len()) as u64,
+            clients: shared.seats.taken().saturating_sub(shared.pending.len()) as u64,
             sessions: shared.sessions.len() as u64,
             subscriptions: subscriptions as u64,
             retained: locked(&shared.retained).len() as u64,

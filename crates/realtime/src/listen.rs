@@ -1,7 +1,7 @@
 //! Listeners for MQTT over TCP and over TLS.
 
+use std::future::ready;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +12,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Gateway;
+use crate::gateway::Seat;
 
-/// How long a TLS handshake may take.
-const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// How long to wait when no connection can be accepted, for example for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// A peer that is silent for this long is asked by the system whether it is still there.
@@ -25,9 +24,9 @@ pub type Tls = Arc<ServerConfig>;
 
 /// Serves MQTT over TCP until `stop`; then waits for its connections to end.
 pub async fn serve_tcp(gateway: Gateway, listener: TcpListener, stop: CancellationToken) {
-    accept(&listener, &stop, |stream, peer| {
+    accept(&gateway, &listener, &stop, |stream, seat| {
         let gateway = gateway.clone();
-        async move { gateway.serve(stream, peer.ip().to_canonical()).await }
+        async move { gateway.serve(seat, ready(Ok(stream))).await }
     })
     .await;
 }
@@ -35,36 +34,38 @@ pub async fn serve_tcp(gateway: Gateway, listener: TcpListener, stop: Cancellati
 /// Serves MQTT over TLS until `stop`; then waits for its connections to end.
 pub async fn serve_tls(gateway: Gateway, listener: TcpListener, tls: Tls, stop: CancellationToken) {
     let acceptor = TlsAcceptor::from(tls);
-    accept(&listener, &stop, |stream, peer| {
+    accept(&gateway, &listener, &stop, |stream, seat| {
         let (gateway, acceptor) = (gateway.clone(), acceptor.clone());
-        async move {
-            match tokio::time::timeout(HANDSHAKE_MAX, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => gateway.serve(stream, peer.ip().to_canonical()).await,
-                Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS"),
-                Err(_) => tracing::debug!(%peer, "no TLS in time"),
-            }
-        }
+        async move { gateway.serve(seat, acceptor.accept(stream)).await }
     })
     .await;
 }
 
+/// While all places are taken one that was accepted waits for its own; the others wait with the system.
 async fn accept<F: Future<Output = ()> + Send + 'static>(
+    gateway: &Gateway,
     listener: &TcpListener,
     stop: &CancellationToken,
-    serve: impl Fn(TcpStream, SocketAddr) -> F,
+    serve: impl Fn(TcpStream, Seat) -> F,
 ) {
     let connections = TaskTracker::new();
+    let next = async || {
+        let (stream, peer) = listener.accept().await?;
+        let seat = gateway.wait_for_seat(peer.ip().to_canonical()).await;
+        io::Result::Ok((stream, peer, seat))
+    };
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = next() => accepted,
             () = stop.cancelled() => break,
         };
         match accepted {
-            Ok((stream, peer)) => {
-                if prepare(&stream).is_ok() {
-                    connections.spawn(serve(stream, peer));
-                }
-            }
+            Ok((stream, peer, Ok(seat))) => match prepare(&stream) {
+                Ok(()) => drop(connections.spawn(serve(stream, seat))),
+                Err(error) => tracing::debug!(%peer, %error, "gone at once"),
+            },
+            Ok((_, peer, Err(none))) => tracing::debug!(%peer, "{none}"),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 tracing::warn!(%error, "an MQTT connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;

@@ -1,6 +1,7 @@
 //! MQTT over WebSocket (MQTT 5.0, section 6): binary messages, whose bounds mean nothing to MQTT, with
 //! the subprotocol `mqtt`. A page of another origin is refused: a browser would lend it what it knows.
 
+use std::future::ready;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -14,7 +15,7 @@ use futures::{Sink, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::Gateway;
-use crate::gateway::PACKET_BYTES_MAX;
+use crate::gateway::{NoSeat, PACKET_BYTES_MAX};
 
 const SUBPROTOCOL: &str = "mqtt";
 /// What a connection reads into; it is held while the connection lasts.
@@ -25,7 +26,8 @@ const READ_BYTES: usize = 4 * 1024;
 pub struct Origins(pub Vec<String>);
 
 /// Takes the upgrade of a request to `/mqtt`, and serves the connection. Refuses with 403 a page of an
-/// origin that is not allowed, and with 400 a client that does not offer the subprotocol `mqtt`.
+/// origin that is not allowed, with 400 a client that does not offer the subprotocol `mqtt`, with 429 an address that has
+/// its share of all connections, and with 503 anybody while there are as many as fit.
 pub fn serve_websocket(
     gateway: Gateway,
     origins: &Origins,
@@ -50,8 +52,18 @@ pub fn serve_websocket(
         )
             .into_response();
     }
+    let seat = match gateway.take_seat(peer) {
+        Ok(seat) => seat,
+        Err(none) => {
+            let status = match none {
+                NoSeat::Share => StatusCode::TOO_MANY_REQUESTS,
+                NoSeat::Full => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            return (status, format!("{none}\n")).into_response();
+        }
+    };
     upgrade.on_upgrade(move |socket| async move {
-        gateway.serve(Bytestream::new(socket), peer).await;
+        gateway.serve(seat, ready(Ok(Bytestream::new(socket)))).await;
     })
 }
 

@@ -26,7 +26,7 @@ use crate::session::{Alive, Effect, Rights};
 use crate::wire::{self, ConnAck, Decoder, Incoming, Outgoing, Reason, Version, Will, WireError};
 use crossdock_model::topic::Subscription;
 
-/// How long a client may take to say who it is, and to be answered.
+/// How long a client may take to say who it is, a TLS handshake before it included, and to be answered.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// How long a packet may take from its first byte to its last.
 const PACKET_MAX_MS: u64 = 30_000;
@@ -72,23 +72,13 @@ impl From<io::Error> for Over {
     }
 }
 
-pub(super) async fn serve<S>(shared: &Arc<Shared>, stream: S, peer: IpAddr)
+pub(super) async fn serve<S>(shared: &Arc<Shared>, opening: impl Future<Output = io::Result<S>>, peer: IpAddr)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let mut wire = Wire {
-        stream,
-        decoder: Decoder::new(PACKET_BYTES_MAX),
-        unread: BytesMut::new(),
-        unwritten: BytesMut::new(),
-    };
     // Apart, so that what it needs is not held while the connection lasts.
-    let welcome = Box::pin(tokio::time::timeout(
-        CONNECT_MAX,
-        welcome(shared, &mut wire, peer),
-    ))
-    .await;
-    let Ok(Some(welcome)) = welcome else {
+    let welcome = Box::pin(tokio::time::timeout(CONNECT_MAX, welcome(shared, opening, peer))).await;
+    let Ok(Some((wire, welcome))) = welcome else {
         return;
     };
     let connection = Connection {
@@ -108,19 +98,31 @@ where
     connection.run().await;
 }
 
-/// Reads the CONNECT and answers it; none where the client was not let in.
-async fn welcome<S>(shared: &Arc<Shared>, wire: &mut Wire<S>, peer: IpAddr) -> Option<Welcome>
+/// Opens the connection, reads the CONNECT and answers it; none where the client was not let in.
+async fn welcome<S>(
+    shared: &Arc<Shared>,
+    opening: impl Future<Output = io::Result<S>>,
+    peer: IpAddr,
+) -> Option<(Wire<S>, Welcome)>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let first = {
+    let opened = async {
+        let mut wire = Wire::over(opening.await?);
+        let first = wire.packet().await;
+        io::Result::Ok((wire, first))
+    };
+    let opened = {
         let place = shared.pending.enter();
         tokio::select! {
-            first = wire.packet() => first,
+            opened = opened => opened,
             () = place.pushed_out() => return None,
             () = shared.stop.cancelled() => return None,
         }
     };
+    let (mut wire, first) = opened
+        .inspect_err(|error| tracing::debug!(%peer, %error, "no connection"))
+        .ok()?;
     let refusal = match first {
         Ok(Incoming::Connect(connect)) => {
             let version = connect.version;
@@ -130,7 +132,7 @@ where
                     for packet in &welcome.taken.again {
                         wire.queue(version, packet);
                     }
-                    return Some(welcome);
+                    return Some((wire, welcome));
                 }
                 Err(reason) => {
                     shared.counters.refused.add(1);
@@ -156,6 +158,15 @@ where
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    fn over(stream: S) -> Self {
+        Self {
+            stream,
+            decoder: Decoder::new(PACKET_BYTES_MAX),
+            unread: BytesMut::new(),
+            unwritten: BytesMut::new(),
+        }
+    }
+
     /// The next packet.
     async fn packet(&mut self) -> Result<Incoming, Over> {
         loop {

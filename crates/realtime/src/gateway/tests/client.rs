@@ -1,5 +1,6 @@
 //! A client for the gateway's tests, over a pipe in memory, with rumqttd's codec of MQTT 5.
 
+use std::future::ready;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -46,7 +47,8 @@ impl Client {
     pub(super) async fn connect(gateway: &Gateway, hello: Hello) -> (Self, (bool, u8)) {
         let (near, far) = tokio::io::duplex(PIPE_BYTES);
         let gateway = gateway.clone();
-        tokio::spawn(async move { gateway.serve(far, [127, 0, 0, 1].into()).await });
+        let seat = gateway.take_seat([127, 0, 0, 1].into()).unwrap();
+        tokio::spawn(async move { gateway.serve(seat, ready(Ok(far))).await });
         let mut client = Self {
             pipe: near,
             unread: BytesMut::new(),
