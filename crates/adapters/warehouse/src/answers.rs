@@ -52,17 +52,19 @@ pub(crate) fn shipped(accepted: &Accepted, packing: &Packing) -> Result<Answer, 
     Ok(Answer::new("order.shipped.v1", &data)?.also_known_as(&[format!("warehouse:{shipment}")]))
 }
 
+/// How many of the product there are.
+pub(crate) fn level(sku: &str, on_hand: i64) -> Result<Answer, SdkError> {
+    let data = json!({"sku": sku, "location": LOCATION, "on_hand": on_hand});
+    about_stock("stock.level.v1", sku, &data)
+}
+
 /// How many of the product there are now, and whether there should be more.
 pub(crate) fn counted(sku: &str, counted: &Counted) -> Result<Vec<Answer>, SdkError> {
-    let level = |on_hand: i64| {
-        let data = json!({"sku": sku, "location": LOCATION, "on_hand": on_hand});
-        about_stock("stock.level.v1", sku, &data)
-    };
     let mut answers = Vec::new();
     if let Some(on_hand) = counted.filled {
-        answers.push(level(on_hand)?);
+        answers.push(level(sku, on_hand)?);
     }
-    answers.push(level(counted.on_hand)?);
+    answers.push(level(sku, counted.on_hand)?);
     if counted.became_low {
         let data = json!({
             "sku": sku,

@@ -1,5 +1,5 @@
 //! The warehouse of the demo: packs and ships accepted orders, and keeps count of its shelves. The count lives as
-//! long as the process.
+//! long as the process, which begins by telling it.
 
 mod answers;
 mod packing;
@@ -11,7 +11,7 @@ use std::{
 };
 
 use chrono::Utc;
-use crossdock_sdk::{Adapter, Answer, Failure, Incoming, SdkError, log_to_stderr};
+use crossdock_sdk::{Adapter, Answer, Failure, Incoming, SdkError, Sender, log_to_stderr};
 
 use crate::{
     answers::{Accepted, Adjusted, LOCATION},
@@ -26,9 +26,21 @@ const REFILL: Duration = Duration::from_secs(30);
 async fn main() -> Result<(), SdkError> {
     log_to_stderr();
     let stock = Arc::<Mutex<Stock>>::default();
-    Adapter::from_env("/warehouse")?
-        .run(move |event| handle(event, Arc::clone(&stock)))
-        .await
+    let adapter = Adapter::from_env("/warehouse")?;
+    let opening = open(adapter.sender());
+    let working = adapter.run(move |event| handle(event, Arc::clone(&stock)));
+    tokio::select! {
+        stopped = working => stopped,
+        Err(error) = opening => Err(error),
+    }
+}
+
+/// Says what there is before anything moves.
+async fn open(sender: Sender) -> Result<(), SdkError> {
+    for sku in stock::PRODUCTS {
+        sender.send(answers::level(sku, stock::FULL)?).await?;
+    }
+    Ok(())
 }
 
 async fn handle(event: Incoming, stock: Arc<Mutex<Stock>>) -> Result<Vec<Answer>, Failure> {

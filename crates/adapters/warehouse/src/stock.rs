@@ -1,4 +1,4 @@
-//! What lies on the warehouse's shelves. A shelf is full when its product is first heard of; one that runs low is
+//! What lies on the warehouse's shelves. A shelf is full until something moves; one that runs low is
 //! filled again by a delivery, some time later. Time comes from outside; nothing is known here of events.
 
 use std::{
@@ -9,11 +9,26 @@ use std::{
 use chrono::{DateTime, Utc};
 
 /// Pieces on a full shelf.
-const FULL: i64 = 40;
+pub(crate) const FULL: i64 = 40;
 /// With fewer pieces than this a shelf is low.
 pub(crate) const THRESHOLD: i64 = 10;
 /// From the order to the supplier until the shelf is full again.
 const DELIVERY_TAKES: Duration = Duration::from_secs(90);
+/// What the shop sells; other products get a shelf when they are first heard of.
+pub(crate) const PRODUCTS: [&str; 12] = [
+    "CARD-85X55",
+    "FLYER-A6",
+    "POSTER-A2",
+    "POSTCARD-A6",
+    "BROCHURE-A4",
+    "STICKER-50",
+    "CANVAS-60X40",
+    "MUG-330",
+    "TOTE-COTTON",
+    "TSHIRT-WHITE",
+    "FRAME-A2",
+    "SAMPLES-PAPER",
+];
 const SHELVES_MAX: usize = 10_000;
 /// Movements that are recognised when they come again: more than RabbitMQ hands over at once.
 const REMEMBERED_MAX: usize = 100;
