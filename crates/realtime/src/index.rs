@@ -17,11 +17,13 @@ mod tests;
 pub(crate) struct Index<K, V> {
     root: Node<K, V>,
     len: usize,
+    levels: usize,
 }
 
 #[derive(Debug)]
 struct Node<K, V> {
-    children: HashMap<Box<str>, Node<K, V>>,
+    /// In boxes, since a map has room for more than it holds and most have one child.
+    children: HashMap<Box<str>, Box<Node<K, V>>>,
     holders: HashMap<K, V>,
 }
 
@@ -39,6 +41,7 @@ impl<K, V> Default for Index<K, V> {
         Self {
             root: Node::default(),
             len: 0,
+            levels: 0,
         }
     }
 }
@@ -50,12 +53,19 @@ impl<K: Eq + Hash, V> Index<K, V> {
         self.len
     }
 
+    /// How many levels it keeps, of all filters, each once.
+    #[must_use]
+    pub(crate) fn levels(&self) -> usize {
+        self.levels
+    }
+
     /// Adds a subscription, or replaces the holder's own under this filter; gives what was there.
     pub(crate) fn insert(&mut self, filter: &TopicFilter, key: K, value: V) -> Option<V> {
         let mut node = &mut self.root;
         for level in filter.levels() {
             if !node.children.contains_key(level) {
-                node.children.insert(level.into(), Node::default());
+                node.children.insert(level.into(), Box::default());
+                self.levels += 1;
             }
             node = node.children.get_mut(level).expect("it was put there above");
         }
@@ -66,7 +76,7 @@ impl<K: Eq + Hash, V> Index<K, V> {
 
     /// Removes a holder's subscription and every level that only it needed.
     pub(crate) fn remove(&mut self, filter: &TopicFilter, key: &K) -> Option<V> {
-        let removed = self.root.remove(filter.as_str(), key);
+        let removed = self.root.remove(filter.as_str(), key, &mut self.levels);
         self.len -= usize::from(removed.is_some());
         removed
     }
@@ -91,23 +101,19 @@ impl<K: Eq + Hash, V> Index<K, V> {
     fn room_below(&self, level: &str) -> usize {
         self.root.children[level].children.capacity()
     }
-
-    #[cfg(test)]
-    fn levels(&self) -> usize {
-        self.root.levels()
-    }
 }
 
 impl<K: Eq + Hash, V> Node<K, V> {
-    fn remove(&mut self, path: &str, key: &K) -> Option<V> {
+    fn remove(&mut self, path: &str, key: &K, levels: &mut usize) -> Option<V> {
         let (level, rest) = split(path);
         let child = self.children.get_mut(level)?;
         let removed = match rest {
-            Some(rest) => child.remove(rest, key),
+            Some(rest) => child.remove(rest, key, levels),
             None => child.take(key),
         };
         if child.children.is_empty() && child.holders.is_empty() {
             self.children.remove(level);
+            *levels -= 1;
             shrink(&mut self.children);
         }
         removed
@@ -150,11 +156,6 @@ impl<K: Eq + Hash, V> Node<K, V> {
             }
             child.filters(&format!("{path}{SEPARATOR}"), found);
         }
-    }
-
-    #[cfg(test)]
-    fn levels(&self) -> usize {
-        self.children.values().map(|child| 1 + child.levels()).sum()
     }
 }
 

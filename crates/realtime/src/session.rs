@@ -13,7 +13,7 @@ mod rights;
 mod tests;
 
 pub use alive::Alive;
-pub use client::{Client, Effect, MAX_SUBSCRIPTIONS, Options, TOPIC_ALIAS_MAX, Terms};
+pub use client::{Client, Effect, MAX_SUBSCRIPTIONS, Options, SESSION_EXPIRY_MAX_S, TOPIC_ALIAS_MAX, Terms};
 pub use inbox::{Inbox, Received};
 pub(crate) use outbox::held_bytes;
 pub use outbox::{Limits, Outbox, Pushed, Waiting};

@@ -13,9 +13,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::session::Session;
 use super::{Counters, locked};
+use crate::session::held_bytes;
 use crate::wire::Message;
 
-/// What may be in the window: KiB of payload, each message at least one.
+/// What may be in the window: KiB, each message at least one.
 const WINDOW_KIB: u32 = 8 * 1024;
 /// How many messages of one publisher may be in it: a flood does not stand in the way of the others.
 const OWN_MESSAGES: u32 = 64;
@@ -51,11 +52,12 @@ pub(super) type OwnPlaces = Places<OWN_MESSAGES>;
 
 impl<const COUNT: u32> Places<COUNT> {
     /// Waits for one.
-    pub(super) async fn take(&mut self) -> Option<OwnedSemaphorePermit> {
+    pub(super) fn take(&mut self) -> impl Future<Output = Option<OwnedSemaphorePermit>> + use<COUNT> {
         let free = self
             .0
-            .get_or_insert_with(|| Arc::new(Semaphore::new(COUNT as usize)));
-        free.clone().acquire_owned().await.ok()
+            .get_or_insert_with(|| Arc::new(Semaphore::new(COUNT as usize)))
+            .clone();
+        async move { free.acquire_owned().await.ok() }
     }
 
     /// Until all are free.
@@ -129,7 +131,7 @@ impl Bus {
     }
 
     async fn put(&self, message: Arc<Message>, kind: Kind, own: Option<OwnedSemaphorePermit>) {
-        let kib = u32::try_from(message.payload.len().div_ceil(1024)).unwrap_or(WINDOW_KIB);
+        let kib = u32::try_from(held_bytes(&message) / 1024).unwrap_or(WINDOW_KIB);
         let room = self
             .room
             .clone()

@@ -6,16 +6,14 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::session::Key;
-use super::sessions::{self, Taken};
+use super::sessions::Taken;
 use super::{IN_FLIGHT_MAX, PACKET_BYTES_MAX, RECEIVE_MAXIMUM, Shared};
 use crate::outside::Arrival;
-use crate::session::{Action, Rights, TOPIC_ALIAS_MAX, Terms};
+use crate::session::{Action, Rights, SESSION_EXPIRY_MAX_S, TOPIC_ALIAS_MAX, Terms};
 use crate::wire::{ConnAck, Connect, Reason, Version};
 
 /// The longest client id.
 const CLIENT_ID_BYTES_MAX: usize = 256;
-/// Seconds that a session is kept without its client, at most: it is in memory.
-const SESSION_EXPIRY_MAX_S: u32 = 24 * 60 * 60;
 /// Seconds between packets, at most: a client that vanished is noticed in one and a half times of it.
 /// MQTT 5 only: 3.1.1 has no word for it.
 const KEEP_ALIVE_MAX_S: u16 = 60;
@@ -68,9 +66,8 @@ pub(super) async fn answer(shared: &Shared, mut connect: Connect, peer: IpAddr) 
     let taken = shared
         .sessions
         .take(key, connect.clean_start, terms, rights.clone(), now_ms)?;
-    for will in &taken.wills {
-        sessions::publish(&shared.bus, taken.session.number, Some(will.clone())).await;
-    }
+    // Whoever took the rights back meanwhile did not find it.
+    taken.session.recheck();
     let ack = ConnAck {
         session_present: taken.present,
         session_expiry_s: (session_expiry_s != connect.session_expiry_s).then_some(session_expiry_s),

@@ -3,6 +3,7 @@
 //! one holds no buffers.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
@@ -24,7 +25,7 @@ use super::session::{BATCH_BYTES, Session, Standing};
 use super::{PACKET_BYTES_MAX, Shared, locked, sessions};
 use crate::session::{Alive, Effect, Rights};
 use crate::wire::{self, ConnAck, Decoder, Incoming, Outgoing, Reason, Version, Will, WireError};
-use crossdock_model::topic::Subscription;
+use crossdock_model::topic::TopicFilter;
 
 /// How long a client may take to say who it is, a TLS handshake before it included, and to be answered.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -91,11 +92,13 @@ where
         rights: welcome.rights,
         places: OwnPlaces::default(),
         reads: Places::default(),
+        reads_due: welcome.taken.reread.into(),
+        read_begins: None,
         packet_since_ms: None,
         stuck_since_ms: None,
         wire,
     };
-    connection.run().await;
+    connection.run(welcome.taken.wills).await;
 }
 
 /// Opens the connection, reads the CONNECT and answers it; none where the client was not let in.
@@ -245,6 +248,9 @@ struct Connection<'a, S> {
     places: OwnPlaces,
     /// Of its reads of states: who subscribes to much waits for itself.
     reads: Places<OWN_READS>,
+    /// What is to be read, and the read that waits for its place among all.
+    reads_due: VecDeque<TopicFilter>,
+    read_begins: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// Since when a packet is not whole.
     packet_since_ms: Option<u64>,
     /// Since when nothing could be written of what there is.
@@ -252,11 +258,22 @@ struct Connection<'a, S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
-    async fn run(mut self) {
+    /// `wills`: what others left whose session this is now, or who had to go for it.
+    async fn run(mut self, wills: Vec<Will>) {
+        let stop = &self.shared.stop;
+        let published = async {
+            for will in wills {
+                sessions::publish(&self.shared.bus, self.session.number, Some(will)).await;
+            }
+        };
+        stop.run_until_cancelled(Box::pin(published)).await;
         let over = match self.work().await {
             Ok(never) => match never {},
             Err(over) => over,
         };
+        if self.read_begins.is_some() || !self.reads_due.is_empty() {
+            self.session.miss();
+        }
         let (reason, will) = match over {
             Over::Lost => (
                 Reason::Success,
@@ -276,14 +293,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
         let shared = self.shared;
         let held = (self.session.clone(), self.epoch);
         // Boxes, here and below: what is rare takes no room in what every connection holds.
-        Box::pin(sessions::leave(
-            &shared.sessions,
-            &shared.bus,
-            shared.clock,
-            held,
-            will,
-        ))
-        .await;
+        let leaving = sessions::leave(&shared.sessions, &shared.bus, shared.clock, held, will);
+        shared.stop.run_until_cancelled(Box::pin(leaving)).await;
         if reason.is_error() {
             self.wire.queue(self.version, &Outgoing::Disconnect { reason });
         }
@@ -296,16 +307,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
         let mut due = pin!(tokio::time::sleep(Duration::ZERO));
         loop {
             while let Some(packet) = self.wire.decode()? {
+                self.packet_since_ms = None;
                 self.alive.heard(self.shared.clock.now_ms());
                 let effects = self.take(packet)?;
                 if !effects.is_empty() {
-                    Box::pin(self.carry_out(effects)).await?;
+                    let carried_out = stop.run_until_cancelled(Box::pin(self.carry_out(effects)));
+                    carried_out
+                        .await
+                        .unwrap_or(Err(Over::Ended(Reason::ServerShuttingDown)))?;
                 }
             }
-            self.packet_since_ms = match (self.wire.unread.is_empty(), self.packet_since_ms) {
-                (true, _) => None,
-                (false, since_ms) => since_ms.or(Some(self.shared.clock.now_ms())),
-            };
+            if !self.wire.unread.is_empty() {
+                let now_ms = self.shared.clock.now_ms();
+                self.packet_since_ms.get_or_insert(now_ms);
+            }
             poll_fn(|cx| {
                 if stopped.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(Err(Over::Ended(Reason::ServerShuttingDown)));
@@ -331,7 +346,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
         {
             return Poll::Ready(read);
         }
+        self.poll_reads(cx);
         self.poll_due(cx, due)
+    }
+
+    /// Begins the reads that are due, one after the other, as there are places. Nothing else waits for that.
+    fn poll_reads(&mut self, cx: &mut Context<'_>) {
+        loop {
+            if let Some(begins) = &mut self.read_begins {
+                if begins.as_mut().poll(cx).is_pending() {
+                    return;
+                }
+                self.read_begins = None;
+            }
+            let Some(filter) = self.reads_due.pop_front() else {
+                return;
+            };
+            let place = self.reads.take();
+            let (shared, session) = (self.shared.clone(), self.session.clone());
+            self.read_begins = Some(Box::pin(async move {
+                let read = Read {
+                    filter,
+                    reader: Some(session),
+                    _place: place.await,
+                };
+                shared.reads.add(read).await;
+            }));
+        }
     }
 
     /// Ready when there is nothing left to write.
@@ -427,6 +468,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
     }
 
     fn take(&mut self, packet: Incoming) -> Result<Vec<Effect>, Over> {
+        if let Incoming::Subscribe { id, filters, .. } = &packet
+            && self.shared.sessions.are_full()
+        {
+            let granted = vec![Err(Reason::QuotaExceeded); filters.len()];
+            return Ok(vec![Effect::Send(Outgoing::SubAck { id: *id, granted })]);
+        }
         let now_ms = self.shared.clock.now_ms();
         let effects = self
             .session
@@ -465,7 +512,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                         .sessions
                         .subscribe(&self.session, &subscription, options);
                     if retained {
-                        self.send_retained(subscription, options).await;
+                        self.send_retained(&subscription.filter, options);
+                        self.reads_due.retain(|filter| *filter != subscription.filter);
+                        self.reads_due.push_back(subscription.filter);
                     }
                 }
                 Effect::Unsubscribed(subscription) => {
@@ -477,8 +526,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
         Ok(())
     }
 
-    async fn send_retained(&mut self, subscription: Subscription, options: crate::session::Options) {
-        let kept = locked(&self.shared.retained).matching(&subscription.filter);
+    fn send_retained(&self, filter: &TopicFilter, options: crate::session::Options) {
+        let kept = locked(&self.shared.retained).matching(filter);
         for (message, since_ms) in kept {
             let Some(message) = self.shared.aged(&message, since_ms) else {
                 continue;
@@ -488,11 +537,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
             self.session
                 .push(&message, manner, counters, pressure, self.shared.clock.now_ms());
         }
-        let read = Read {
-            filter: subscription.filter,
-            reader: Some((self.session.clone(), self.epoch)),
-            _place: self.reads.take().await,
-        };
-        self.shared.reads.add(read).await;
     }
 }

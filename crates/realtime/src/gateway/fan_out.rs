@@ -136,7 +136,7 @@ impl FanOut {
     }
 
     /// While all sessions together hold too much. Whoever does not keep up is found out meanwhile and no
-    /// longer counted.
+    /// longer counted, and unloaded where it is bytes that are too many.
     async fn wait_for_room(&self) {
         let pressure = &self.sessions.pressure;
         if !pressure.is_high() {
@@ -149,6 +149,9 @@ impl FanOut {
             if now_ms > since_ms + PATIENCE_MS {
                 for session in self.sessions.all() {
                     session.is_awaited(pressure, now_ms);
+                }
+                if pressure.is_full() {
+                    self.sessions.unload(&self.counters, now_ms);
                 }
                 return;
             }

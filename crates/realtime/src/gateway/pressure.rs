@@ -12,8 +12,10 @@ pub(super) const PATIENCE_MS: u64 = 200;
 const MESSAGES_HIGH: usize = 32 * 1024;
 /// until there are no more than this.
 const MESSAGES_LOW: usize = 16 * 1024;
-/// What may wait in all sessions together; past it only those without anything waiting are given more.
+/// What may wait in all sessions together; past it some are unloaded,
 const BYTES_MAX: usize = 256 * 1024 * 1024;
+/// until there is no more than this.
+const BYTES_LOW: usize = 192 * 1024 * 1024;
 /// How often the fan-out looks again while it waits.
 pub(super) const LOOK: Duration = Duration::from_millis(20);
 
@@ -51,11 +53,15 @@ impl Pressure {
     }
 
     pub(super) fn is_high(&self) -> bool {
-        self.messages.load(Relaxed) > MESSAGES_HIGH
+        self.messages.load(Relaxed) > MESSAGES_HIGH || self.is_full()
     }
 
     pub(super) fn is_low(&self) -> bool {
-        self.messages.load(Relaxed) <= MESSAGES_LOW
+        self.messages.load(Relaxed) <= MESSAGES_LOW && !self.is_full()
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.bytes.load(Relaxed) <= BYTES_LOW
     }
 
     pub(super) fn is_full(&self) -> bool {

@@ -24,7 +24,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Read {
     pub(super) filter: TopicFilter,
-    pub(super) reader: Option<(Arc<Session>, u64)>,
+    pub(super) reader: Option<Arc<Session>>,
     /// The reader's place among all that wait, its own until the read is done.
     pub(super) _place: Option<OwnedSemaphorePermit>,
 }
@@ -69,16 +69,13 @@ pub(super) fn work(
 async fn read(shared: &Shared, states: &dyn States, read: Read) {
     let mut pause = PAUSE_MIN;
     loop {
-        if let Some((reader, epoch)) = &read.reader
-            && reader.is_lost(*epoch)
-        {
+        if read.reader.as_ref().is_some_and(|reader| !reader.is_there()) {
             return;
         }
         match states.latest(&read.filter).await {
             Ok(found) => {
-                let reader = read.reader.as_ref().map(|(reader, _)| reader);
                 for state in found {
-                    shared.publish_state(state, reader.cloned()).await;
+                    shared.publish_state(state, read.reader.clone()).await;
                 }
                 return;
             }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use bytes::BytesMut;
+use crossdock_model::topic::{Subscription, TopicFilter, TopicName};
 use futures::task::AtomicWaker;
 
 use super::pressure::{PATIENCE_MS, Pressure};
@@ -64,6 +65,17 @@ pub(super) enum Standing {
     Ended(Reason),
 }
 
+/// What a new connection finds.
+pub(super) struct Resumed {
+    pub(super) epoch: u64,
+    /// What is to be sent first.
+    pub(super) again: Vec<Outgoing>,
+    /// The will of the connection before it.
+    pub(super) will: Option<Will>,
+    /// What it subscribed to, where a state went past it meanwhile.
+    pub(super) reread: Vec<TopicFilter>,
+}
+
 /// What is left when a connection is over.
 pub(super) struct Parting {
     pub(super) will: Option<Will>,
@@ -103,34 +115,46 @@ impl Session {
         }
     }
 
-    /// A new connection takes it: gives its epoch, what to send again, and the will of the connection
-    /// that it takes the place of. A will whose delay has not passed is not published
-    /// (MQTT 5.0, section 3.1.3.2.2).
+    /// A new connection takes it, and gets what its own rights cover of what waits. A will whose delay has not passed is
+    /// not published (MQTT 5.0, section 3.1.3.2.2).
     pub(super) fn take_over(
         &self,
         terms: Terms,
         rights: Arc<dyn Rights>,
+        pressure: &Pressure,
         now_ms: u64,
-    ) -> (u64, Vec<Outgoing>, Option<Will>) {
+    ) -> Resumed {
         let mut held = locked(&self.held);
         let will = held.supersede().filter(|will| will.delay_s == 0);
         held.delayed_will = None;
         held.connected = true;
+        let may_get = |topic: &TopicName| rights.may(Action::Receive(topic), now_ms);
+        held.client.outbox.keep_only(may_get);
         held.rights = rights;
-        let again = held.client.resume(terms, now_ms);
+        let again = held.client.resume(terms);
+        let reread = if held.client.outbox.has_missed() {
+            held.filters()
+        } else {
+            Vec::new()
+        };
+        held.count(pressure, Some(now_ms));
         let epoch = held.epoch;
         drop(held);
         self.wake();
-        (epoch, again, will)
+        Resumed {
+            epoch,
+            again,
+            will,
+            reread,
+        }
     }
 
     /// It is forgotten: gives the will that it leaves and the filters that it held.
-    pub(super) fn close(&self, pressure: &Pressure) -> (Option<Will>, Vec<String>) {
+    pub(super) fn close(&self, pressure: &Pressure) -> (Option<Will>, Vec<TopicFilter>) {
         let mut held = locked(&self.held);
-        let will = held.supersede().or_else(|| held.delayed_will.take());
+        let will = held.supersede().or_else(|| held.take_delayed_will());
         held.closed = true;
-        let filters = held.client.subscriptions().map(|(text, _)| text.to_owned());
-        let filters = filters.collect();
+        let filters = held.filters();
         held.count(pressure, None);
         drop(held);
         self.wake();
@@ -151,7 +175,7 @@ impl Session {
         }
         held.connected = false;
         held.ended = None;
-        held.client.outbox.suspend();
+        held.client.suspend();
         held.count(pressure, Some(now_ms));
         let expiry_s = held.client.session_expiry_s();
         let delay_s = will.as_ref().map(|will| will.delay_s.min(expiry_s));
@@ -174,7 +198,7 @@ impl Session {
         if held.epoch != epoch || held.connected {
             return None;
         }
-        held.delayed_will.take()
+        held.take_delayed_will()
     }
 
     /// Whether nobody came back since.
@@ -183,9 +207,18 @@ impl Session {
         held.epoch == epoch && !held.connected
     }
 
-    /// Whether the connection of this epoch has lost it.
-    pub(super) fn is_lost(&self, epoch: u64) -> bool {
-        locked(&self.held).epoch != epoch
+    /// Whether a client is there to get what is read for it; if not, it reads anew when it is back.
+    pub(super) fn is_there(&self) -> bool {
+        let mut held = locked(&self.held);
+        if !held.connected {
+            held.client.outbox.miss();
+        }
+        held.connected
+    }
+
+    /// What was to be read for it is not.
+    pub(super) fn miss(&self) {
+        locked(&self.held).client.outbox.miss();
     }
 
     /// Whether it was forgotten.
@@ -209,10 +242,7 @@ impl Session {
         if held.epoch != epoch {
             return None;
         }
-        match held.client.end(reason) {
-            Effect::End { will, .. } => will,
-            _ => None,
-        }
+        held.end(reason)
     }
 
     /// Puts a message to what waits. Gives whether the fan-out should wait for it: it reads as fast as it
@@ -226,31 +256,26 @@ impl Session {
         now_ms: u64,
     ) -> bool {
         let mut held = locked(&self.held);
-        if !held.connected && manner.qos == QoS::AtMostOnce {
-            return false;
-        }
-        if held.ended.is_some() {
-            return false;
-        }
-        if !held.rights.may(Action::Receive(&message.topic), now_ms) {
-            counters.dropped_denied.add(1);
+        let nobody_there = !held.connected && manner.qos == QoS::AtMostOnce;
+        let denied = !held.rights.may(Action::Receive(&message.topic), now_ms);
+        if nobody_there || denied || held.ended.is_some() {
+            if denied {
+                counters.dropped_denied.add(1);
+            }
+            if manner.is_state {
+                held.client.outbox.miss();
+            }
             return false;
         }
         let before = held.client.outbox.lost();
-        let losable = manner.qos == QoS::AtMostOnce && !manner.is_state;
-        let pushed = if pressure.is_full() && !held.client.outbox.is_empty() {
-            counters.dropped_slow.add(1);
-            if losable { Pushed::Dropped } else { Pushed::Full }
-        } else {
-            let waiting = Waiting {
-                message: message.clone(),
-                qos: manner.qos,
-                retain: manner.retain,
-                subscription_ids: manner.subscription_ids,
-                is_state: manner.is_state,
-            };
-            held.client.outbox.push(waiting, now_ms)
+        let waiting = Waiting {
+            message: message.clone(),
+            qos: manner.qos,
+            retain: manner.retain,
+            subscription_ids: manner.subscription_ids,
+            is_state: manner.is_state,
         };
+        let pushed = held.client.outbox.push(waiting, now_ms);
         counters.dropped_slow.add(held.client.outbox.lost() - before);
         held.count(pressure, Some(now_ms));
         if pushed == Pushed::Full && held.connected {
@@ -274,6 +299,28 @@ impl Session {
         let outbox = &held.client.outbox;
         held.awaited &= held.connected && !outbox.is_empty() && outbox.keeps_up(PATIENCE_MS, now_ms);
         held.awaited
+    }
+
+    /// Whether it reads as fast as it is sent to, and the bytes that wait for it.
+    pub(super) fn load(&self, now_ms: u64) -> (bool, usize) {
+        let held = locked(&self.held);
+        let outbox = &held.client.outbox;
+        let keeps_up = held.connected && outbox.keeps_up(PATIENCE_MS, now_ms);
+        (keeps_up, outbox.bytes())
+    }
+
+    /// What waits for it is let go, to make room for others; it reads the states anew when it is back.
+    pub(super) fn unload(&self, counters: &Counters, pressure: &Pressure) {
+        let mut held = locked(&self.held);
+        counters.dropped_slow.add(held.client.outbox.len() as u64);
+        held.client.outbox.keep_only(|_| false);
+        held.client.outbox.miss();
+        if held.connected {
+            held.ended = Some(Reason::QuotaExceeded);
+        }
+        held.count(pressure, None);
+        drop(held);
+        self.wake();
     }
 
     /// Registers who is to be woken; before looking for what there is.
@@ -356,10 +403,28 @@ impl Held {
         self.epoch += 1;
         self.ended = None;
         let connected = std::mem::take(&mut self.connected);
-        match self.client.end(Reason::SessionTakenOver) {
-            Effect::End { will, .. } if connected => will,
+        let will = self.end(Reason::SessionTakenOver);
+        will.filter(|_| connected)
+    }
+
+    /// The will of a connection that ends for this reason, none where its rights were taken back.
+    fn end(&mut self, reason: Reason) -> Option<Will> {
+        match self.client.end(reason) {
+            Effect::End { will, .. } => will.filter(|_| !self.rights.are_revoked()),
             _ => None,
         }
+    }
+
+    fn take_delayed_will(&mut self) -> Option<Will> {
+        let will = self.delayed_will.take();
+        will.filter(|_| !self.rights.are_revoked())
+    }
+
+    fn filters(&self) -> Vec<TopicFilter> {
+        let subscriptions = self.client.subscriptions();
+        subscriptions
+            .filter_map(|(text, _)| Some(Subscription::new(text).ok()?.filter))
+            .collect()
     }
 
     /// Tells the pressure what waits now; without a time, that nothing does.

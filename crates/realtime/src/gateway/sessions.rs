@@ -1,16 +1,17 @@
 //! All sessions: who is connected, who may come back and for how long, and what is said of who does not.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use crossdock_model::topic::Subscription;
+use crossdock_model::topic::{Subscription, TopicFilter};
 
 use super::away::{Away, Due, Left};
 use super::bus::{Bus, Kind};
 use super::pressure::Pressure;
 use super::session::{Key, Session};
-use super::{Clock, RECEIVE_MAXIMUM, SESSION_LIMITS, locked};
+use super::{Clock, Counters, RECEIVE_MAXIMUM, SESSION_LIMITS, locked};
 use crate::index::Index;
 use crate::session::{Client, Options, Rights, Terms};
 use crate::wire::{Outgoing, Reason, Will};
@@ -18,6 +19,8 @@ use crate::wire::{Outgoing, Reason, Will};
 /// The most sessions, with their client or without: beyond it the one goes whose client is away and whose
 /// time is nearest.
 const SESSIONS_MAX: usize = 100_000;
+/// The most levels of all filters together, those that several share counted once: about 500 MiB.
+const LEVELS_MAX: usize = 2_000_000;
 
 /// Who subscribed, and how.
 #[derive(Debug, Clone)]
@@ -41,8 +44,10 @@ pub(super) struct Taken {
     pub(super) epoch: u64,
     /// Whether it was there before.
     pub(super) present: bool,
-    /// What was on its way, to be sent again first.
+    /// What is to be sent first.
     pub(super) again: Vec<Outgoing>,
+    /// What it subscribed to and has to be read anew.
+    pub(super) reread: Vec<TopicFilter>,
     /// What whoever held it before leaves, or who had to go for it.
     pub(super) wills: Vec<Will>,
 }
@@ -62,14 +67,15 @@ impl Sessions {
         match by_key.get(&key) {
             Some(session) if !clean_start => {
                 let session = session.clone();
-                let (epoch, again, will) = session.take_over(terms, rights, now_ms);
+                let resumed = session.take_over(terms, rights, &self.pressure, now_ms);
                 locked(&self.away).back(session.number);
                 return Ok(Taken {
                     session,
-                    epoch,
+                    epoch: resumed.epoch,
                     present: true,
-                    again,
-                    wills: will.into_iter().collect(),
+                    again: resumed.again,
+                    reread: resumed.reread,
+                    wills: resumed.will.into_iter().collect(),
                 });
             }
             Some(_) => {
@@ -89,6 +95,7 @@ impl Sessions {
             epoch: 0,
             present: false,
             again: Vec::new(),
+            reread: Vec::new(),
             wills,
         })
     }
@@ -111,17 +118,35 @@ impl Sessions {
         index.remove(&subscription.filter, &session.number);
     }
 
-    /// Forgets a session whose time is over; gives the will that it leaves.
-    pub(super) fn forget(&self, session: &Arc<Session>) -> Option<Will> {
+    /// Whether the filters take all the memory that they may.
+    pub(super) fn are_full(&self) -> bool {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        index.levels() >= LEVELS_MAX
+    }
+
+    /// Forgets a session that its client has left, unless somebody came back; gives the will that it leaves.
+    pub(super) fn forget(&self, Left { session, epoch, .. }: &Left) -> Option<Will> {
         let mut by_key = locked(&self.by_key);
-        if by_key
-            .get(&session.key)
-            .is_some_and(|kept| Arc::ptr_eq(kept, session))
-        {
-            by_key.remove(&session.key);
+        if !session.is_left(*epoch) {
+            return None;
         }
+        by_key.remove(&session.key);
         drop(by_key);
         self.close(session)
+    }
+
+    /// Makes room where more waits than may, for all sessions together: first at the expense of who does not read, and of
+    /// those whom most waits for.
+    pub(super) fn unload(&self, counters: &Counters, now_ms: u64) {
+        let all = self.all().into_iter();
+        let mut loaded: Vec<_> = all.map(|session| (session.load(now_ms), session)).collect();
+        loaded.sort_unstable_by_key(|((keeps_up, bytes), _)| (*keeps_up, Reverse(*bytes)));
+        for (_, session) in loaded {
+            if self.pressure.has_room() {
+                return;
+            }
+            session.unload(counters, &self.pressure);
+        }
     }
 
     pub(super) fn all(&self) -> Vec<Arc<Session>> {
@@ -147,10 +172,8 @@ impl Sessions {
         locked(&self.away).back(session.number);
         let (will, filters) = session.close(&self.pressure);
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-        for text in filters {
-            if let Ok(subscription) = Subscription::new(&text) {
-                index.remove(&subscription.filter, &session.number);
-            }
+        for filter in filters {
+            index.remove(&filter, &session.number);
         }
         will
     }
@@ -168,18 +191,23 @@ pub(super) async fn leave(
     let Some(parting) = session.leave(epoch, will, &sessions.pressure, now_ms) else {
         return;
     };
-    publish(bus, session.number, parting.will).await;
-    if parting.expiry_s == 0 {
-        publish(bus, session.number, sessions.forget(&session)).await;
-        return;
-    }
+    let number = session.number;
     let after = |seconds: u32| now_ms + u64::from(seconds) * 1000;
     let left = Left {
         session,
         epoch,
         expires_ms: after(parting.expiry_s),
     };
-    locked(&sessions.away).put(left, parting.will_delay_s.map(after));
+    let goes = if parting.expiry_s == 0 {
+        Some(left)
+    } else {
+        locked(&sessions.away).put(left, parting.will_delay_s.map(after))
+    };
+    let left_by = goes.map(|goes| (goes.session.number, sessions.forget(&goes)));
+    publish(bus, number, parting.will).await;
+    if let Some((number, will)) = left_by {
+        publish(bus, number, will).await;
+    }
 }
 
 /// Does what is due for sessions whose clients are away.
@@ -190,10 +218,8 @@ pub(super) async fn tend(sessions: &Sessions, bus: &Bus, now_ms: u64) {
             Some(Due::Will(Left { session, epoch, .. })) => {
                 publish(bus, session.number, session.overdue_will(epoch)).await;
             }
-            Some(Due::Expiry(Left { session, epoch, .. })) => {
-                if session.is_left(epoch) {
-                    publish(bus, session.number, sessions.forget(&session)).await;
-                }
+            Some(Due::Expiry(left)) => {
+                publish(bus, left.session.number, sessions.forget(&left)).await;
             }
             None => return,
         }

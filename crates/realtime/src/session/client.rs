@@ -14,14 +14,20 @@ use super::{Action, Inbox, Limits, Outbox, Received, Rights};
 use crate::wire::{
     Incoming, Message, Outgoing, Publish, QoS, Reason, RetainHandling, SubscribeFilter, Version, Will,
 };
-use crossdock_model::topic::{Subscription, TopicName};
+use crossdock_model::topic::{SEPARATOR, Subscription, TopicName};
 
 /// The most subscriptions of one session.
 pub const MAX_SUBSCRIPTIONS: usize = 1_000;
 /// The most bytes of all filters of one session.
 const MAX_SUBSCRIPTION_BYTES: usize = 256 * 1024;
+/// The most levels of all filters of one session: each costs more in the index than its bytes.
+const MAX_SUBSCRIPTION_LEVELS: usize = 4_000;
 /// The highest topic alias that a client may set (MQTT 5.0, section 3.3.2.3.4).
 pub const TOPIC_ALIAS_MAX: u16 = 32;
+/// The longest topic that an alias may stand for, in bytes.
+const ALIASED_BYTES_MAX: usize = 1_024;
+/// Seconds that a session is kept without its client, at most: it is in memory.
+pub const SESSION_EXPIRY_MAX_S: u32 = 24 * 60 * 60;
 
 /// What the gateway has to do, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,9 +95,12 @@ pub struct Client {
     version: Version,
     will: Option<Will>,
     session_expiry_s: u32,
-    aliases: HashMap<u16, TopicName>,
+    /// None stands for a topic that was denied.
+    aliases: HashMap<u16, Option<TopicName>>,
     inbox: Inbox,
     subscriptions: HashMap<String, Options>,
+    filter_bytes: usize,
+    filter_levels: usize,
     /// What waits for it and is on its way.
     pub outbox: Outbox,
 }
@@ -107,22 +116,30 @@ impl Client {
         Self {
             version: terms.version,
             will: terms.will,
-            session_expiry_s: terms.session_expiry_s,
+            session_expiry_s: terms.session_expiry_s.min(SESSION_EXPIRY_MAX_S),
             aliases: HashMap::new(),
             inbox: Inbox::new(receive_maximum),
             subscriptions: HashMap::new(),
+            filter_bytes: 0,
+            filter_levels: 0,
             outbox: Outbox::new(limits),
         }
     }
 
-    /// A new connection takes the session up: gives what was on its way, to be sent again first. Aliases
-    /// and the will are the connection's (MQTT 5.0, sections 3.1.2.5 and 3.3.2.3.4).
-    pub fn resume(&mut self, terms: Terms, now_ms: u64) -> Vec<Outgoing> {
+    /// A new connection takes the session up: gives what is to be sent first. Aliases and the will are the connection's
+    /// (MQTT 5.0, sections 3.1.2.5 and 3.3.2.3.4).
+    pub fn resume(&mut self, terms: Terms) -> Vec<Outgoing> {
         self.version = terms.version;
         self.will = terms.will;
-        self.session_expiry_s = terms.session_expiry_s;
+        self.session_expiry_s = terms.session_expiry_s.min(SESSION_EXPIRY_MAX_S);
         self.aliases.clear();
-        self.outbox.resume(terms.in_flight, now_ms)
+        self.outbox.resume(terms.in_flight)
+    }
+
+    /// Its connection is over: keeps what the next one needs.
+    pub fn suspend(&mut self) {
+        self.aliases = HashMap::new();
+        self.outbox.suspend();
     }
 
     /// What its connection speaks, or spoke.
@@ -131,7 +148,8 @@ impl Client {
         self.version
     }
 
-    /// Seconds that the session is kept after its connection; a DISCONNECT may have changed it.
+    /// Seconds that the session is kept after its connection, at most [`SESSION_EXPIRY_MAX_S`]; a DISCONNECT may have
+    /// changed it.
     #[must_use]
     pub fn session_expiry_s(&self) -> u32 {
         self.session_expiry_s
@@ -191,36 +209,50 @@ impl Client {
         }
     }
 
-    /// The topic of a PUBLISH, which an alias may stand for or be set by.
-    fn topic_of(&mut self, publish: &Publish) -> Option<TopicName> {
+    /// The topic of a PUBLISH, which an alias may stand for or be set by; `Some(None)` where it is denied.
+    #[allow(
+        clippy::option_option,
+        reason = "a topic that is denied is not one that is missing"
+    )]
+    fn topic_of(&mut self, publish: &Publish, rights: &dyn Rights, now_ms: u64) -> Option<Option<TopicName>> {
+        let allowed = |topic: &TopicName| {
+            Some(topic.clone()).filter(|topic| rights.may(Action::Publish(topic), now_ms))
+        };
+        let named = publish.topic.as_ref().map(allowed);
         let Some(alias) = publish.alias else {
-            return publish.topic.clone();
+            return named;
         };
         if alias > TOPIC_ALIAS_MAX {
             return None;
         }
-        if let Some(topic) = &publish.topic {
-            self.aliases.insert(alias, topic.clone());
+        if let Some(topic) = named {
+            let too_long = topic
+                .as_ref()
+                .is_some_and(|topic| topic.as_str().len() > ALIASED_BYTES_MAX);
+            if too_long {
+                return None;
+            }
+            self.aliases.insert(alias, topic);
         }
-        self.aliases.get(&alias).cloned()
+        let topic = self.aliases.get(&alias)?.as_ref();
+        Some(topic.and_then(allowed))
     }
 
     fn publish(&mut self, publish: Publish, rights: &dyn Rights, now_ms: u64) -> Effect {
-        let Some(topic) = self.topic_of(&publish) else {
+        let Some(topic) = self.topic_of(&publish, rights, now_ms) else {
             return self.end(Reason::TopicAliasInvalid);
         };
         if publish.qos == QoS::ExactlyOnce {
-            return self.publish_once(publish, topic, rights, now_ms);
+            return self.publish_once(publish, topic);
         }
-        let allowed = rights.may(Action::Publish(&topic), now_ms);
         let id = publish.id;
-        match (publish.qos, allowed) {
-            (QoS::AtMostOnce, false) => Effect::Denied,
-            (QoS::AtMostOnce, true) => Effect::Publish {
+        match (publish.qos, topic) {
+            (QoS::AtMostOnce, None) => Effect::Denied,
+            (QoS::AtMostOnce, Some(topic)) => Effect::Publish {
                 message: message(topic, publish),
                 then: None,
             },
-            (_, true) => {
+            (_, Some(topic)) => {
                 let then = Some(Outgoing::PubAck {
                     id,
                     reason: Reason::Success,
@@ -231,31 +263,25 @@ impl Client {
                 }
             }
             // 3.1.1 cannot say no, and must not say yes to what is not done.
-            (_, false) if self.version == Version::V4 => self.end(Reason::NotAuthorized),
-            (_, false) => Effect::Send(Outgoing::PubAck {
+            (_, None) if self.version == Version::V4 => self.end(Reason::NotAuthorized),
+            (_, None) => Effect::Send(Outgoing::PubAck {
                 id,
                 reason: Reason::NotAuthorized,
             }),
         }
     }
 
-    fn publish_once(
-        &mut self,
-        publish: Publish,
-        topic: TopicName,
-        rights: &dyn Rights,
-        now_ms: u64,
-    ) -> Effect {
+    fn publish_once(&mut self, publish: Publish, topic: Option<TopicName>) -> Effect {
         let id = publish.id;
         let answer = |reason| Outgoing::PubRec { id, reason };
-        match self.inbox.publish(id) {
-            Received::TooMany => self.end(Reason::ReceiveMaximumExceeded),
-            Received::Repeated => Effect::Send(answer(Reason::Success)),
-            Received::Fresh if rights.may(Action::Publish(&topic), now_ms) => Effect::Publish {
+        match (self.inbox.publish(id), topic) {
+            (Received::TooMany, _) => self.end(Reason::ReceiveMaximumExceeded),
+            (Received::Repeated, _) => Effect::Send(answer(Reason::Success)),
+            (Received::Fresh, Some(topic)) => Effect::Publish {
                 message: message(topic, publish),
                 then: Some(answer(Reason::Success)),
             },
-            Received::Fresh => {
+            (Received::Fresh, None) => {
                 self.inbox.release(id);
                 match self.version {
                     Version::V4 => self.end(Reason::NotAuthorized),
@@ -280,7 +306,8 @@ impl Client {
         {
             return vec![self.end(Reason::ProtocolError)];
         }
-        let mut effects = Vec::new();
+        // A filter that comes twice counts as it came last.
+        let mut subscribed = HashMap::new();
         let mut granted = Vec::with_capacity(filters.len());
         for filter in filters {
             granted.push(match self.subscribable(&filter, rights, now_ms) {
@@ -293,23 +320,46 @@ impl Client {
                         retain_as_published: filter.retain_as_published,
                         subscription_id,
                     };
-                    let is_new = self.subscriptions.insert(filter.text, options).is_none();
+                    let is_new = self.hold(&filter.text, options);
                     let retained = match filter.retain_handling {
                         RetainHandling::Always => true,
                         RetainHandling::IfNew => is_new,
                         RetainHandling::Never => false,
                     };
-                    effects.push(Effect::Subscribed {
+                    let effect = Effect::Subscribed {
                         subscription,
                         options,
                         retained,
-                    });
+                    };
+                    subscribed.insert(filter.text, effect);
                     Ok(qos)
                 }
             });
         }
-        effects.insert(0, Effect::Send(Outgoing::SubAck { id, granted }));
-        effects
+        let answer = Effect::Send(Outgoing::SubAck { id, granted });
+        [answer].into_iter().chain(subscribed.into_values()).collect()
+    }
+
+    /// Gives whether it is new.
+    fn hold(&mut self, text: &str, options: Options) -> bool {
+        let is_new = self.subscriptions.insert(text.to_owned(), options).is_none();
+        if is_new {
+            let (bytes, levels) = size(text);
+            self.filter_bytes += bytes;
+            self.filter_levels += levels;
+        }
+        is_new
+    }
+
+    /// Gives whether it was there.
+    fn let_go(&mut self, text: &str) -> bool {
+        let was_held = self.subscriptions.remove(text).is_some();
+        if was_held {
+            let (bytes, levels) = size(text);
+            self.filter_bytes -= bytes;
+            self.filter_levels -= levels;
+        }
+        was_held
     }
 
     fn subscribable(
@@ -326,12 +376,11 @@ impl Client {
             return Err(Reason::NotAuthorized);
         }
         let is_new = !self.subscriptions.contains_key(&filter.text);
-        let full = || {
-            let bytes: usize = self.subscriptions.keys().map(String::len).sum();
-            self.subscriptions.len() >= MAX_SUBSCRIPTIONS
-                || bytes + filter.text.len() > MAX_SUBSCRIPTION_BYTES
-        };
-        if is_new && full() {
+        let (bytes, levels) = size(&filter.text);
+        let full = self.subscriptions.len() >= MAX_SUBSCRIPTIONS
+            || self.filter_bytes + bytes > MAX_SUBSCRIPTION_BYTES
+            || self.filter_levels + levels > MAX_SUBSCRIPTION_LEVELS;
+        if is_new && full {
             return Err(Reason::QuotaExceeded);
         }
         Ok(subscription)
@@ -341,10 +390,10 @@ impl Client {
         let mut effects = Vec::new();
         let mut reasons = Vec::with_capacity(filters.len());
         for text in filters {
-            reasons.push(match (Subscription::new(text), self.subscriptions.remove(text)) {
+            reasons.push(match (Subscription::new(text), self.let_go(text)) {
                 (Err(_), _) => Reason::TopicFilterInvalid,
-                (Ok(_), None) => Reason::NoSubscriptionExisted,
-                (Ok(subscription), Some(_)) => {
+                (Ok(_), false) => Reason::NoSubscriptionExisted,
+                (Ok(subscription), true) => {
                     effects.push(Effect::Unsubscribed(subscription));
                     Reason::Success
                 }
@@ -359,12 +408,18 @@ impl Client {
         if self.session_expiry_s == 0 && session_expiry_s.is_some_and(|seconds| seconds > 0) {
             return self.end(Reason::ProtocolError);
         }
-        self.session_expiry_s = session_expiry_s.unwrap_or(self.session_expiry_s);
+        self.session_expiry_s =
+            session_expiry_s.map_or(self.session_expiry_s, |s| s.min(SESSION_EXPIRY_MAX_S));
         if !with_will {
             self.will = None;
         }
         self.end(Reason::Success)
     }
+}
+
+/// What a filter takes of what a session may hold: bytes and levels.
+fn size(filter: &str) -> (usize, usize) {
+    (filter.len(), filter.split(SEPARATOR).count())
 }
 
 fn message(topic: TopicName, publish: Publish) -> Message {

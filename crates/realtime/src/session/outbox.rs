@@ -1,6 +1,6 @@
 //! What waits for a client and what is on its way to it, bounded in messages and bytes. A client that
 //! reads slowly harms only itself: QoS 0 loses its oldest, a topic of state keeps its latest value and
-//! never loses that, QoS 1 and 2 are refused once the bound is reached, for the connection to be ended.
+//! does not lose that unseen, QoS 1 and 2 are refused once the bound is reached, for the connection to be ended.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -10,13 +10,15 @@ use crossdock_model::topic::TopicName;
 
 /// What a waiting message costs beside its topic and payload, about.
 const OVERHEAD_BYTES: usize = 128;
+/// What a user property costs beside its texts.
+const USER_PROPERTY_BYTES: usize = size_of::<(String, String)>();
 
 /// The bounds of one session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The most messages that wait.
+    /// The most messages that wait, states not counted: there is one for each topic.
     pub messages: usize,
-    /// The most bytes that wait.
+    /// The most bytes that wait and are on their way.
     pub bytes: usize,
     /// The most of QoS 1 and 2 that are unacknowledged: the client's receive maximum, or less.
     pub in_flight: u16,
@@ -44,10 +46,10 @@ pub enum Pushed {
     Waits,
     /// It took the place of an older state of its topic.
     Replaced,
-    /// It was dropped: QoS 0 with no older one to drop, or larger than all that may wait.
+    /// It was dropped: QoS 0 with no older one to drop.
     Dropped,
-    /// It was refused past the bound: QoS 1 or 2, or a state, whose reader would keep an old one for the
-    /// latest. The connection ends with [`Reason::QuotaExceeded`]; who comes back reads the states anew.
+    /// It was refused past the bound, or as larger than that: QoS 1 or 2, or a state, whose reader would keep an old one
+    /// for the latest. The connection ends with [`Reason::QuotaExceeded`]; for who comes back the states are read anew.
     Full,
 }
 
@@ -60,7 +62,11 @@ struct Slot {
 
 #[derive(Debug)]
 enum Flight {
-    Sent { publish: PublishOut, since_ms: u64 },
+    Sent {
+        publish: PublishOut,
+        since_ms: u64,
+        bytes: usize,
+    },
     Released,
 }
 
@@ -72,12 +78,15 @@ pub struct Outbox {
     qos_0: BTreeSet<u64>,
     losable: BTreeSet<u64>,
     lost: u64,
+    missed: bool,
     states: HashMap<TopicName, u64>,
     bytes: usize,
     emptied_ms: u64,
     popped_ms: u64,
     next: u64,
     flights: BTreeMap<u64, (u16, Flight)>,
+    /// Of these the ones that this connection was not sent yet.
+    again: BTreeSet<u64>,
     ids: HashMap<u16, u64>,
     last_id: u16,
 }
@@ -92,12 +101,14 @@ impl Outbox {
             qos_0: BTreeSet::new(),
             losable: BTreeSet::new(),
             lost: 0,
+            missed: false,
             states: HashMap::new(),
             bytes: 0,
             emptied_ms: 0,
             popped_ms: 0,
             next: 0,
             flights: BTreeMap::new(),
+            again: BTreeSet::new(),
             ids: HashMap::new(),
             last_id: 0,
         }
@@ -115,7 +126,7 @@ impl Outbox {
         self.waiting.is_empty()
     }
 
-    /// How many bytes wait, overheads included.
+    /// How many bytes wait and are on their way, overheads included.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -127,10 +138,14 @@ impl Outbox {
         self.lost
     }
 
-    /// How many are sent and unacknowledged.
-    #[must_use]
-    pub fn in_flight(&self) -> usize {
-        self.flights.len()
+    /// A state went past its client, which is to read its states anew.
+    pub fn miss(&mut self) {
+        self.missed = true;
+    }
+
+    /// Whether a state went past its client since this was asked last.
+    pub fn has_missed(&mut self) -> bool {
+        std::mem::take(&mut self.missed)
     }
 
     /// Whether its client reads as fast as it is sent to: it was empty within this time, and within a
@@ -144,7 +159,12 @@ impl Outbox {
     /// Whether half of what may wait does.
     #[must_use]
     pub fn is_crowded(&self) -> bool {
-        self.waiting.len() * 2 >= self.limits.messages || self.bytes * 2 >= self.limits.bytes
+        self.counted() * 2 >= self.limits.messages || self.bytes * 2 >= self.limits.bytes
+    }
+
+    /// What waits and is no state.
+    fn counted(&self) -> usize {
+        self.waiting.len() - self.states.len()
     }
 
     /// Puts a message at the end, or in the place of the state that it replaces.
@@ -163,7 +183,9 @@ impl Outbox {
             .copied()
             .filter(|_| waiting.is_state);
         let older = place.and_then(|place| self.take(place));
-        while self.waiting.len() >= self.limits.messages || self.bytes + bytes > self.limits.bytes {
+        while (!waiting.is_state && self.counted() >= self.limits.messages)
+            || self.bytes + bytes > self.limits.bytes
+        {
             let Some(&oldest) = self.losable.first() else {
                 if let (Some(place), Some(older)) = (place, older) {
                     self.put(place, older);
@@ -193,9 +215,11 @@ impl Outbox {
     /// The next message to send, none while nothing waits or the window is closed; QoS 0 passes a
     /// closed window (MQTT 5.0, section 4.9). What expired is dropped.
     pub fn pop(&mut self, now_ms: u64) -> Option<PublishOut> {
+        if let Some(publish) = self.pop_again(now_ms) {
+            return Some(publish);
+        }
         loop {
-            let open = self.flights.len() < usize::from(self.limits.in_flight);
-            let at = if open {
+            let at = if self.is_open() {
                 *self.waiting.keys().next()?
             } else {
                 self.first_of_qos_0()?
@@ -229,12 +253,42 @@ impl Outbox {
                 let sent = Flight::Sent {
                     publish: publish.clone(),
                     since_ms: slot.since_ms,
+                    bytes: slot.bytes,
                 };
+                self.bytes += slot.bytes;
                 self.flights.insert(at, (publish.id, sent));
                 self.ids.insert(publish.id, at);
             }
             return Some(publish);
         }
+    }
+
+    /// What a former connection was sent and did not acknowledge, in its order.
+    fn pop_again(&mut self, now_ms: u64) -> Option<PublishOut> {
+        if !self.is_open() {
+            return None;
+        }
+        let at = self.again.pop_first()?;
+        let (
+            _,
+            Flight::Sent {
+                publish, since_ms, ..
+            },
+        ) = self.flights.get(&at)?
+        else {
+            return None;
+        };
+        self.popped_ms = now_ms;
+        Some(PublishOut {
+            dup: true,
+            expiry_s: left(&publish.message, *since_ms, now_ms).unwrap_or(Some(0)),
+            ..publish.clone()
+        })
+    }
+
+    /// Whether more of QoS 1 and 2 may be on its way.
+    fn is_open(&self) -> bool {
+        self.flights.len() - self.again.len() < usize::from(self.limits.in_flight)
     }
 
     /// A PUBACK, PUBCOMP or refusing PUBREC came: gives whether anything was on its way under the
@@ -249,19 +303,36 @@ impl Outbox {
             None => false,
         };
         if fits {
-            self.flights.remove(&at);
-            self.ids.remove(&id);
+            self.land(at);
         }
         fits
     }
 
+    /// Nothing is on its way under this place any more.
+    fn land(&mut self, at: u64) {
+        if let Some((id, flight)) = self.flights.remove(&at) {
+            self.bytes -= flight.bytes();
+            self.ids.remove(&id);
+            self.again.remove(&at);
+        }
+    }
+
+    /// Its message is not sent any more; only its release is.
+    fn release(&mut self, at: u64) {
+        if let Some((_, flight)) = self.flights.get_mut(&at) {
+            self.bytes -= flight.bytes();
+            *flight = Flight::Released;
+            self.again.remove(&at);
+        }
+    }
+
     /// A PUBREC came: gives the PUBREL to answer, which says so where the identifier is unknown.
     pub fn received(&mut self, id: u16) -> Outgoing {
-        let flight = self.ids.get(&id).and_then(|at| self.flights.get_mut(at));
-        let reason = match flight {
+        let at = self.ids.get(&id).copied();
+        let reason = match at.and_then(|at| Some((at, &self.flights.get(&at)?.1))) {
             Some((_, Flight::Released)) => Reason::Success,
-            Some((_, flight @ Flight::Sent { .. })) if flight.is_exactly_once() => {
-                *flight = Flight::Released;
+            Some((at, flight)) if flight.is_exactly_once() => {
+                self.release(at);
                 Reason::Success
             }
             _ => Reason::PacketIdNotFound,
@@ -272,33 +343,51 @@ impl Outbox {
     /// The connection ended: QoS 0 is not kept for the next one.
     pub fn suspend(&mut self) {
         while let Some(&at) = self.qos_0.first() {
-            self.take(at);
+            let slot = self.take(at);
+            self.missed |= slot.is_some_and(|slot| slot.waiting.is_state);
         }
     }
 
-    /// A new connection took the session up, with its own window: what was on its way, in its order,
-    /// to be sent again before anything else (MQTT 5.0, section 4.4).
-    pub fn resume(&mut self, in_flight: u16, now_ms: u64) -> Vec<Outgoing> {
-        self.limits.in_flight = in_flight;
-        let again = |(id, flight): &(u16, Flight)| match flight {
-            Flight::Released => Outgoing::PubRel {
-                id: *id,
-                reason: Reason::Success,
-            },
-            Flight::Sent { publish, since_ms } => {
-                let expiry_s = left(&publish.message, *since_ms, now_ms).unwrap_or(Some(0));
-                Outgoing::Publish(PublishOut {
-                    dup: true,
-                    expiry_s,
-                    ..publish.clone()
-                })
+    /// Leaves out what is of other topics than these. An identifier of QoS 2 is still released: its client may have it.
+    pub fn keep_only(&mut self, kept: impl Fn(&TopicName) -> bool) {
+        let goes = |message: &Message| !kept(&message.topic);
+        let waiting = self.waiting.iter();
+        let waiting = waiting.filter(|(_, slot)| goes(&slot.waiting.message));
+        for at in waiting.map(|(at, _)| *at).collect::<Vec<_>>() {
+            self.take(at);
+        }
+        let sent = self.flights.iter().filter_map(|(at, (_, flight))| match flight {
+            Flight::Sent { publish, .. } => goes(&publish.message).then_some((*at, publish.qos)),
+            Flight::Released => None,
+        });
+        for (at, qos) in sent.collect::<Vec<_>>() {
+            if qos == QoS::ExactlyOnce {
+                self.release(at);
+            } else {
+                self.land(at);
             }
+        }
+    }
+
+    /// A new connection took the session up, with its own window: what was on its way is sent again, in its order, before
+    /// anything else (MQTT 5.0, section 4.4). Gives the releases.
+    pub fn resume(&mut self, in_flight: u16) -> Vec<Outgoing> {
+        self.limits.in_flight = in_flight;
+        let (sent, released): (Vec<_>, Vec<_>) = self
+            .flights
+            .iter()
+            .partition(|(_, (_, flight))| matches!(flight, Flight::Sent { .. }));
+        self.again = sent.into_iter().map(|(at, _)| *at).collect();
+        let release = |(_, (id, _)): (_, &(u16, _))| Outgoing::PubRel {
+            id: *id,
+            reason: Reason::Success,
         };
-        self.flights.values().map(again).collect()
+        released.into_iter().map(release).collect()
     }
 
     fn refused(&mut self, waiting: &Waiting) -> Pushed {
         self.lost += 1;
+        self.missed |= waiting.is_state;
         let losable = waiting.qos == QoS::AtMostOnce && !waiting.is_state;
         if losable { Pushed::Dropped } else { Pushed::Full }
     }
@@ -344,6 +433,13 @@ impl Outbox {
 }
 
 impl Flight {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Sent { bytes, .. } => *bytes,
+            Self::Released => 0,
+        }
+    }
+
     fn is_exactly_once(&self) -> bool {
         matches!(self, Self::Sent { publish, .. } if publish.qos == QoS::ExactlyOnce)
     }
@@ -355,7 +451,7 @@ pub(crate) fn held_bytes(message: &Message) -> usize {
     let user: usize = properties
         .user
         .iter()
-        .map(|(key, value)| key.len() + value.len())
+        .map(|(key, value)| USER_PROPERTY_BYTES + key.len() + value.len())
         .sum();
     OVERHEAD_BYTES
         + message.topic.as_str().len()

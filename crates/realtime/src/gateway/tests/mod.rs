@@ -1,6 +1,7 @@
 //! The gateway whole, with clients over pipes in memory: rights, states, take-over, slow readers, and a
 //! router that dies.
 
+mod back;
 mod client;
 
 use std::collections::HashMap;
@@ -29,7 +30,8 @@ struct Under {
 
 impl Rights for Under {
     fn principal(&self) -> &str {
-        &self.user
+        let first = self.user.split(' ').next().unwrap_or_default();
+        if first.starts_with('@') { first } else { &self.user }
     }
 
     fn may(&self, action: Action<'_>, _now_ms: u64) -> bool {
@@ -48,7 +50,8 @@ impl Rights for Under {
     }
 }
 
-/// Users are named by the filters that they have, separated by spaces; nobody has none.
+/// Users are named by the filters that they have, separated by spaces; nobody has none. Where the first word begins with
+/// @ it is who they are, whatever they have.
 #[derive(Default)]
 struct Door {
     revoked: Arc<AtomicBool>,
@@ -76,18 +79,24 @@ impl Doorkeeper for Door {
 }
 
 #[derive(Default)]
-struct Memory(Mutex<HashMap<TopicName, State>>);
+struct Memory {
+    states: Mutex<HashMap<TopicName, State>>,
+    is_away: AtomicBool,
+}
 
 impl Memory {
     fn keep(&self, state: &State) {
-        locked(&self.0).insert(state.topic.clone(), state.clone());
+        locked(&self.states).insert(state.topic.clone(), state.clone());
     }
 }
 
 #[async_trait]
 impl States for Memory {
     async fn latest(&self, filter: &TopicFilter) -> Result<Vec<State>, StatesError> {
-        let states = locked(&self.0);
+        if self.is_away.load(Relaxed) {
+            return Err(StatesError("away".to_owned()));
+        }
+        let states = locked(&self.states);
         let matching = states.values().filter(|state| filter.matches(&state.topic));
         Ok(matching.cloned().collect())
     }

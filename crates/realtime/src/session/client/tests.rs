@@ -287,9 +287,79 @@ fn an_alias_stands_for_the_topic_that_set_it_until_the_connection_ends() {
         topic_of(client.handle(too_high, &rights(), 0)),
         "TopicAliasInvalid"
     );
-    client.resume(terms(Version::V5), 0);
+    client.resume(terms(Version::V5));
     assert_eq!(
         topic_of(client.handle(aliased(None, 1), &rights(), 0)),
         "TopicAliasInvalid"
     );
+}
+
+#[test]
+fn an_alias_of_a_topic_that_is_denied_holds_nothing_and_stays_denied() {
+    let mut client = client(Version::V5);
+    let mut denied = |topic: Option<&str>| {
+        let Incoming::Publish(publish) = publish("x", QoS::AtMostOnce, 0) else {
+            panic!("a PUBLISH")
+        };
+        let publish = Publish {
+            topic: topic.map(|topic| TopicName::new(topic).unwrap()),
+            alias: Some(1),
+            ..publish
+        };
+        let effects = client.handle(Incoming::Publish(publish), &rights(), 0);
+        (effects, client.aliases.get(&1).cloned())
+    };
+    assert_eq!(denied(Some("theirs/a")), (vec![Effect::Denied], Some(None)));
+    assert_eq!(denied(None).0, [Effect::Denied]);
+    let long = format!("mine/{}", "x".repeat(ALIASED_BYTES_MAX));
+    assert!(matches!(
+        denied(Some(&long)).0[..],
+        [Effect::End {
+            reason: Reason::TopicAliasInvalid,
+            ..
+        }]
+    ));
+}
+
+#[test]
+fn no_goodbye_makes_a_session_last_longer_than_any_may() {
+    let mut client = Client::new(
+        Terms {
+            session_expiry_s: 1,
+            ..terms(Version::V5)
+        },
+        1,
+        LIMITS,
+    );
+    let goodbye = Incoming::Disconnect {
+        with_will: false,
+        session_expiry_s: Some(u32::MAX),
+    };
+    client.handle(goodbye, &rights(), 0);
+    assert_eq!(client.session_expiry_s(), SESSION_EXPIRY_MAX_S);
+}
+
+#[test]
+fn a_filter_that_comes_often_counts_once_and_deep_ones_count_by_their_levels() {
+    let mut client = client(Version::V5);
+    let mut subscribe = |filters: Vec<SubscribeFilter>| {
+        let effects = client.handle(
+            Incoming::Subscribe {
+                id: 1,
+                filters,
+                subscription_id: None,
+            },
+            &rights(),
+            0,
+        );
+        let Some(Effect::Send(Outgoing::SubAck { granted, .. })) = effects.first() else {
+            panic!("{effects:?}")
+        };
+        let granted = granted.iter().filter(|granted| granted.is_ok()).count();
+        (granted, effects.len() - 1)
+    };
+    assert_eq!(subscribe(vec![filter("mine/a"); 1_000]), (1_000, 1));
+    let deep = |number: usize| filter(&format!("mine/{number}{}", "/x".repeat(62)));
+    let fit = MAX_SUBSCRIPTION_LEVELS / 64;
+    assert_eq!(subscribe((0..fit + 5).map(deep).collect()), (fit, fit));
 }
