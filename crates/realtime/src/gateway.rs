@@ -139,7 +139,10 @@ impl Gateway {
             stop: stop.clone(),
         });
         tokio::spawn(stop.clone().run_until_cancelled_owned(shared.clone().fan_out()));
-        tokio::spawn(stop.clone().run_until_cancelled_owned(shared.clone().sweep()));
+        tokio::spawn(
+            stop.clone()
+                .run_until_cancelled_owned(shared.clone().each_second()),
+        );
         tokio::spawn(stop.clone().run_until_cancelled_owned(shared.clone().tend()));
         reads::work(&shared, &states, waiting_reads, &stop);
         Self(shared)
@@ -258,7 +261,7 @@ impl Shared {
         }
     }
 
-    async fn sweep(self: Arc<Self>) -> Infallible {
+    async fn each_second(self: Arc<Self>) -> Infallible {
         let mut seconds = tokio::time::interval(Duration::from_secs(1));
         let (mut out, mut ticks) = (0, 0_u64);
         loop {

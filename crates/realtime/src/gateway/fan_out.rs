@@ -24,43 +24,48 @@ pub(super) struct FanOut {
     pub(super) versions: Versions,
 }
 
-/// Whom a message goes to.
-enum Audience {
-    /// All who subscribed but the publisher where it said so.
-    All { by: u64 },
-    /// One who reads a state; none other.
-    Reader(Arc<Session>),
-    /// All, and this one as what it reads.
-    AllAnd(Arc<Session>),
+/// Whom a message goes to: all who subscribed, or only the one who reads the state that it is.
+#[derive(Clone, Copy)]
+struct Audience {
+    /// The session that published it, 0 where none did: left out where it said so.
+    by: u64,
+    /// The session that reads it, and gets it as retained.
+    reader: Option<u64>,
+    only_reader: bool,
 }
 
 impl FanOut {
     pub(super) async fn deliver(&mut self, parcel: Parcel) {
         self.wait_for_room().await;
         let message = &parcel.message;
-        let (audience, is_state) = match parcel.kind {
-            Kind::Published { by } => (Audience::All { by }, false),
+        let is_state = matches!(parcel.kind, Kind::State { .. });
+        let audience = match parcel.kind {
+            Kind::Published { by } => Audience {
+                by,
+                reader: None,
+                only_reader: false,
+            },
             Kind::State { version, reader } => {
-                let audience = match (self.versions.note(&message.topic, version), reader) {
-                    (Age::Newer, None) => Audience::All { by: 0 },
-                    (Age::Newer, Some(reader)) => Audience::AllAnd(reader),
-                    (Age::Same, Some(reader)) => Audience::Reader(reader),
-                    (Age::Same, None) | (Age::Older, _) => {
-                        self.counters.dropped_outdated.add(1);
-                        return;
-                    }
-                };
-                (audience, true)
+                let age = self.versions.note(&message.topic, version);
+                if age == Age::Older || (age == Age::Same && reader.is_none()) {
+                    self.counters.dropped_outdated.add(1);
+                    return;
+                }
+                Audience {
+                    by: 0,
+                    reader: reader.map(|reader| reader.number),
+                    only_reader: age == Age::Same,
+                }
             }
         };
-        if !matches!(audience, Audience::Reader(_)) {
+        if !audience.only_reader {
             self.counters.messages_in.add(1);
         }
         let now_ms = self.clock.now_ms();
         if message.retain && !is_state && !locked(&self.retained).keep(message, now_ms) {
             self.counters.dropped_no_room.add(1);
         }
-        let crowded = self.send(message, &audience, is_state, now_ms);
+        let crowded = self.send(message, audience, is_state, now_ms);
         if crowded.is_empty() {
             return;
         }
@@ -76,52 +81,36 @@ impl FanOut {
     fn send(
         &self,
         message: &Arc<Message>,
-        audience: &Audience,
+        audience: Audience,
         is_state: bool,
         now_ms: u64,
     ) -> Vec<Arc<Session>> {
         let mut crowded = Vec::new();
-        let publisher = match audience {
-            Audience::All { by } => *by,
-            Audience::Reader(_) | Audience::AllAnd(_) => 0,
-        };
         let mut push = |session: &Arc<Session>, manner: Manner| {
             let crowds = session.push(message, manner, &self.counters, &self.sessions.pressure, now_ms);
             // Who publishes to itself reads once it is let go.
-            if crowds && session.number != publisher {
+            if crowds && session.number != audience.by {
                 crowded.push(session.clone());
             }
         };
         let index = self.sessions.index.read().unwrap_or_else(PoisonError::into_inner);
-        let (by, reader) = match audience {
-            Audience::All { by } => (*by, None),
-            Audience::Reader(reader) | Audience::AllAnd(reader) => (0, Some(reader)),
-        };
-        let only_reader = matches!(audience, Audience::Reader(_));
         let manner = |route: &Route| Manner {
             qos: route.options.qos.min(message.qos),
-            retain: message.retain && (is_reader(route, reader) || route.options.retain_as_published),
+            retain: message.retain
+                && (audience.reader == Some(route.session.number) || route.options.retain_as_published),
             subscription_ids: route.options.subscription_id.into_iter().collect(),
             is_state,
         };
-        let wanted = |route: &Route| {
-            let own = route.options.no_local && by == route.session.number;
-            !own && (!only_reader || is_reader(route, reader))
-        };
         let holders = index.matching(&message.topic);
         if let [only] = holders[..] {
-            for route in only.values().filter(|route| wanted(route)) {
+            for route in audience.among(only) {
                 push(&route.session, manner(route));
             }
         } else {
             // Who subscribed to several filters that match gets one copy, at the best of them
             // (MQTT 5.0, section 3.3.4).
             let mut merged: HashMap<u64, (&Arc<Session>, Manner)> = HashMap::new();
-            for route in holders
-                .into_iter()
-                .flat_map(HashMap::values)
-                .filter(|route| wanted(route))
-            {
+            for route in holders.into_iter().flat_map(|holders| audience.among(holders)) {
                 let more = manner(route);
                 merged
                     .entry(route.session.number)
@@ -180,8 +169,16 @@ fn give_back(place: OwnedSemaphorePermit, wait: impl Future<Output = ()> + Send 
     });
 }
 
-fn is_reader(route: &Route, reader: Option<&Arc<Session>>) -> bool {
-    reader.is_some_and(|reader| reader.number == route.session.number)
+impl Audience {
+    /// Who of these it is.
+    fn among(self, holders: &HashMap<u64, Route>) -> impl Iterator<Item = &Route> {
+        let one = self.reader.filter(|_| self.only_reader);
+        let all = (!self.only_reader).then(|| holders.values());
+        let routes = one.and_then(|number| holders.get(&number)).into_iter();
+        routes
+            .chain(all.into_iter().flatten())
+            .filter(move |route| !(route.options.no_local && self.by == route.session.number))
+    }
 }
 
 impl Manner {

@@ -28,10 +28,4 @@ impl Alive {
     pub fn deadline_ms(&self) -> Option<u64> {
         (self.keep_alive_s > 0).then(|| self.heard_ms + u64::from(self.keep_alive_s) * 1500)
     }
-
-    /// Whether it is gone.
-    #[must_use]
-    pub fn is_gone(&self, now_ms: u64) -> bool {
-        self.deadline_ms().is_some_and(|deadline| deadline <= now_ms)
-    }
 }
