@@ -37,7 +37,7 @@ pub(crate) struct Common {
     /// Print JSON, for programs
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// The settings file; the folders `adapters` and `schemas` lie beside it [default: config/crossdock.toml]
+    /// The settings file; `state.toml` and the folders `adapters` and `schemas` lie beside it [default: config/crossdock.toml]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }

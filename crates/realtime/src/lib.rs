@@ -15,3 +15,6 @@ pub use gateway::{Capacity, Figures, Gateway};
 pub use listen::{Tls, serve_tcp, serve_tls};
 pub use outside::{Arrival, Doorkeeper, State, States, StatesError};
 pub use websocket::{Origins, serve_websocket};
+
+/// What the broker inside says of its own tickets is of no use to operators.
+pub const LOG_FILTER: &str = "rumqttd=warn";

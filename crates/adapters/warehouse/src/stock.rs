@@ -13,7 +13,7 @@ pub(crate) const FULL: i64 = 40;
 /// With fewer pieces than this a shelf is low.
 pub(crate) const THRESHOLD: i64 = 10;
 /// From the order to the supplier until the shelf is full again.
-const DELIVERY_TAKES: Duration = Duration::from_secs(90);
+const DELIVERY_TAKES: Duration = Duration::from_secs(30);
 /// What the shop sells; other products get a shelf when they are first heard of.
 pub(crate) const PRODUCTS: [&str; 12] = [
     "CARD-85X55",

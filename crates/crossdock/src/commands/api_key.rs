@@ -34,7 +34,8 @@ pub(crate) enum ApiKeyCommand {
 pub(crate) struct Add {
     /// What people will call it
     name: String,
-    /// What it may do: events:read, events:write, adapters:read, adapters:write, admin, …; repeatable
+    /// What it may do: events:read, events:write, adapters:read, adapters:write, state:read, browser-tokens:write, admin, …;
+    /// repeatable
     #[arg(long = "scope", value_name = "SCOPE", required_unless_present = "adapter")]
     scopes: Vec<Scope>,
     /// The topic filters within which it may mint browser tokens, separated by commas; repeatable

@@ -14,7 +14,7 @@ use crate::{
     output::{Output, Tone},
 };
 
-/// Make the adapters and schemas of the configuration folder the next revision; topology and credentials follow
+/// Make the adapters, schemas and state rules of the configuration folder the next revision; topology and credentials follow
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  crossdock apply --dry-run\n  crossdock apply --note 'ERP takes cancellations'"

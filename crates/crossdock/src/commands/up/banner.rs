@@ -69,7 +69,10 @@ fn lines(banner: &Banner) -> Vec<String> {
     let shop = shop.as_ref().map(|shop| format!("  shop      {shop}"));
     let places = [
         format!("  API docs  {url}/docs"),
-        format!("  MQTT      {mqtt_url}  (browsers: {url}/mqtt)"),
+        format!(
+            "  MQTT      {mqtt_url}  (browsers: {}/mqtt)",
+            url.replacen("http", "ws", 1)
+        ),
         format!("  RabbitMQ  {rabbitmq}"),
         format!(
             "  data      {}  (operators' API key in {})",

@@ -8,7 +8,9 @@ use tracing_subscriber::EnvFilter;
 /// Starts logging. `RUST_LOG` says how much.
 pub(super) fn start() {
     let mut filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let quiet = std::iter::once(crossdock_bus::LOG_FILTER).chain(crossdock_store::LOG_FILTERS);
+    let quiet = [crossdock_bus::LOG_FILTER, crossdock_realtime::LOG_FILTER]
+        .into_iter()
+        .chain(crossdock_store::LOG_FILTERS);
     for directive in quiet.filter_map(|directive| directive.parse().ok()) {
         filter = filter.add_directive(directive);
     }
