@@ -22,8 +22,8 @@ export async function visit(signal: AbortSignal): Promise<Visit> {
 }
 
 /** The same reference again orders nothing more, so that whoever got no answer may simply ask again. */
-export function order(reference: string, sku: string, quantity: number): Promise<void> {
-  return ask('PUT', `/shop/api/orders/${reference}`, { sku, quantity });
+export async function order(reference: string, sku: string, quantity: number): Promise<void> {
+  await ask('PUT', `/shop/api/orders/${reference}`, { sku, quantity });
 }
 
 async function ask<T>(method: string, path: string, body: unknown, signal?: AbortSignal): Promise<T> {
@@ -31,7 +31,7 @@ async function ask<T>(method: string, path: string, body: unknown, signal?: Abor
   if (signal) init.signal = signal;
   const answer = await fetch(path, init).catch(() => undefined);
   if (!answer) throw new Error('The shop does not answer.');
-  if (answer.ok) return (answer.status === 202 ? undefined : await answer.json()) as T;
+  if (answer.ok) return (answer.status === 202 ? await answer.text() : await answer.json()) as T;
   const problem = (await answer.json().catch(() => ({}))) as { title?: string; detail?: string };
   throw new Error(problem.detail ?? problem.title ?? `The shop answered ${answer.status}.`);
 }

@@ -60,7 +60,8 @@ class Shop {
         this.counts.connections += 1;
         this.#note({ kind: 'link', text: this.counts.connections === 1 ? 'Connected' : 'Connected again' });
       } else if (state === 'retrying' && this.link !== 'retrying') {
-        this.#note({ kind: 'link', text: 'Connection lost; everything here is kept' });
+        const text = this.counts.connections > 0 ? 'Connection lost; everything here is kept' : 'No connection yet';
+        this.#note({ kind: 'link', text });
       }
       this.link = state;
       this.reason = reason?.message;
