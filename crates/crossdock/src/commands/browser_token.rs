@@ -50,12 +50,18 @@ impl BrowserTokenCommand {
                 let path = ["v1", "browser-tokens"];
                 let (done, said) = if let Some(subject) = subject {
                     client.delete_matching(&path, &[("subject", &subject)]).await?;
-                    let said = format!("whatever tokens the subject {} had open nothing any more", printable(&subject));
+                    let said = format!(
+                        "whatever tokens the subject {} had open nothing any more",
+                        printable(&subject)
+                    );
                     (json!({ "subject": subject }), said)
                 } else {
                     let id = id.unwrap_or_default();
                     client.delete(&[path[0], path[1], &id]).await?;
-                    let said = format!("if there is a token with the id {}, it opens nothing any more", printable(&id));
+                    let said = format!(
+                        "if there is a token with the id {}, it opens nothing any more",
+                        printable(&id)
+                    );
                     (json!({ "id": id }), said)
                 };
                 report(output, &json!({ "revoked": done }), &said)?;
