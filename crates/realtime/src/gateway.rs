@@ -13,6 +13,7 @@ mod retained;
 mod seats;
 mod session;
 mod sessions;
+mod stream;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
@@ -21,7 +22,7 @@ mod versions;
 use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -102,6 +103,8 @@ pub(crate) struct Shared {
     retained: Arc<Mutex<Retained>>,
     counters: Arc<Counters>,
     out_per_s: AtomicU64,
+    /// Bytes of packets that are not whole.
+    unread: AtomicUsize,
     pending: Pending,
     reads: Reads,
     clock: Clock,
@@ -132,6 +135,7 @@ impl Gateway {
             retained: Arc::default(),
             counters: Arc::default(),
             out_per_s: AtomicU64::new(0),
+            unread: AtomicUsize::new(0),
             pending: Pending::default(),
             reads,
             clock,

@@ -10,11 +10,12 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 
 use super::bus::{Kind, OwnPlaces, Places};
@@ -22,9 +23,10 @@ use super::connect::{self, Welcome};
 use super::fan_out::retained_manner;
 use super::reads::Read;
 use super::session::{BATCH_BYTES, Session, Standing};
-use super::{PACKET_BYTES_MAX, Shared, locked, sessions};
+use super::stream::{Over, Wire};
+use super::{Shared, locked, sessions};
 use crate::session::{Alive, Effect, Rights};
-use crate::wire::{self, ConnAck, Decoder, Incoming, Outgoing, Reason, Version, Will, WireError};
+use crate::wire::{ConnAck, Incoming, Outgoing, Reason, Version, Will, WireError};
 use crossdock_model::topic::TopicFilter;
 
 /// How long a client may take to say who it is, a TLS handshake before it included, and to be answered.
@@ -33,44 +35,16 @@ const CONNECT_MAX: Duration = Duration::from_secs(10);
 const PACKET_MAX_MS: u64 = 30_000;
 /// How long a client may take nothing of what is sent to it.
 const STUCK_MAX_MS: u64 = 30_000;
-/// How long a client may take to read its last packet and close.
-const GOODBYE_MAX: Duration = Duration::from_secs(1);
-/// What is read at once.
-const READ_BYTES: usize = 16 * 1024;
 /// Reads of states that one client may have waiting.
 const OWN_READS: u32 = 4;
 /// Nothing is read while this much waits to be written.
 const UNWRITTEN_MAX: usize = 64 * 1024;
+/// What all clients together may have sent of packets that are not whole; beyond it those go that sent much.
+const UNREAD_MAX: usize = 64 * 1024 * 1024;
+const UNREAD_SMALL: usize = 16 * 1024;
 
 thread_local! {
-    static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
     static WRITE: RefCell<BytesMut> = RefCell::new(BytesMut::new());
-}
-
-/// A stream of packets.
-struct Wire<S> {
-    stream: S,
-    decoder: Decoder,
-    unread: BytesMut,
-    unwritten: BytesMut,
-}
-
-/// Why a connection is over.
-enum Over {
-    /// The stream ended.
-    Lost,
-    /// The client sent what it must not.
-    Broken(WireError),
-    /// It is to be ended.
-    Ended(Reason),
-    /// A packet of the client ends it, and says what becomes of its will.
-    Said(Reason, Option<Box<Will>>),
-}
-
-impl From<io::Error> for Over {
-    fn from(_: io::Error) -> Self {
-        Self::Lost
-    }
 }
 
 pub(super) async fn serve<S>(shared: &Arc<Shared>, opening: impl Future<Output = io::Result<S>>, peer: IpAddr)
@@ -96,6 +70,7 @@ where
         read_begins: None,
         packet_since_ms: None,
         stuck_since_ms: None,
+        unread: 0,
         wire,
     };
     connection.run(welcome.taken.wills).await;
@@ -160,82 +135,6 @@ where
     None
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
-    fn over(stream: S) -> Self {
-        Self {
-            stream,
-            decoder: Decoder::new(PACKET_BYTES_MAX),
-            unread: BytesMut::new(),
-            unwritten: BytesMut::new(),
-        }
-    }
-
-    /// The next packet.
-    async fn packet(&mut self) -> Result<Incoming, Over> {
-        loop {
-            if let Some(packet) = self.decode()? {
-                return Ok(packet);
-            }
-            poll_fn(|cx| self.poll_read(cx)).await?;
-        }
-    }
-
-    fn decode(&mut self) -> Result<Option<Incoming>, Over> {
-        let decoded = self.decoder.decode(&mut self.unread).map_err(Over::Broken)?;
-        if decoded.is_none() && self.unread.is_empty() {
-            self.unread = BytesMut::new();
-        }
-        Ok(decoded)
-    }
-
-    /// Reads what there is into `unread`.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Over>> {
-        READ.with_borrow_mut(|space| {
-            let mut space = ReadBuf::new(space);
-            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut space))?;
-            if space.filled().is_empty() {
-                return Poll::Ready(Err(Over::Lost));
-            }
-            self.unread.extend_from_slice(space.filled());
-            Poll::Ready(Ok(()))
-        })
-    }
-
-    /// Writes what was queued.
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Over>> {
-        while !self.unwritten.is_empty() {
-            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.unwritten))?;
-            if written == 0 {
-                return Poll::Ready(Err(Over::Lost));
-            }
-            self.unwritten.advance(written);
-        }
-        self.unwritten = BytesMut::new();
-        Poll::Ready(Ok(()))
-    }
-
-    /// Puts a packet to what is to be written. One that cannot be framed is left out.
-    fn queue(&mut self, version: Version, packet: &Outgoing) {
-        if let Err(error) = wire::encode(version, packet, &mut self.unwritten) {
-            tracing::warn!(%error, "a packet could not be written");
-        }
-    }
-
-    /// Writes what is queued and closes. What the client still sends is read for a moment and dropped:
-    /// to close on unread bytes would reset the connection, and take the last packet with it.
-    async fn goodbye(&mut self) {
-        let last = async {
-            poll_fn(|cx| self.poll_write(cx)).await?;
-            self.stream.shutdown().await?;
-            loop {
-                poll_fn(|cx| self.poll_read(cx)).await?;
-                self.unread.clear();
-            }
-        };
-        let _: Result<Result<Infallible, Over>, _> = tokio::time::timeout(GOODBYE_MAX, last).await;
-    }
-}
-
 struct Connection<'a, S> {
     shared: &'a Arc<Shared>,
     wire: Wire<S>,
@@ -255,6 +154,8 @@ struct Connection<'a, S> {
     packet_since_ms: Option<u64>,
     /// Since when nothing could be written of what there is.
     stuck_since_ms: Option<u64>,
+    /// What is counted of bytes that are not yet a packet.
+    unread: usize,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
@@ -271,6 +172,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
             Ok(never) => match never {},
             Err(over) => over,
         };
+        self.count_unread(0);
         if self.read_begins.is_some() || !self.reads_due.is_empty() {
             self.session.miss();
         }
@@ -321,6 +223,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                 let now_ms = self.shared.clock.now_ms();
                 self.packet_since_ms.get_or_insert(now_ms);
             }
+            let unread = self.wire.unread.len();
+            if self.count_unread(unread) > UNREAD_MAX && unread > UNREAD_SMALL {
+                return Err(Over::Ended(Reason::QuotaExceeded));
+            }
             poll_fn(|cx| {
                 if stopped.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(Err(Over::Ended(Reason::ServerShuttingDown)));
@@ -329,6 +235,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
             })
             .await?;
         }
+    }
+
+    /// Gives what all have.
+    fn count_unread(&mut self, now: usize) -> usize {
+        let before = std::mem::replace(&mut self.unread, now);
+        if before != now {
+            self.shared.unread.fetch_add(now, Relaxed);
+            self.shared.unread.fetch_sub(before, Relaxed);
+        }
+        self.shared.unread.load(Relaxed)
     }
 
     /// Writes all that can be written; ready when something was read, or the connection is over.
