@@ -6,6 +6,7 @@
 mod gateway;
 mod index;
 mod listen;
+mod origin;
 mod outside;
 pub mod session;
 mod websocket;
@@ -13,8 +14,9 @@ pub mod wire;
 
 pub use gateway::{Capacity, Figures, Gateway};
 pub use listen::{Tls, serve_tcp, serve_tls};
+pub use origin::Origins;
 pub use outside::{Arrival, Doorkeeper, State, States, StatesError};
-pub use websocket::{Origins, serve_websocket};
+pub use websocket::serve_websocket;
 
 /// What the broker inside says of its own tickets is of no use to operators.
 pub const LOG_FILTER: &str = "rumqttd=warn";

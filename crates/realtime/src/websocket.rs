@@ -8,22 +8,24 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::{Buf, Bytes};
 use futures::{Sink, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::Gateway;
 use crate::gateway::{NoSeat, PACKET_BYTES_MAX};
+use crate::{Gateway, Origins};
 
 const SUBPROTOCOL: &str = "mqtt";
 /// What a connection reads into; it is held while the connection lasts.
 const READ_BYTES: usize = 4 * 1024;
 
-/// Pages that may connect, beside those that come from the host they connect to.
-#[derive(Debug, Clone, Default)]
-pub struct Origins(pub Vec<String>);
+/// What one message carries to a peer at most.
+const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// What waits for a peer that does not read, beside what the connection keeps: one message with its head, and the
+/// answers to pings, which nobody asks the connection about.
+const WRITE_BUFFER_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
 
 /// Takes the upgrade of a request to `/mqtt`, and serves the connection. Refuses with 403 a page of an
 /// origin that is not allowed, with 400 a client that does not offer the subprotocol `mqtt`, with 429 an address that has
@@ -44,7 +46,8 @@ pub fn serve_websocket(
         .max_message_size(PACKET_BYTES_MAX)
         .max_frame_size(PACKET_BYTES_MAX)
         .read_buffer_size(READ_BYTES)
-        .write_buffer_size(0);
+        .write_buffer_size(0)
+        .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX);
     if upgrade.selected_protocol().is_none() {
         return (
             StatusCode::BAD_REQUEST,
@@ -65,21 +68,6 @@ pub fn serve_websocket(
     upgrade.on_upgrade(move |socket| async move {
         gateway.serve(seat, ready(Ok(Bytestream::new(socket)))).await;
     })
-}
-
-impl Origins {
-    /// Who sends no origin is no page in a browser.
-    fn allow(&self, headers: &HeaderMap) -> bool {
-        let Some(origin) = headers.get(header::ORIGIN) else {
-            return true;
-        };
-        let Ok(origin) = origin.to_str() else {
-            return false;
-        };
-        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let of_origin = origin.split_once("://").map(|(_, host)| host);
-        of_origin.is_some() && of_origin == host || self.0.iter().any(|allowed| allowed == origin)
-    }
 }
 
 /// A WebSocket as the bytes of its messages.
@@ -124,7 +112,9 @@ impl AsyncRead for Bytestream {
 impl AsyncWrite for Bytestream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut socket = Pin::new(&mut self.socket);
-        ready!(socket.as_mut().poll_ready(cx)).map_err(io::Error::other)?;
+        // Not only until it takes a message: answers to pings wait there too, and would leave no room for it.
+        ready!(socket.as_mut().poll_flush(cx)).map_err(io::Error::other)?;
+        let bytes = &bytes[..bytes.len().min(MESSAGE_BYTES_MAX)];
         let message = Message::Binary(Bytes::copy_from_slice(bytes));
         socket.start_send(message).map_err(io::Error::other)?;
         Poll::Ready(Ok(bytes.len()))

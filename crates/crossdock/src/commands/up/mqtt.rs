@@ -101,7 +101,10 @@ pub(super) fn start(
     hub.show_mqtt(move || view(&shown.figures()));
     let route = Websocket {
         gateway,
-        origins: Arc::new(Origins(settings.http.allowed_origins.clone())),
+        origins: Arc::new(Origins::new(
+            settings.http.allowed_origins.clone(),
+            settings.http.public_url.as_ref().map(|url| url.as_str()),
+        )),
         trusted_proxies: settings.http.trusted_proxies.clone().into(),
     };
     Router::new()
