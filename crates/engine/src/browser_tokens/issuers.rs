@@ -16,7 +16,7 @@ use crossdock_model::topic::TopicFilter;
 use serde_json::Value;
 
 use super::{
-    TOPICS_MAX, TokenFault, jwks,
+    Keys, TOPICS_MAX, TokenFault, jwks,
     token::{Claims, Unverified, Verifier},
 };
 use crate::outbound::{Method, Outbound, Request, Wanted, header};
@@ -92,17 +92,19 @@ impl Issuer {
     pub(super) async fn verified(
         &self,
         token: Unverified<'_>,
+        keys: Keys,
         now: DateTime<Utc>,
     ) -> Result<Claims, TokenFault> {
-        let verifier = self.verifier(token.kid()?, now).await?;
+        let verifier = self.verifier(token.kid()?, keys, now).await?;
         let claims = token.verified(&verifier)?;
         claims.must_be_for(&self.settings.audience)?;
         Ok(claims)
     }
 
-    async fn verifier(&self, kid: &str, now: DateTime<Utc>) -> Result<Arc<Verifier>, TokenFault> {
-        if let Ok(verifier) = self.known(kid, now) {
-            return Ok(verifier);
+    async fn verifier(&self, kid: &str, keys: Keys, now: DateTime<Utc>) -> Result<Arc<Verifier>, TokenFault> {
+        let known = self.known(kid, now);
+        if known.is_ok() || keys == Keys::AtHand {
+            return known;
         }
         self.fetch(now).await;
         self.known(kid, now)

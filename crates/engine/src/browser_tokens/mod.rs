@@ -140,7 +140,7 @@ impl TokenFault {
 /// Why a login opens nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LoginError {
-    /// Too many others from there failed; this one was not looked at.
+    /// The token opens nothing, and too many others from there did not either.
     #[error("too many logins have failed; try again in {retry_after_s} s")]
     TooSoon {
         /// Seconds to wait.
@@ -149,6 +149,15 @@ pub enum LoginError {
     /// The token opens nothing.
     #[error(transparent)]
     Refused(#[from] TokenFault),
+}
+
+/// Which keys may verify a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keys {
+    /// Those that are known here: neither the database nor an issuer is asked for more.
+    AtHand,
+    /// Those that can be had.
+    All,
 }
 
 /// The browser tokens of this environment.
@@ -222,19 +231,24 @@ impl BrowserTokens {
         })
     }
 
-    /// What the holder of a token may do.
-    pub(crate) async fn admit(&self, token: &str, now: DateTime<Utc>) -> Result<Grants, TokenFault> {
+    /// What the holder of a token may do, which is verified by these keys.
+    pub(crate) async fn admit(
+        &self,
+        token: &str,
+        keys: Keys,
+        now: DateTime<Utc>,
+    ) -> Result<Grants, TokenFault> {
         let token = Unverified::read(token)?;
         let issuer = token.issuer()?;
         let grants = if issuer == self.environment {
-            let verifier = self.signing.verifier(token.kid()?, now).await?;
+            let verifier = self.signing.verifier(token.kid()?, keys, now).await?;
             let kid = token.kid()?.to_owned();
             let claims = token.verified(&verifier)?;
             claims.must_be_for(&self.environment)?;
             self.grants_of_own(&claims, kid, now)?
         } else {
             let issuer = self.issuers.of(issuer).ok_or(TokenFault::UnknownIssuer)?;
-            let claims = issuer.verified(token, now).await?;
+            let claims = issuer.verified(token, keys, now).await?;
             self.grants_of_outside(issuer, &claims, now)?
         };
         match grants.revoked() {
@@ -283,27 +297,32 @@ impl BrowserTokens {
         Grants::new(topics, expires, marks, self.revocations.clone())
     }
 
-    /// The same for somebody who comes from this address: who guesses has to wait.
+    /// The same for somebody who comes from this address. After many guesses from there the next ones are told to
+    /// wait, and nobody is asked for the keys that they name; a token that is good passes all the same, since thousands
+    /// may share an address and no guess hits a signature.
     pub(crate) async fn log_in(
         &self,
         token: &str,
         from: IpAddr,
         now: DateTime<Utc>,
     ) -> Result<Grants, LoginError> {
-        if let Some(retry_after_s) = self.attempts.wait(from, now) {
-            measures::token_refused("too_soon");
-            tracing::debug!(client = %from, "a login came too soon after others that failed");
-            return Err(LoginError::TooSoon { retry_after_s });
-        }
-        let admitted = self.admit(token, now).await;
-        if admitted.as_ref().is_err_and(|fault| fault.is_a_guess()) {
+        let wait_s = self.attempts.wait(from, now);
+        let keys = if wait_s.is_some() { Keys::AtHand } else { Keys::All };
+        let fault = match self.admit(token, keys, now).await {
+            Ok(grants) => return Ok(grants),
+            Err(fault) => fault,
+        };
+        if fault.is_a_guess() {
+            if let Some(retry_after_s) = wait_s {
+                measures::token_refused("too_soon");
+                tracing::debug!(client = %from, reason = %fault, "a login came too soon after others that failed");
+                return Err(LoginError::TooSoon { retry_after_s });
+            }
             self.attempts.failed(from, now);
         }
-        admitted.map_err(|fault| {
-            measures::token_refused(fault.word());
-            tracing::info!(client = %from, reason = %fault, "a browser token was refused");
-            fault.into()
-        })
+        measures::token_refused(fault.word());
+        tracing::info!(client = %from, reason = %fault, "a browser token was refused");
+        Err(fault.into())
     }
 
     /// Ends every token that bears this name.

@@ -13,7 +13,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use serde::Serialize;
 
 use super::{
-    TokenFault,
+    Keys, TokenFault,
     token::{LIFE_MAX, SKEW, Verifier},
 };
 use crate::{EngineError, keys};
@@ -112,9 +112,17 @@ impl Signing {
     }
 
     /// What verifies tokens that the key of this name signed.
-    pub(super) async fn verifier(&self, kid: &str, now: DateTime<Utc>) -> Result<Arc<Verifier>, TokenFault> {
+    pub(super) async fn verifier(
+        &self,
+        kid: &str,
+        keys: Keys,
+        now: DateTime<Utc>,
+    ) -> Result<Arc<Verifier>, TokenFault> {
         if let Some(known) = self.known(kid, now) {
             return Ok(known);
+        }
+        if keys == Keys::AtHand {
+            return Err(TokenFault::UnknownKey);
         }
         let mut asked = self.asked.lock().await;
         if asked.is_none_or(|last| (now - last).abs() >= ASK_AGAIN) {

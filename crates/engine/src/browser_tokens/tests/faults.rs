@@ -25,7 +25,7 @@ pub(super) fn with_head(token: &str, head: &str) -> String {
 struct Forger {
     pair: Ed25519KeyPair,
     hub: BrowserTokens,
-    _place: Place,
+    place: Place,
 }
 
 impl Forger {
@@ -43,7 +43,7 @@ impl Forger {
         Self {
             pair,
             hub: place.hub(),
-            _place: place,
+            place,
         }
     }
 
@@ -70,7 +70,7 @@ impl Forger {
     }
 
     async fn fault(&self, token: &str) -> TokenFault {
-        match self.hub.admit(token, now()).await {
+        match self.hub.admit(token, Keys::All, now()).await {
             Ok(_) => panic!("{token} opens something"),
             Err(fault) => fault,
         }
@@ -87,7 +87,10 @@ async fn what_the_forger_makes_is_good_but_for_the_fault() {
         json!({"iat": at(60).timestamp(), "exp": at(3_660).timestamp()}),
         json!({"topics": []}),
     ] {
-        let admitted = forger.hub.admit(&forger.token(changes.clone()), now()).await;
+        let admitted = forger
+            .hub
+            .admit(&forger.token(changes.clone()), Keys::All, now())
+            .await;
         assert!(admitted.is_ok(), "{changes}: {admitted:?}");
     }
 }
@@ -203,7 +206,7 @@ async fn a_signature_counts_by_the_keys_own_algorithm_only() {
     ] {
         assert_eq!(forger.fault(&token).await, expected, "{token}");
     }
-    assert!(forger.hub.admit(&good, now()).await.is_ok());
+    assert!(forger.hub.admit(&good, Keys::All, now()).await.is_ok());
 }
 
 #[tokio::test]
@@ -221,9 +224,36 @@ async fn who_guesses_has_to_wait_and_who_was_once_right_does_not() {
         assert_eq!(log_in(&expired, office).await, Err(TokenFault::Expired.into()));
     }
     let held_up = LoginError::TooSoon { retry_after_s: 1 };
-    assert_eq!(log_in(&good, guesser).await, Err(held_up));
-    assert_eq!(log_in(&good, office).await, Ok(()));
-    assert!(forger.hub.log_in(&good, guesser, at(1)).await.is_ok());
+    assert_eq!(log_in(&garbled, guesser).await, Err(held_up));
+    assert_eq!(log_in("guessed", guesser).await, Err(held_up));
+    assert_eq!(log_in(&garbled, office).await, Err(TokenFault::Signature.into()));
+    let later = forger.hub.log_in(&garbled, guesser, at(1)).await.map(drop);
+    assert_eq!(later, Err(TokenFault::Signature.into()));
+}
+
+#[tokio::test]
+async fn where_others_guess_a_good_token_passes_and_nobody_is_asked_for_keys() {
+    let forger = Forger::new().await;
+    let good = forger.token(json!({}));
+    let expired = forger.token(json!({"exp": at(0).timestamp()}));
+    let unknown = forger.sign(
+        r#"{"alg":"EdDSA","kid":"other"}"#,
+        &json!({"iss": ENVIRONMENT}).to_string(),
+    );
+    let shared = "192.0.2.1".parse().unwrap();
+    let log_in = async |token: &str| forger.hub.log_in(token, shared, now()).await.map(drop);
+    assert_eq!(log_in(&good).await, Ok(()));
+    for _ in 0..30 {
+        assert_eq!(log_in("guessed").await, Err(TokenFault::Malformed.into()));
+    }
+    let asked = forger.place.asked.load(Ordering::SeqCst);
+    for _ in 0..100 {
+        let held_up = LoginError::TooSoon { retry_after_s: 1 };
+        assert_eq!(log_in(&unknown).await, Err(held_up));
+        assert_eq!(log_in(&good).await, Ok(()));
+    }
+    assert_eq!(log_in(&expired).await, Err(TokenFault::Expired.into()));
+    assert_eq!(forger.place.asked.load(Ordering::SeqCst), asked);
 }
 
 proptest! {

@@ -23,13 +23,13 @@ async fn a_token_opens_its_topics_on_every_hub_until_it_ends() {
     assert!(minted.client_id.starts_with("browser-"));
     assert!(!format!("{minted:?}").contains(&minted.token));
     for hub in [&one, &other] {
-        let grants = hub.admit(&minted.token, at(899)).await.unwrap();
+        let grants = hub.admit(&minted.token, Keys::All, at(899)).await.unwrap();
         assert_eq!(grants.principal(), "key:abcdefabcdef/customer-1");
         assert_eq!(grants.expires(), at(900));
         assert!(grants.may_subscribe(&filter("stock/london/mug")));
         assert!(!grants.may_subscribe(&filter("state/order/2")));
         assert!(grants.hold(at(899)) && !grants.hold(at(900)));
-        let late = hub.admit(&minted.token, at(900)).await;
+        let late = hub.admit(&minted.token, Keys::All, at(900)).await;
         assert_eq!(late.unwrap_err(), TokenFault::Expired);
     }
     let again = super::minted(&one, &["state/order/1"]).await;
@@ -147,7 +147,7 @@ async fn a_hub_signs_with_one_key_for_a_day_and_its_tokens_are_good_to_their_end
     assert_eq!(kid(&first), kid(&last));
     assert_ne!(kid(&last), kid(&next));
     for token in [&last, &next] {
-        other.admit(token, at(day + 800)).await.unwrap();
+        other.admit(token, Keys::All, at(day + 800)).await.unwrap();
     }
     assert_eq!(place.store.signing_keys(at(0)).await.unwrap().len(), 2);
     place.store.forget_tokens(at(day + 3_700)).await.unwrap();
@@ -162,9 +162,9 @@ async fn while_the_database_is_away_what_is_known_goes_on() {
     place.away.store(true, Ordering::SeqCst);
     let meanwhile = minted(&hub, &["a"]).await;
     for token in [&before.token, &meanwhile.token] {
-        hub.admit(token, now()).await.unwrap();
+        hub.admit(token, Keys::All, now()).await.unwrap();
     }
-    let unknown = other.admit(&before.token, now()).await;
+    let unknown = other.admit(&before.token, Keys::All, now()).await;
     assert_eq!(unknown.unwrap_err(), TokenFault::KeysUnavailable);
     let refused = other.mint(asked(&["a"]), &grantor(&["#"]), now()).await;
     assert!(matches!(
@@ -172,7 +172,7 @@ async fn while_the_database_is_away_what_is_known_goes_on() {
         Err(MintError::Failed(EngineError::Unavailable { .. }))
     ));
     place.away.store(false, Ordering::SeqCst);
-    other.admit(&before.token, now()).await.unwrap();
+    other.admit(&before.token, Keys::All, now()).await.unwrap();
 }
 
 #[tokio::test]
@@ -186,9 +186,9 @@ async fn an_unknown_key_is_asked_about_once_a_second() {
         faults::with_head(&known.token, &head)
     });
     for token in flood {
-        let refused = other.admit(&token, now()).await;
+        let refused = other.admit(&token, Keys::All, now()).await;
         assert_eq!(refused.unwrap_err(), TokenFault::UnknownKey);
     }
     assert_eq!(place.asked.load(Ordering::SeqCst), 1);
-    other.admit(&known.token, now()).await.unwrap();
+    other.admit(&known.token, Keys::All, now()).await.unwrap();
 }

@@ -133,7 +133,10 @@ async fn claims_open_what_the_templates_say() {
     let provider = Provider::new(&[&ec, &rsa]).await;
     let hub = provider.hub(&place, json!({}));
     for signer in [&ec, &rsa] {
-        let grants = hub.admit(&signer.token(json!({})), now()).await.unwrap();
+        let grants = hub
+            .admit(&signer.token(json!({})), Keys::All, now())
+            .await
+            .unwrap();
         assert_eq!(grants.principal(), "issuer:accounts/42");
         for (topic, may) in [
             ("state/customer/42/#", true),
@@ -147,7 +150,7 @@ async fn claims_open_what_the_templates_say() {
     assert_eq!(provider.times_asked(), 1);
     let numbers = ec.token(json!({"store": 7}));
     assert!(
-        hub.admit(&numbers, now())
+        hub.admit(&numbers, Keys::All, now())
             .await
             .unwrap()
             .may_subscribe(&filter("stock/7/mug"))
@@ -162,7 +165,7 @@ async fn claims_open_what_the_templates_say() {
         json!({"store": ["london"]}),
         json!({"store": "\u{0}"}),
     ] {
-        let refused = hub.admit(&ec.token(changes.clone()), now()).await;
+        let refused = hub.admit(&ec.token(changes.clone()), Keys::All, now()).await;
         assert_eq!(refused.unwrap_err(), TokenFault::Topics, "{changes}");
     }
 }
@@ -175,7 +178,7 @@ async fn a_claim_that_lists_topics_opens_what_lies_within() {
     let hub = provider.hub(&place, bounds);
     let token = |topics: Value| ec.token(json!({"https://shop.example/topics": topics}));
     let grants = hub
-        .admit(&token(json!(["state/order/1", "state/cart/#"])), now())
+        .admit(&token(json!(["state/order/1", "state/cart/#"])), Keys::All, now())
         .await
         .unwrap();
     assert!(grants.may_subscribe(&filter("state/cart/1")) && !grants.may_subscribe(&filter("state/#")));
@@ -192,7 +195,7 @@ async fn a_claim_that_lists_topics_opens_what_lies_within() {
         ),
         Value::Null,
     ] {
-        let refused = hub.admit(&token(topics.clone()), now()).await;
+        let refused = hub.admit(&token(topics.clone()), Keys::All, now()).await;
         assert_eq!(refused.unwrap_err(), TokenFault::Topics, "{topics}");
     }
 }
@@ -233,11 +236,18 @@ async fn a_token_is_for_this_hub_by_this_issuer_with_its_own_key() {
         (stranger.token(json!({})), TokenFault::Signature),
         (confused, TokenFault::Algorithm),
     ] {
-        assert_eq!(hub.admit(&token, now()).await.unwrap_err(), expected, "{token}");
+        assert_eq!(
+            hub.admit(&token, Keys::All, now()).await.unwrap_err(),
+            expected,
+            "{token}"
+        );
     }
     let token = ec.token(json!({}));
     hub.revoke(RevokedKind::Subject, "42", now()).await.unwrap();
-    assert_eq!(hub.admit(&token, now()).await.unwrap_err(), TokenFault::Revoked);
+    assert_eq!(
+        hub.admit(&token, Keys::All, now()).await.unwrap_err(),
+        TokenFault::Revoked
+    );
 }
 
 #[tokio::test]
@@ -273,7 +283,7 @@ async fn only_keys_with_a_public_half_a_name_and_a_use_count() {
     ] {
         provider.says("200 OK", &json!({"keys": [jwk, {"kty": "new"}]}).to_string());
         let hub = provider.hub(&place, json!({}));
-        assert_eq!(hub.admit(&token, now()).await.is_ok(), counts, "{jwk}");
+        assert_eq!(hub.admit(&token, Keys::All, now()).await.is_ok(), counts, "{jwk}");
     }
     for (status, body) in [
         ("200 OK", "<html>"),
@@ -285,7 +295,7 @@ async fn only_keys_with_a_public_half_a_name_and_a_use_count() {
     ] {
         provider.says(status, body);
         second += 60;
-        let refused = hub.admit(&token, at(second)).await;
+        let refused = hub.admit(&token, Keys::All, at(second)).await;
         assert_eq!(refused.unwrap_err(), TokenFault::KeysUnavailable, "{status}");
     }
 }
@@ -302,24 +312,26 @@ async fn keys_are_fetched_seldom_and_believed_for_a_day_while_the_issuer_is_down
     let fresh = |signer: &Signer, second: i64| {
         signer.token(json!({"iat": at(second).timestamp(), "exp": at(second + 60).timestamp()}))
     };
-    hub.admit(&fresh(&old, 0), at(0)).await.unwrap();
+    hub.admit(&fresh(&old, 0), Keys::All, at(0)).await.unwrap();
     for _ in 0..20 {
-        let unknown = hub.admit(&fresh(&new, 0), at(0)).await;
+        let unknown = hub.admit(&fresh(&new, 0), Keys::All, at(0)).await;
         assert_eq!(unknown.unwrap_err(), TokenFault::UnknownKey);
     }
     assert_eq!(provider.times_asked(), 1);
 
     provider.hands_out(&[&old, &new]);
-    hub.admit(&fresh(&new, 30), at(30)).await.unwrap();
+    hub.admit(&fresh(&new, 30), Keys::All, at(30)).await.unwrap();
     assert_eq!(provider.times_asked(), 2);
 
     // The old key is withdrawn: it is believed until the keys are fetched again.
     provider.hands_out(&[&new]);
     hub.issuers.look_after(at(629)).await;
-    hub.admit(&fresh(&old, 629), at(629)).await.unwrap();
+    hub.admit(&fresh(&old, 629), Keys::All, at(629)).await.unwrap();
     hub.issuers.look_after(at(630)).await;
     assert_eq!(
-        hub.admit(&fresh(&old, 630), at(630)).await.unwrap_err(),
+        hub.admit(&fresh(&old, 630), Keys::All, at(630))
+            .await
+            .unwrap_err(),
         TokenFault::UnknownKey
     );
 
@@ -328,11 +340,15 @@ async fn keys_are_fetched_seldom_and_believed_for_a_day_while_the_issuer_is_down
     for hour in 1..24 {
         hub.issuers.look_after(at(630 + hour * 3_600)).await;
     }
-    hub.admit(&fresh(&new, 629 + day), at(629 + day)).await.unwrap();
-    let gone = hub.admit(&fresh(&new, 630 + day), at(630 + day)).await;
+    hub.admit(&fresh(&new, 629 + day), Keys::All, at(629 + day))
+        .await
+        .unwrap();
+    let gone = hub.admit(&fresh(&new, 630 + day), Keys::All, at(630 + day)).await;
     assert_eq!(gone.unwrap_err(), TokenFault::KeysUnavailable);
     provider.hands_out(&[&new]);
-    hub.admit(&fresh(&new, 700 + day), at(700 + day)).await.unwrap();
+    hub.admit(&fresh(&new, 700 + day), Keys::All, at(700 + day))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -353,11 +369,28 @@ async fn many_who_come_at_once_have_the_keys_fetched_once() {
 }
 
 #[tokio::test]
+async fn where_others_guess_an_issuers_good_token_passes_and_it_is_not_asked() {
+    let (place, ec) = (Place::new().await, Signer::new("ec", Algorithm::ES256));
+    let (other, provider) = (Signer::new("new", Algorithm::ES256), Provider::new(&[&ec]).await);
+    let hub = provider.hub(&place, json!({}));
+    let shared = "192.0.2.1".parse().unwrap();
+    let log_in = async |token: &str, at| hub.log_in(token, shared, at).await.map(drop);
+    assert_eq!(log_in(&ec.token(json!({})), now()).await, Ok(()));
+    for _ in 0..30 {
+        assert_eq!(log_in("guessed", at(59)).await, Err(TokenFault::Malformed.into()));
+    }
+    let held_up = LoginError::TooSoon { retry_after_s: 1 };
+    assert_eq!(log_in(&other.token(json!({})), at(59)).await, Err(held_up));
+    assert_eq!(log_in(&ec.token(json!({})), at(59)).await, Ok(()));
+    assert_eq!(provider.times_asked(), 1);
+}
+
+#[tokio::test]
 async fn an_issuer_inside_the_network_is_asked_only_where_it_is_allowed() {
     let (place, ec) = (Place::new().await, Signer::new("ec", Algorithm::ES256));
     let provider = Provider::new(&[&ec]).await;
     let hub = place.hub_with(vec![provider.settings(json!({}))], &no_outbound());
-    let refused = hub.admit(&ec.token(json!({})), now()).await;
+    let refused = hub.admit(&ec.token(json!({})), Keys::All, now()).await;
     assert_eq!(refused.unwrap_err(), TokenFault::KeysUnavailable);
     assert_eq!(provider.times_asked(), 0);
 }

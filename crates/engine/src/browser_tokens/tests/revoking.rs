@@ -8,8 +8,8 @@ async fn a_token_that_is_revoked_ends_on_every_hub_and_says_so() {
     let (one, other) = (place.hub(), place.hub());
     let (token, neighbour) = (minted(&one, &["a"]).await, minted(&one, &["a"]).await);
     let (here, there) = (
-        one.admit(&token.token, now()).await.unwrap(),
-        other.admit(&token.token, now()).await.unwrap(),
+        one.admit(&token.token, Keys::All, now()).await.unwrap(),
+        other.admit(&token.token, Keys::All, now()).await.unwrap(),
     );
     let (mut here_changes, mut there_changes) = (one.revocations.changes(), other.revocations.changes());
     one.revoke(RevokedKind::Token, &token.id, at(1)).await.unwrap();
@@ -18,9 +18,14 @@ async fn a_token_that_is_revoked_ends_on_every_hub_and_says_so() {
     other.look_again(at(2)).await.unwrap();
     assert!(there_changes.has_changed().unwrap() && there.revoked());
     for hub in [&one, &other] {
-        let refused = hub.admit(&token.token, at(3)).await;
+        let refused = hub.admit(&token.token, Keys::All, at(3)).await;
         assert_eq!(refused.unwrap_err(), TokenFault::Revoked);
-        assert!(!hub.admit(&neighbour.token, at(3)).await.unwrap().revoked());
+        assert!(
+            !hub.admit(&neighbour.token, Keys::All, at(3))
+                .await
+                .unwrap()
+                .revoked()
+        );
     }
     here_changes.mark_unchanged();
     there_changes.mark_unchanged();
@@ -56,9 +61,12 @@ async fn a_subject_that_was_revoked_may_come_back_with_a_new_token() {
         .token;
     for hub in [&one, &other] {
         for token in [&before, &early] {
-            assert_eq!(hub.admit(token, at(3)).await.unwrap_err(), TokenFault::Revoked);
+            assert_eq!(
+                hub.admit(token, Keys::All, at(3)).await.unwrap_err(),
+                TokenFault::Revoked
+            );
         }
-        assert!(!hub.admit(&after, at(3)).await.unwrap().revoked());
+        assert!(!hub.admit(&after, Keys::All, at(3)).await.unwrap().revoked());
     }
 }
 
@@ -76,8 +84,11 @@ async fn a_principal_is_a_subject_of_one_key() {
     hub.revoke(RevokedKind::Principal, &principal, now())
         .await
         .unwrap();
-    assert_eq!(hub.admit(&own, at(1)).await.unwrap_err(), TokenFault::Revoked);
-    hub.admit(&others, at(1)).await.unwrap();
+    assert_eq!(
+        hub.admit(&own, Keys::All, at(1)).await.unwrap_err(),
+        TokenFault::Revoked
+    );
+    hub.admit(&others, Keys::All, at(1)).await.unwrap();
 }
 
 #[tokio::test]
@@ -99,7 +110,7 @@ async fn a_new_signing_key_leaves_tokens_alone_unless_they_are_to_end() {
     let mut live = Vec::new();
     for token in first.iter().chain(&second) {
         for hub in [&one, &other] {
-            live.push(hub.admit(&token.token, at(800)).await.unwrap());
+            live.push(hub.admit(&token.token, Keys::All, at(800)).await.unwrap());
         }
     }
 
@@ -107,10 +118,10 @@ async fn a_new_signing_key_leaves_tokens_alone_unless_they_are_to_end() {
     one.look_again(at(803)).await.unwrap();
     assert!(live.iter().all(Grants::revoked));
     for hub in [&one, &other] {
-        let refused = hub.admit(&second[0].token, at(803)).await;
+        let refused = hub.admit(&second[0].token, Keys::All, at(803)).await;
         assert_eq!(refused.unwrap_err(), TokenFault::Revoked);
         let after = mint(hub, 803).await;
-        hub.admit(&after.token, at(803)).await.unwrap();
+        hub.admit(&after.token, Keys::All, at(803)).await.unwrap();
     }
 }
 
@@ -123,7 +134,7 @@ async fn what_is_revoked_stays_so_while_the_database_is_away() {
     place.away.store(true, Ordering::SeqCst);
     assert!(hub.look_again(at(5)).await.is_err());
     assert_eq!(
-        hub.admit(&token.token, at(5)).await.unwrap_err(),
+        hub.admit(&token.token, Keys::All, at(5)).await.unwrap_err(),
         TokenFault::Revoked
     );
 }

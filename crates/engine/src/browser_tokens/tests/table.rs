@@ -39,7 +39,7 @@ async fn held(hub: &BrowserTokens, token: &Token) -> Option<(Grants, DateTime<Ut
         expires_in_s: Some(60),
     };
     let minted = hub.mint(asked, &grantor, now()).await.unwrap();
-    let early = hub.admit(&minted.token, now()).await.unwrap();
+    let early = hub.admit(&minted.token, Keys::All, now()).await.unwrap();
     let revoke = async |kind, name: &str| hub.revoke(kind, name, now()).await.unwrap();
     match token.is.as_str() {
         "" => return Some((early, at(59))),
@@ -62,7 +62,10 @@ async fn held(hub: &BrowserTokens, token: &Token) -> Option<(Grants, DateTime<Ut
 }
 
 async fn admitted(hub: &BrowserTokens, token: &str, at: DateTime<Utc>) -> Option<(Grants, DateTime<Utc>)> {
-    hub.admit(token, at).await.ok().map(|grants| (grants, at))
+    hub.admit(token, Keys::All, at)
+        .await
+        .ok()
+        .map(|grants| (grants, at))
 }
 
 fn may(grants: &Grants, does: &str, what: &str) -> bool {
