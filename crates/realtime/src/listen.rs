@@ -14,8 +14,9 @@ use tokio_util::task::TaskTracker;
 use crate::Gateway;
 use crate::gateway::Seat;
 
-/// How long to wait when no connection can be accepted, for example for want of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long to wait when no connection can be accepted, for example for want of file descriptors. It is warned of each
+/// time, and who connects meanwhile waits with the system.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// A peer that is silent for this long is asked by the system whether it is still there.
 const PROBE_AFTER: Duration = Duration::from_secs(60);
 
@@ -68,7 +69,7 @@ async fn accept<F: Future<Output = ()> + Send + 'static>(
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 tracing::warn!(%error, "an MQTT connection could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                stop.run_until_cancelled(tokio::time::sleep(ACCEPT_PAUSE)).await;
             }
         }
     }
