@@ -4,12 +4,13 @@
 //! attempt a minute whatever others do.
 
 use std::{
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
+use crossdock_model::network::{network, site};
 use moka::sync::Cache;
 
 /// Names, addresses and pairs of them remembered at most, each.
@@ -26,8 +27,6 @@ const FREE_OF_ADDRESS: u32 = 30;
 const FREE_OF_SITE: u32 = 120;
 /// Bits of what counts as one IPv6 address: the network that one customer gets at least.
 const ADDRESS_BITS: u32 = 64;
-/// Bits of an IPv6 site: the most that one customer gets as a rule.
-const SITE_BITS: u32 = 48;
 /// Nobody waits longer than this: 1, 2, 4, … s up to it.
 const WAIT_MAX: TimeDelta = TimeDelta::seconds(60);
 
@@ -206,22 +205,6 @@ fn ipv6_site(address: IpAddr) -> Option<IpAddr> {
 /// A wait in whole seconds.
 fn seconds(wait: TimeDelta) -> u32 {
     u32::try_from((wait.num_milliseconds() + 999) / 1_000).unwrap_or(1)
-}
-
-/// The largest network that is one customer's as a rule: of IPv6 the site, of IPv4 the address.
-pub(crate) fn site(address: IpAddr) -> IpAddr {
-    network(address, SITE_BITS)
-}
-
-/// The first address of an IPv6 network; of IPv4 the address itself.
-fn network(address: IpAddr, bits: u32) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => {
-            let mask = u128::MAX << (u128::BITS - bits);
-            Ipv6Addr::from_bits(address.to_bits() & mask).into()
-        }
-    }
 }
 
 #[cfg(test)]

@@ -3,11 +3,12 @@
 use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
+use crossdock_model::network::site;
 use crossdock_store::{Store, StoreError, User, UserChange};
 
 use crate::{
     AuthError, EngineError, Hub, Principal, Role, SessionView, SignInError, UserView,
-    attempts::{self, Attempt, Attempts},
+    attempts::{Attempt, Attempts},
     passwords::{self, Passwords},
     sessions::{self, Look, Sessions},
 };
@@ -119,7 +120,7 @@ impl Users {
             true => ("", None),
             false => (password, hash),
         };
-        match self.passwords.fits(password, hash, attempts::site(from)).await {
+        match self.passwords.fits(password, hash, site(from)).await {
             Ok(fits) => Ok((attempt, fits)),
             Err(error) => {
                 self.attempts.was_not_judged(attempt);

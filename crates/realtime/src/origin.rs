@@ -143,7 +143,11 @@ mod tests {
         }
         assert!(allow(&origins, &[("host", b"hub.internal")]));
         assert!(!allow(&origins, &[("origin", b"\xff://a"), ("host", b"a")]));
-        let two = [("origin", &b"http://a"[..]), ("origin", b"http://b"), ("host", b"a")];
+        let two = [
+            ("origin", &b"http://a"[..]),
+            ("origin", b"http://b"),
+            ("host", b"a"),
+        ];
         assert!(!allow(&origins, &two));
     }
 

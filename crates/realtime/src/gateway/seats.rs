@@ -2,17 +2,16 @@
 //! has its share and no more, so that nobody alone shuts all others out.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
+use crossdock_model::network::site;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::locked;
 
 /// Of all places an address has at most one in so many.
 const SHARE: usize = 4;
-/// What one customer of a provider has of IPv6: its first 64 bits.
-const IPV6_NETWORK: u128 = u128::MAX << 64;
 
 #[derive(Debug)]
 pub(super) struct Seats {
@@ -98,11 +97,7 @@ impl Drop for Seat {
 
 /// As what it counts; none for this machine itself, where a proxy may stand for everybody.
 fn counted(peer: IpAddr) -> Option<IpAddr> {
-    match peer {
-        peer if peer.is_loopback() => None,
-        IpAddr::V6(peer) => Some(Ipv6Addr::from_bits(peer.to_bits() & IPV6_NETWORK).into()),
-        peer @ IpAddr::V4(_) => Some(peer),
-    }
+    (!peer.is_loopback()).then(|| site(peer))
 }
 
 #[cfg(test)]
@@ -127,11 +122,14 @@ mod tests {
     }
 
     #[test]
-    fn a_network_of_ipv6_is_one_address_and_this_machine_is_none() {
+    fn a_site_of_ipv6_is_one_address_and_this_machine_is_none() {
         let seats = Arc::new(Seats::new(8));
-        let _one = ["2001:db8::1", "2001:db8::2:3"].map(|peer| seats.take(address(peer)).unwrap());
-        assert_eq!(seats.take(address("2001:db8::4")).unwrap_err(), NoSeat::Share);
-        assert!(seats.take(address("2001:db8:0:1::1")).is_ok());
+        let _one = ["2001:db8:7::1", "2001:db8:7:1::2"].map(|peer| seats.take(address(peer)).unwrap());
+        assert_eq!(
+            seats.take(address("2001:db8:7:ffff::4")).unwrap_err(),
+            NoSeat::Share
+        );
+        assert!(seats.take(address("2001:db8:8::1")).is_ok());
         let _here = ["127.0.0.1", "::1"].map(|peer| [(); 3].map(|()| seats.take(address(peer)).unwrap()));
         assert_eq!(seats.take(address("203.0.113.7")).unwrap_err(), NoSeat::Full);
     }
