@@ -246,12 +246,14 @@ listen = "0.0.0.0:1883"
 listen = "0.0.0.0:8883"
 certificate = "hub.pem"
 [http]
-allowed_origins = ["https://shop.example.com/"]
+allowed_origins = ["https://shop.example.com/", "https://shop.example.com:443", "HTTP://Shop.example.com:8080"]
 "#,
         &[],
         r#"crossdock.toml:2:10: "0.0.0.0:1883" can be reached from other machines and would speak MQTT without TLS, expected a loopback address such as "127.0.0.1:1883", or `allow_plaintext = true` in [mqtt] to do without TLS, which [mqtt.tls] has
 crossdock.toml:3:1: missing key `key` in [mqtt.tls], expected a string, such as "/etc/crossdock/hub.pem"
-crossdock.toml:7:20: "https://shop.example.com/" is not an origin, expected scheme, host and port alone, such as "https://shop.example.com""#,
+crossdock.toml:7:20: "https://shop.example.com/" is not an origin, expected scheme, host and port alone, such as "https://shop.example.com"
+crossdock.toml:7:49: no browser says "https://shop.example.com:443" of where its page is from, expected "https://shop.example.com"
+crossdock.toml:7:81: no browser says "HTTP://Shop.example.com:8080" of where its page is from, expected "http://shop.example.com:8080""#,
     ),
     (
         "times that are none",
