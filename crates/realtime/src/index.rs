@@ -11,7 +11,7 @@ use crossdock_model::topic::{ALL_LEVELS, ONE_LEVEL, SEPARATOR, TopicFilter, Topi
 #[allow(clippy::unwrap_used)]
 mod tests;
 
-/// Who holds which filter. `K` names the holder (a client, or a client of a shared group), `V` is what
+/// Who holds which filter. `K` names the holder, `V` is what
 /// goes with the subscription; the same holder has a filter at most once.
 #[derive(Debug)]
 pub(crate) struct Index<K, V> {

@@ -24,10 +24,10 @@ pub use reason::Reason;
 
 use crossdock_model::topic::TopicError;
 
+use walk::{USER_PROPERTIES_BYTES_MAX, USER_PROPERTIES_MAX};
+
 /// The largest packet before a client is known: a CONNECT with a token, a will and room to spare.
 pub const MAX_CONNECT_BYTES: usize = 64 * 1024;
-/// The largest packet that the protocol can frame: 4 bytes of length, and the header before it.
-pub const MAX_PACKET_BYTES: usize = 268_435_455 + 5;
 
 /// Why bytes are no packet that is taken here. The connection ends with it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,6 +51,13 @@ pub enum WireError {
         /// What is taken.
         limit: usize,
     },
+    /// More user properties than are kept.
+    #[error(
+        "user properties: more than {} or more than {} bytes of them",
+        USER_PROPERTIES_MAX,
+        USER_PROPERTIES_BYTES_MAX
+    )]
+    UserProperties,
     /// A CONNECT of another protocol or version.
     #[error("protocol level {0}, expected MQTT 3.1.1 (4) or 5.0 (5)")]
     Version(u8),
@@ -67,6 +74,7 @@ impl WireError {
             Self::Malformed { .. } => Reason::MalformedPacket,
             Self::Protocol(_) => Reason::ProtocolError,
             Self::TooLarge { .. } => Reason::PacketTooLarge,
+            Self::UserProperties => Reason::QuotaExceeded,
             Self::Version(_) => Reason::UnsupportedProtocolVersion,
             Self::Topic(_) => Reason::TopicNameInvalid,
         }

@@ -3,7 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use rumqttd::protocol::{self, Packet, Protocol, v4::V4, v5::V5};
 
 use super::walk::{self, walk};
@@ -214,7 +214,6 @@ fn convert_connect(
             .and_then(|said| said.receive_maximum)
             .unwrap_or(DEFAULT_RECEIVE_MAXIMUM),
         max_packet_bytes: said.and_then(|said| said.max_packet_size),
-        topic_alias_max: said.and_then(|said| said.topic_alias_max).unwrap_or(0),
         login: login.map(|login| Login {
             user: login.username,
             password: login.password,
@@ -240,18 +239,23 @@ fn convert_will(
             expiry_s: said.message_expiry_interval,
             content_type: said.content_type,
             response_topic: said.response_topic.as_deref().map(TopicName::new).transpose()?,
-            correlation: said.correlation_data,
+            correlation: said.correlation_data.as_ref().map(own),
             user: said.user_properties,
         },
     };
     let message = Message {
         topic: topic(&will.topic)?,
-        payload: will.message,
+        payload: own(&will.message),
         qos: convert_qos(will.qos),
         retain: will.retain,
         properties,
     };
     Ok(Will { message, delay_s })
+}
+
+/// A copy: the codec gives a slice, which would keep all that was read with it for as long as itself.
+fn own(slice: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(slice)
 }
 
 fn convert_publish(
@@ -283,7 +287,7 @@ fn convert_publish(
             expiry_s: said.message_expiry_interval,
             content_type: said.content_type,
             response_topic: said.response_topic.as_deref().map(TopicName::new).transpose()?,
-            correlation: said.correlation_data,
+            correlation: said.correlation_data.as_ref().map(own),
             user: said.user_properties,
         },
     })

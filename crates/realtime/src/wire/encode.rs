@@ -175,12 +175,11 @@ fn connect_code_v4(reason: Reason) -> Option<protocol::ConnectReturnCode> {
         Reason::Success => Code::Success,
         Reason::UnsupportedProtocolVersion => Code::RefusedProtocolVersion,
         Reason::ClientIdNotValid => Code::ClientIdentifierNotValid,
-        Reason::ServerUnavailable
-        | Reason::ServerBusy
-        | Reason::ConnectionRateExceeded
-        | Reason::QuotaExceeded => Code::ServiceUnavailable,
+        Reason::ServerUnavailable | Reason::ConnectionRateExceeded | Reason::QuotaExceeded => {
+            Code::ServiceUnavailable
+        }
         Reason::BadUserNameOrPassword => Code::BadUserNamePassword,
-        Reason::NotAuthorized | Reason::Banned => Code::NotAuthorized,
+        Reason::NotAuthorized => Code::NotAuthorized,
         _ => return None,
     })
 }
@@ -191,19 +190,15 @@ fn connect_code_v5(reason: Reason) -> Option<protocol::ConnectReturnCode> {
         Reason::Success => Code::Success,
         Reason::MalformedPacket => Code::MalformedPacket,
         Reason::ProtocolError => Code::ProtocolError,
-        Reason::ImplementationSpecificError => Code::ImplementationSpecificError,
         Reason::UnsupportedProtocolVersion => Code::UnsupportedProtocolVersion,
         Reason::ClientIdNotValid => Code::ClientIdentifierNotValid,
         Reason::BadUserNameOrPassword => Code::BadUserNamePassword,
         Reason::NotAuthorized => Code::NotAuthorized,
         Reason::ServerUnavailable => Code::ServerUnavailable,
-        Reason::ServerBusy => Code::ServerBusy,
-        Reason::Banned => Code::Banned,
         Reason::BadAuthenticationMethod => Code::BadAuthenticationMethod,
         Reason::TopicNameInvalid => Code::TopicNameInvalid,
         Reason::PacketTooLarge => Code::PacketTooLarge,
         Reason::QuotaExceeded => Code::QuotaExceeded,
-        Reason::PayloadFormatInvalid => Code::PayloadFormatInvalid,
         Reason::ConnectionRateExceeded => Code::ConnectionRateExceeded,
         _ => Code::UnspecifiedError,
     })
@@ -213,13 +208,10 @@ fn puback_reason(reason: Reason) -> protocol::PubAckReason {
     use protocol::PubAckReason as Code;
     match reason {
         Reason::Success => Code::Success,
-        Reason::NoMatchingSubscribers => Code::NoMatchingSubscribers,
-        Reason::ImplementationSpecificError => Code::ImplementationSpecificError,
         Reason::NotAuthorized => Code::NotAuthorized,
         Reason::TopicNameInvalid => Code::TopicNameInvalid,
         Reason::PacketIdInUse => Code::PacketIdentifierInUse,
         Reason::QuotaExceeded => Code::QuotaExceeded,
-        Reason::PayloadFormatInvalid => Code::PayloadFormatInvalid,
         _ => Code::UnspecifiedError,
     }
 }
@@ -228,13 +220,10 @@ fn pubrec_reason(reason: Reason) -> protocol::PubRecReason {
     use protocol::PubRecReason as Code;
     match reason {
         Reason::Success => Code::Success,
-        Reason::NoMatchingSubscribers => Code::NoMatchingSubscribers,
-        Reason::ImplementationSpecificError => Code::ImplementationSpecificError,
         Reason::NotAuthorized => Code::NotAuthorized,
         Reason::TopicNameInvalid => Code::TopicNameInvalid,
         Reason::PacketIdInUse => Code::PacketIdentifierInUse,
         Reason::QuotaExceeded => Code::QuotaExceeded,
-        Reason::PayloadFormatInvalid => Code::PayloadFormatInvalid,
         _ => Code::UnspecifiedError,
     }
 }
@@ -246,7 +235,6 @@ fn subscribe_code(v5: bool, granted: Result<QoS, Reason>) -> protocol::Subscribe
         Ok(QoS::AtLeastOnce) => Code::QoS1,
         Ok(QoS::ExactlyOnce) => Code::QoS2,
         Err(_) if !v5 => Code::Failure,
-        Err(Reason::ImplementationSpecificError) => Code::ImplementationSpecific,
         Err(Reason::NotAuthorized) => Code::NotAuthorized,
         Err(Reason::TopicFilterInvalid) => Code::TopicFilterInvalid,
         Err(Reason::PacketIdInUse) => Code::PkidInUse,
@@ -261,7 +249,6 @@ fn unsubscribe_code(reason: Reason) -> protocol::UnsubAckReason {
     match reason {
         Reason::Success => Code::Success,
         Reason::NoSubscriptionExisted => Code::NoSubscriptionExisted,
-        Reason::ImplementationSpecificError => Code::ImplementationSpecificError,
         Reason::NotAuthorized => Code::NotAuthorized,
         Reason::TopicFilterInvalid => Code::TopicFilterInvalid,
         Reason::PacketIdInUse => Code::PacketIdentifierInUse,

@@ -137,8 +137,6 @@ pub struct Connect {
     pub receive_maximum: u16,
     /// The largest packet that the client takes.
     pub max_packet_bytes: Option<u32>,
-    /// The highest topic alias that the client takes, 0 for none.
-    pub topic_alias_max: u16,
     /// Who it says it is.
     pub login: Option<Login>,
     /// What to publish when it goes without a word.

@@ -7,19 +7,15 @@
 pub enum Reason {
     Success = 0x00,
     DisconnectWithWill = 0x04,
-    NoMatchingSubscribers = 0x10,
     NoSubscriptionExisted = 0x11,
     UnspecifiedError = 0x80,
     MalformedPacket = 0x81,
     ProtocolError = 0x82,
-    ImplementationSpecificError = 0x83,
     UnsupportedProtocolVersion = 0x84,
     ClientIdNotValid = 0x85,
     BadUserNameOrPassword = 0x86,
     NotAuthorized = 0x87,
     ServerUnavailable = 0x88,
-    ServerBusy = 0x89,
-    Banned = 0x8A,
     ServerShuttingDown = 0x8B,
     BadAuthenticationMethod = 0x8C,
     KeepAliveTimeout = 0x8D,
@@ -32,11 +28,8 @@ pub enum Reason {
     TopicAliasInvalid = 0x94,
     PacketTooLarge = 0x95,
     QuotaExceeded = 0x97,
-    AdministrativeAction = 0x98,
-    PayloadFormatInvalid = 0x99,
     ConnectionRateExceeded = 0x9F,
     SharedSubscriptionsNotSupported = 0x9E,
-    MaximumConnectTime = 0xA0,
 }
 
 impl Reason {

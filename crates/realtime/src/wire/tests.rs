@@ -145,7 +145,7 @@ fn a_size_is_judged_when_it_is_announced() {
     });
     assert_eq!(one(Version::V4, &[0x30, 0xff, 0x07]), too_large);
     assert_eq!(one(Version::V4, &[0x30, 0xfd, 0x07]), Ok(None));
-    let unknown = Decoder::new(MAX_PACKET_BYTES).decode(&mut b"\x10\xff\xff\xff\x7f"[..].into());
+    let unknown = Decoder::new(usize::MAX).decode(&mut b"\x10\xff\xff\xff\x7f"[..].into());
     assert!(matches!(
         unknown,
         Err(WireError::TooLarge {
@@ -200,6 +200,48 @@ fn what_the_codec_would_let_pass_is_refused() {
     for (version, bytes) in cases {
         assert!(one(*version, bytes).is_err(), "{version:?} {bytes:02x?}");
     }
+}
+
+#[test]
+fn user_properties_are_bounded_in_number_and_size() {
+    // Longer than a length of one byte: 64 properties take more than 127.
+    let publish = |pairs: usize, value_bytes: u8| {
+        let mut pair = vec![0x26, 0, 1, b'k', 0, value_bytes];
+        pair.extend(vec![b'v'; value_bytes.into()]);
+        let properties = pair.repeat(pairs);
+        let length =
+            |bytes: usize| [bytes % 128 + 128, bytes / 128].map(|digit| u8::try_from(digit).unwrap());
+        let body = [b"\x00\x01a", &length(properties.len())[..], &properties].concat();
+        [&[0x30][..], &length(body.len()), &body].concat()
+    };
+    let taken = |bytes: Vec<u8>| {
+        let mut decoder = Decoder::new(8 * LIMIT_BYTES);
+        decoder.decode(&mut V5_CONNECT.into()).unwrap();
+        decoder.decode(&mut bytes[..].into())
+    };
+    let Ok(Some(Incoming::Publish(most))) = taken(publish(64, 59)) else {
+        panic!("64 of 64 bytes are taken")
+    };
+    assert_eq!(most.properties.user.len(), 64);
+    for beyond in [publish(65, 0), publish(64, 60)] {
+        let refused = taken(beyond).unwrap_err();
+        assert_eq!(refused, WireError::UserProperties);
+        assert_eq!(refused.reason(), Reason::QuotaExceeded);
+    }
+}
+
+/// What is kept is no part of the buffer that it was read into: nothing else would free that.
+#[test]
+fn what_is_kept_is_a_copy() {
+    let mut decoder = connected(Version::V5);
+    let mut buffer = BytesMut::from(&b"\x30\x09\x00\x01a\x05\x09\x00\x02idx"[..]);
+    let read = buffer.as_ptr() as usize..buffer.as_ptr() as usize + buffer.len();
+    let Ok(Some(Incoming::Publish(publish))) = decoder.decode(&mut buffer) else {
+        panic!("no PUBLISH")
+    };
+    let correlation = publish.properties.correlation.unwrap();
+    assert_eq!(&correlation[..], b"id");
+    assert!(!read.contains(&(correlation.as_ptr() as usize)));
 }
 
 #[test]
@@ -265,7 +307,6 @@ fn refusals_are_written_as_a_version_has_them() {
 fn no_reason_panics_the_writer() {
     let reasons = [
         Reason::Success,
-        Reason::NoMatchingSubscribers,
         Reason::NoSubscriptionExisted,
         Reason::UnspecifiedError,
         Reason::ServerShuttingDown,
@@ -273,8 +314,8 @@ fn no_reason_panics_the_writer() {
         Reason::PacketIdNotFound,
         Reason::PacketTooLarge,
         Reason::SharedSubscriptionsNotSupported,
-        Reason::MaximumConnectTime,
-        Reason::AdministrativeAction,
+        Reason::QuotaExceeded,
+        Reason::ConnectionRateExceeded,
     ];
     for reason in reasons {
         for version in [Version::V4, Version::V5] {
@@ -402,7 +443,7 @@ fn published_vectors_are_read() {
             };
             let fresh = vector.connect == Some(false);
             let decoder = if fresh {
-                Decoder::new(MAX_PACKET_BYTES)
+                Decoder::new(usize::MAX)
             } else {
                 connected(version)
             };

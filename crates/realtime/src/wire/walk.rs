@@ -17,6 +17,10 @@ pub(super) const DISCONNECT: u8 = 14;
 
 const WILL: u8 = 0;
 const USER_PROPERTY: u8 = 38;
+/// User properties of a packet, and of a will.
+pub(super) const USER_PROPERTIES_MAX: usize = 64;
+/// What they take together, in bytes on the wire. Each takes many times as much in memory when it is tiny.
+pub(super) const USER_PROPERTIES_BYTES_MAX: usize = 4 * 1024;
 
 /// How a property's value is laid out (MQTT 5.0, section 2.2.2.2).
 #[derive(Clone, Copy)]
@@ -273,6 +277,7 @@ impl<'a> Rest<'a> {
             bytes: self.take(length)?,
         };
         let mut seen = 0_u64;
+        let (mut pairs, mut pair_bytes) = (0, 0);
         while !section.bytes.is_empty() {
             let id = section.byte()?;
             let Some((_, value, carriers, positive)) = PROPERTIES.iter().find(|known| known.0 == id) else {
@@ -285,11 +290,27 @@ impl<'a> Rest<'a> {
                 return Err(WireError::Protocol("a property twice"));
             }
             seen |= 1 << id;
+            if id == USER_PROPERTY {
+                pairs += 1;
+                pair_bytes += section.pair()?;
+                if pairs > USER_PROPERTIES_MAX || pair_bytes > USER_PROPERTIES_BYTES_MAX {
+                    return Err(WireError::UserProperties);
+                }
+                continue;
+            }
             if section.value(*value)? == Some(0) && *positive {
                 return Err(WireError::Protocol("a property that is 0 where 0 is no value"));
             }
         }
         Ok(())
+    }
+
+    /// How many bytes it takes.
+    fn pair(&mut self) -> Result<usize, WireError> {
+        let before = self.bytes.len();
+        self.text()?;
+        self.text()?;
+        Ok(before - self.bytes.len())
     }
 
     /// The value where it is a number.
@@ -306,10 +327,7 @@ impl<'a> Rest<'a> {
                 self.text()?;
             }
             Value::Binary => _ = self.binary()?,
-            Value::Pair => {
-                self.text()?;
-                self.text()?;
-            }
+            Value::Pair => _ = self.pair()?,
         }
         Ok(None)
     }
