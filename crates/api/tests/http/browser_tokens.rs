@@ -247,4 +247,7 @@ async fn a_page_reads_the_topics_of_its_token_and_is_told_no_more() {
     let held_up = read("state/order/1", "a.b.c").await;
     assert_eq!(held_up.problem(), (429, "too-many-sign-ins"));
     assert!(held_up.body["retry_after_s"].as_u64().unwrap() >= 1);
+    let good = minted(&api, &key, "b").await;
+    let passes = read("state/order/1", good["token"].as_str().unwrap()).await;
+    assert_eq!(passes.problem(), (404, "no-state"));
 }
