@@ -159,8 +159,8 @@ class Mosquitto(Server):
 
 
 class OpenGateway(Server):
-    """The hub's gateway without the hub: everybody may do everything but subscribe to one filter, and states are kept
-    in memory."""
+    """The hub's gateway without the hub: everybody may do everything but subscribe to one filter, and no topic has a
+    state."""
 
     name = OPEN_GATEWAY
 
