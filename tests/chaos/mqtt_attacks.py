@@ -1,7 +1,7 @@
 """What somebody does to an MQTT server who means harm or does not care, one kind at a time, again and again until it is
 ended. A process of its own with the lowest priority: it shares the machine with whom it attacks.
 
-    python -m chaos.mqtt_attacks KIND PORT SIZE SEED
+    python -m chaos.mqtt_attacks KIND PORT WEBSOCKET_PORT SIZE SEED
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from chaos.mqtt_hoards import HOARDS
 from harness.mqtt import HOST, Wire, connect_packet, packet, publish_packet, subscribe_packet, text
 
 ATTEMPT_S = 5.0
@@ -31,10 +32,11 @@ ENDED = (OSError, AssertionError, EOFError)
 
 
 class Attacker:
-    """Knows the server's port and how much is meant."""
+    """Knows the server's ports and how much is meant."""
 
-    def __init__(self, port: int, size: int, seed: int) -> None:
-        self.port, self.size, self.random = port, size, random.Random(seed)
+    def __init__(self, port: int, websocket_port: int, size: int, seed: int) -> None:
+        self.port, self.websocket_port = port, websocket_port
+        self.size, self.random = size, random.Random(seed)
         self.held: list[socket.socket] = []
 
     def open(self, first: bytes = b"", *, receive_bytes: int | None = None) -> socket.socket:
@@ -213,6 +215,7 @@ KINDS = {
     "giants": Attacker.giants,
     "logins": Attacker.logins,
     "topics": Attacker.topics,
+    **HOARDS,
 }
 # What holds on to what it has does not begin anew without a pause.
 PAUSES = {"half_open", "idle"}
@@ -227,11 +230,11 @@ def stand_back() -> None:
 
 
 def main() -> None:
-    kind, port, size, seed = sys.argv[1], *map(int, sys.argv[2:])
+    kind, port, websocket_port, size, seed = sys.argv[1], *map(int, sys.argv[2:])
     stand_back()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    attacker = Attacker(port, size, seed)
+    attacker = Attacker(port, websocket_port, size, seed)
     for rounds, _ in enumerate(KINDS[kind](attacker), start=1):
         if rounds == 1:
             print("attacking", flush=True)

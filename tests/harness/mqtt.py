@@ -298,36 +298,60 @@ def first_packet_end(read: bytes) -> int | None:
     return None
 
 
+def variable(number: int) -> bytes:
+    """A number as MQTT writes lengths: 7 bits a byte, the lowest first."""
+    written = b""
+    while True:
+        number, digit = divmod(number, 128)
+        written += bytes([digit | (0x80 if number else 0)])
+        if not number:
+            return written
+
+
 def packet(first: int, body: bytes) -> bytes:
     """A packet with the first byte and the body given."""
-    length, left = b"", len(body)
-    while True:
-        left, digit = divmod(left, 128)
-        length += bytes([digit | (0x80 if left else 0)])
-        if not left:
-            return bytes([first]) + length + body
+    return bytes([first]) + variable(len(body)) + body
 
 
 def text(value: str) -> bytes:
     return len(value.encode()).to_bytes(2, "big") + value.encode()
 
 
-def connect_packet(client_id: str, *, version: int = 4, keep_alive_s: int = 60, clean: bool = True) -> bytes:
+def connect_packet(
+    client_id: str,
+    *,
+    version: int = 4,
+    keep_alive_s: int = 60,
+    clean: bool = True,
+    session_expiry_s: int = 0,
+) -> bytes:
+    """A CONNECT; only MQTT 5 can say how long its session is kept."""
     name = text("MQIsdp" if version == 3 else "MQTT")
-    properties = b"\0" if version == 5 else b""
+    said = b"\x11" + session_expiry_s.to_bytes(4, "big") if session_expiry_s else b""
+    properties = variable(len(said)) + said if version == 5 else b""
     head = name + bytes([version, 2 if clean else 0]) + keep_alive_s.to_bytes(2, "big")
     return packet(0x10, head + properties + text(client_id))
 
 
-def publish_packet(topic: str, payload: bytes, *, qos: int = 0, packet_id: int = 1) -> bytes:
-    """A PUBLISH of 3.1.1."""
+def publish_packet(
+    topic: str,
+    payload: bytes,
+    *,
+    qos: int = 0,
+    packet_id: int = 1,
+    retain: bool = False,
+    properties: bytes | None = None,
+) -> bytes:
+    """A PUBLISH, of 3.1.1 without properties."""
     number = packet_id.to_bytes(2, "big") if qos else b""
-    return packet(0x30 | qos << 1, text(topic) + number + payload)
+    said = b"" if properties is None else variable(len(properties)) + properties
+    return packet(0x30 | qos << 1 | retain, text(topic) + number + said + payload)
 
 
-def subscribe_packet(filter_: str, *, qos: int = 0, packet_id: int = 1) -> bytes:
+def subscribe_packet(*filters: str, qos: int = 0, packet_id: int = 1) -> bytes:
     """A SUBSCRIBE of 3.1.1."""
-    return packet(0x82, packet_id.to_bytes(2, "big") + text(filter_) + bytes([qos]))
+    asked = b"".join(text(each) + bytes([qos]) for each in filters)
+    return packet(0x82, packet_id.to_bytes(2, "big") + asked)
 
 
 def serves(server: Server) -> bool:
