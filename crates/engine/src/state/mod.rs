@@ -20,7 +20,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use crossdock_bus::{
     BusError,
     lane::Lane,
@@ -62,6 +62,8 @@ const PART: &str = "the projection of states";
 
 /// When the gate took an event that has no time of its own, in microseconds since 1970.
 const RECEIVED_HEADER: &str = "crossdock-received";
+/// The digits of its fraction of a second.
+const RECEIVED_DIGITS: u16 = 6;
 
 /// The state of a topic, as it is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,6 +113,12 @@ pub(crate) fn note_received(message: &mut Outgoing, event: &Event, received: Dat
         let headers = &mut message.properties.headers;
         headers.insert(RECEIVED_HEADER.to_owned(), received.timestamp_micros().into());
     }
+}
+
+/// Writes into an event when it was received, where nothing else says when it happened: for a copy that is the hub's own
+/// and goes where no header of this kind does. It is the very moment that [`note_received`] notes.
+pub(crate) fn date_by_receipt(event: &mut Event, received: DateTime<Utc>) {
+    event.time.get_or_insert(received.trunc_subsecs(RECEIVED_DIGITS));
 }
 
 /// Makes states of events until `stop`.
