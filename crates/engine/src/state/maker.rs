@@ -2,6 +2,7 @@
 //! as long as they take: ask where that may block.
 
 use std::{
+    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     time::Duration,
 };
@@ -11,6 +12,7 @@ use crossdock_config::{StateRule, StateRules};
 use crossdock_model::{
     event::Event,
     jq::{Input, JqError, JqFault, Mapping, Stopwatch},
+    topic::TopicName,
 };
 use crossdock_store::{EventKey, STATE_DATA_MAX_BYTES, StateChange, StateOrder};
 use serde_json::Value;
@@ -87,6 +89,7 @@ impl StateMaker {
             return Vec::new();
         }
         let input = Input::read(event.to_mapping_input()).map_err(|error| failure("the event", &error));
+        let mut parts = BTreeMap::<TopicName, u32>::new();
         let made = rules.filter_map(|(index, rule)| {
             let making = || {
                 let input = input.as_ref().map_err(Clone::clone)?;
@@ -97,9 +100,15 @@ impl StateMaker {
                 let reason = "the hub failed while it ran the rule; please report it".to_owned();
                 Err(Failure::of(reason))
             });
+            let mut change = change.transpose()?;
+            if let Ok(change) = &mut change {
+                let next = parts.entry(change.topic.clone()).or_default();
+                change.part = *next;
+                *next += 1;
+            }
             Some(Made {
                 rule: self.name(index),
-                change: change.transpose()?,
+                change,
             })
         });
         made.collect()
@@ -149,6 +158,7 @@ impl Rule {
         Ok(Some(StateChange {
             topic,
             event: EventKey::of(event),
+            part: 0,
             time,
             order,
             data,
@@ -262,6 +272,21 @@ mod tests {
         assert!(maker(RULE).want("thing.sent.v1"));
         assert!(!maker(RULE).want("other.sent.v1"));
         assert!(!StateMaker::default().want("thing.sent.v1"));
+    }
+
+    #[test]
+    fn several_rules_of_one_topic_make_parts() {
+        let other = RULE.replace("state/thing", "state/other");
+        let failing = RULE.replace("'.data'", "'error'");
+        let made = make(
+            &[RULE, &other, &failing, RULE].concat(),
+            json!({ "data": { "n": 1 } }),
+        );
+        let part = |change: &Result<StateChange, String>| change.as_ref().ok().map(|change| change.part);
+        assert_eq!(
+            made.iter().map(part).collect::<Vec<_>>(),
+            [Some(0), Some(0), None, Some(1)]
+        );
     }
 
     #[test]

@@ -29,7 +29,8 @@ use crossdock_bus::{
 };
 use crossdock_model::{event::Event, fault::Fault, topic::TopicName};
 use crossdock_store::{
-    Batch, EventKey, LatestState, NewQuarantined, Projected, STATE_DATA_MAX_BYTES, StateChange, StateVerdict,
+    Batch, EventKey, LatestState, NewQuarantined, Projected, STATE_DATA_MAX_BYTES, STATE_SEEN_MAX,
+    StateChange, StateVerdict,
 };
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
@@ -54,6 +55,8 @@ pub(crate) use troubles::PART as RULES;
 const PREFETCH: u16 = 200;
 /// Events applied together. They do not wait for each other: what comes meanwhile is the next batch.
 const BATCH_MAX: usize = 200;
+// What was applied before a crash is known when it comes again, even if all of it was of one moment.
+const _: () = assert!(STATE_SEEN_MAX >= PREFETCH as usize);
 /// How long nothing may come before troubles are looked through.
 const LOOK_ROUND: Duration = Duration::from_secs(60);
 /// Failures of a batch that are logged one by one.

@@ -91,6 +91,7 @@ macro_rules! conformance {
                 the_quarantine_is_bounded_by_age_and_by_producer, the_oldest_that_was_not_taken_is_found,
             }
             states {
+                an_event_changes_a_topic_by_each_of_its_rules_once,
                 the_latest_stands_and_nothing_goes_back, what_events_say_is_put_together,
                 versions_grow_even_when_topics_are_forgotten, a_step_of_forgetting_is_bounded,
                 topics_that_begin_alike_come_page_by_page, order_values_are_kept_whatever_they_are,
