@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     issuers::Issuers,
     minting::Said,
-    revocations::{Marks, Revocations},
+    revocations::{Marks, Revocations, Revoker},
     signing::{Signing, VERIFIES_AFTER},
     token::{Claims, NAME_MAX_BYTES, Unverified},
 };
@@ -200,7 +200,7 @@ impl BrowserTokens {
             let reason = format!("tokens of this subject were revoked a moment ago; ask again in {wait_s} s");
             return Err(EngineError::Conflict(reason).into());
         }
-        let id = keys::random(TOKEN_ID_CHARS);
+        let id = format!("{}{}", ids_of(&grantor.id), keys::random(TOKEN_ID_CHARS));
         let said = Said {
             iss: &self.environment,
             aud: &self.environment,
@@ -306,9 +306,31 @@ impl BrowserTokens {
         })
     }
 
-    /// Ends every token that bears this name.
-    async fn revoke(&self, kind: RevokedKind, name: &str, now: DateTime<Utc>) -> Result<(), EngineError> {
-        self.revocations.add(kind, name, now).await
+    /// Ends tokens of whomever, by an administrator's word or, with an API key, of those that it minted.
+    async fn revoke(
+        &self,
+        own: Option<&str>,
+        revoked: &Revoked,
+        now: DateTime<Utc>,
+    ) -> Result<(), EngineError> {
+        let (Revoked::Token(name) | Revoked::Subject(name)) = revoked;
+        if !minting::is_name(name) {
+            return Err(EngineError::Invalid(format!(
+                "no token has such an id or subject, expected 1 to {NAME_MAX_BYTES} bytes without control characters"
+            )));
+        }
+        let by = own.map_or(Revoker::Administrators, Revoker::ApiKey);
+        let (kind, name) = match (revoked, own) {
+            (Revoked::Token(id), Some(key)) if !id.starts_with(&ids_of(key)) => {
+                return Err(EngineError::Invalid(
+                    "this API key has minted no token of such an id; an administrator may revoke any".into(),
+                ));
+            }
+            (Revoked::Token(id), _) => (RevokedKind::Token, id.clone()),
+            (Revoked::Subject(subject), Some(key)) => (RevokedKind::Principal, own_principal(key, subject)),
+            (Revoked::Subject(subject), None) => (RevokedKind::Subject, subject.clone()),
+        };
+        self.revocations.add(by, kind, &name, now).await
     }
 
     /// Reads the keys of other hubs, and what was revoked, an API key above all.
@@ -322,7 +344,9 @@ impl BrowserTokens {
     async fn rotate(&self, end_tokens: bool, now: DateTime<Utc>) -> Result<(), EngineError> {
         if end_tokens {
             for key in self.store.signing_keys(now).await? {
-                self.revoke(RevokedKind::SigningKey, &key.kid, now).await?;
+                self.revocations
+                    .add(Revoker::Hub, RevokedKind::SigningKey, &key.kid, now)
+                    .await?;
             }
         }
         self.store.retire_signing_keys(now, now + VERIFIES_AFTER).await?;
@@ -332,6 +356,11 @@ impl BrowserTokens {
 
 fn own_principal(api_key: &str, subject: &str) -> String {
     format!("key:{api_key}/{subject}")
+}
+
+/// With what the ids of a key's tokens begin, so that it is seen whose they are.
+fn ids_of(api_key: &str) -> String {
+    format!("{api_key}.")
 }
 
 /// A name for an environment that has none.
@@ -370,7 +399,7 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
 /// Whose tokens a revocation ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Revoked {
-    /// The token of this id.
+    /// The token of this id: one that the caller's own API key minted, or anybody's for an administrator.
     Token(String),
     /// All tokens of this subject: those that the caller's own API key minted, or everybody's for an administrator.
     Subject(String),
@@ -414,24 +443,11 @@ impl Hub {
     /// Ends browser tokens before their time: here at once, on other hubs within 5 seconds.
     ///
     /// # Errors
-    /// `Invalid` for what no token is called, `Conflict` if too many revocations are in force, or `Unavailable` without a database.
+    /// `Invalid` for what no token of the caller's is called, `Conflict` if too many of their revocations are in force, or `Unavailable` without a database.
     pub async fn revoke_browser_tokens(&self, who: &Principal, revoked: &Revoked) -> Result<(), EngineError> {
         let now = self.shared.clock.now();
-        let tokens = &self.shared.browser_tokens;
-        let (Revoked::Token(name) | Revoked::Subject(name)) = revoked;
-        if !minting::is_name(name) {
-            return Err(EngineError::Invalid(format!(
-                "no token has such an id or subject, expected 1 to {NAME_MAX_BYTES} bytes without control characters"
-            )));
-        }
-        match (revoked, key_of(who)) {
-            (Revoked::Token(id), _) => tokens.revoke(RevokedKind::Token, id, now).await,
-            (Revoked::Subject(subject), Some(key)) if !who.may(Scope::Admin) => {
-                let principal = own_principal(key, subject);
-                tokens.revoke(RevokedKind::Principal, &principal, now).await
-            }
-            (Revoked::Subject(subject), _) => tokens.revoke(RevokedKind::Subject, subject, now).await,
-        }
+        let own = key_of(who).filter(|_| !who.may(Scope::Admin));
+        self.shared.browser_tokens.revoke(own, revoked, now).await
     }
 
     /// Has every hub sign browser tokens with another key: this one at once, the others within 5 seconds. With

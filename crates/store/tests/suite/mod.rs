@@ -83,7 +83,7 @@ macro_rules! conformance {
             tokens {
                 all_hubs_name_the_environment_alike, signing_keys_are_known_until_they_verify_nothing,
                 retired_keys_sign_no_longer, revocations_hold_until_they_are_moot, a_revoked_api_key_is_a_revocation,
-                revocations_are_bounded,
+                revocations_of_each_revoker_are_bounded,
             }
             retention {
                 only_what_is_old_and_settled_is_forgotten, the_ledger_goes_on_as_if_it_were_there,

@@ -236,7 +236,9 @@ async fn a_token_is_for_this_hub_by_this_issuer_with_its_own_key() {
         assert_eq!(hub.admit(&token, now()).await.unwrap_err(), expected, "{token}");
     }
     let token = ec.token(json!({}));
-    hub.revoke(RevokedKind::Subject, "42", now()).await.unwrap();
+    hub.revoke(None, &Revoked::Subject("42".into()), now())
+        .await
+        .unwrap();
     assert_eq!(hub.admit(&token, now()).await.unwrap_err(), TokenFault::Revoked);
 }
 
