@@ -72,13 +72,11 @@ impl Issuers {
         self.0.iter().find(|issuer| issuer.settings.issuer == iss)
     }
 
-    /// Fetches the keys that are out of date.
+    /// Fetches the keys that are out of date, of all issuers at once.
     pub(super) async fn look_after(&self, now: DateTime<Utc>) {
-        for issuer in &self.0 {
-            if issuer.fetched().is_none_or(|keys| now - keys.at >= FRESH) {
-                issuer.fetch(now).await;
-            }
-        }
+        let is_due = |issuer: &&Issuer| issuer.fetched().is_none_or(|keys| now - keys.at >= FRESH);
+        let due = self.0.iter().filter(is_due).map(|issuer| issuer.fetch(now));
+        futures::future::join_all(due).await;
     }
 }
 

@@ -8,6 +8,7 @@
 mod grants;
 mod issuers;
 mod jwks;
+mod looking;
 mod minting;
 mod revocations;
 mod signing;
@@ -15,14 +16,13 @@ mod signing;
 mod tests;
 mod token;
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc};
 
 use chrono::{DateTime, SubsecRound, Utc};
 use crossdock_config::{TokenIssuer, readable_filter};
 use crossdock_model::topic::TopicFilter;
 use crossdock_store::{RevokedKind, Store};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use self::{
     issuers::Issuers,
@@ -33,19 +33,14 @@ use self::{
 };
 use crate::{
     EngineError, Holder, Hub, Principal, Scope, attempts::Attempts, keys, measures, outbound::Outbound,
-    shared::Shared,
 };
 pub use grants::Grants;
+pub(crate) use looking::run;
 pub use minting::{BrowserToken, MintError, NewBrowserToken};
 pub use token::BROWSER_TOKEN_MAX_BYTES;
 
 /// Topic filters of one token, and of one API key, at most.
 pub(crate) const TOPICS_MAX: usize = 50;
-/// How often keys and revocations of other hubs are looked for: what one of them revoked is over here so much later.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// How many looks pass between two at what can be forgotten.
-const LOOKS_TO_FORGETTING: u32 = 300;
-
 const CLIENT_ID_PREFIX: &str = "browser-";
 const CLIENT_ID_CHARS: usize = 20;
 /// 128 random bits.
@@ -366,34 +361,6 @@ fn ids_of(api_key: &str) -> String {
 /// A name for an environment that has none.
 pub(crate) fn new_environment() -> String {
     format!("crossdock:{}", keys::random(ENVIRONMENT_CHARS))
-}
-
-/// Looks at what other hubs did, until `stop`.
-pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
-    let tokens = &shared.browser_tokens;
-    let mut looks = 0_u32;
-    loop {
-        let now = shared.clock.now();
-        let look = async {
-            tokens.look_again(now).await?;
-            if looks.is_multiple_of(LOOKS_TO_FORGETTING) {
-                tokens.store.forget_tokens(now).await?;
-            }
-            Ok::<_, EngineError>(())
-        };
-        let both = async { tokio::join!(look, tokens.issuers.look_after(now)) };
-        tokio::select! {
-            () = stop.cancelled() => return,
-            (looked, ()) = both => if let Err(error) = looked {
-                tracing::debug!(%error, "what is known of browser tokens could not be read again");
-            }
-        }
-        looks = looks.wrapping_add(1);
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(LOOK_EVERY) => {}
-        }
-    }
 }
 
 /// Whose tokens a revocation ends.

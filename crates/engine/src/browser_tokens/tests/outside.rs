@@ -363,3 +363,43 @@ async fn an_issuer_inside_the_network_is_asked_only_where_it_is_allowed() {
     assert_eq!(refused.unwrap_err(), TokenFault::KeysUnavailable);
     assert_eq!(provider.times_asked(), 0);
 }
+
+#[tokio::test]
+async fn a_provider_that_says_nothing_holds_up_no_revocation() {
+    const SOON: std::time::Duration = std::time::Duration::from_secs(5);
+    let place = Place::new().await;
+    let silent = [
+        TcpListener::bind("127.0.0.1:0").await.unwrap(),
+        TcpListener::bind("127.0.0.1:0").await.unwrap(),
+    ];
+    let settings = silent.iter().enumerate().map(|(n, listener)| {
+        let port = listener.local_addr().unwrap().port();
+        let settings = json!({
+            "name": format!("silent-{n}"), "jwks_url": format!("http://127.0.0.1:{port}/keys"),
+            "issuer": format!("{ISS}{n}"), "audience": AUDIENCE, "topics": ["stock/#"],
+        });
+        serde_json::from_value(settings).unwrap()
+    });
+    let outbound = Outbound::new(vec!["127.0.0.1".parse().unwrap()]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut shared = crate::testing::shared(place.store.clone(), &folder);
+    shared.browser_tokens = place.hub_with(settings.collect(), &outbound);
+    let (shared, stop) = (Arc::new(shared), tokio_util::sync::CancellationToken::new());
+    let looking = tokio::spawn(run(shared.clone(), stop.clone()));
+    let mut open = Vec::new();
+    for listener in &silent {
+        // Both at once: none is asked only when the one before has not answered.
+        let asked = tokio::time::timeout(SOON / 2, listener.accept()).await;
+        open.push(asked.unwrap().unwrap());
+    }
+
+    let token = minted(&place.hub(), &["a"]).await;
+    let grants = shared.browser_tokens.admit(&token.token, now()).await.unwrap();
+    let mut changes = shared.browser_tokens.revocations.changes();
+    let subject = Revoked::Subject("customer-1".into());
+    place.hub().revoke(None, &subject, now()).await.unwrap();
+    let heard = tokio::time::timeout(SOON, changes.changed()).await;
+    assert!(heard.is_ok() && grants.revoked());
+    stop.cancel();
+    looking.await.unwrap();
+}
