@@ -18,7 +18,7 @@ mod token;
 
 use std::{net::IpAddr, sync::Arc};
 
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use crossdock_config::{TokenIssuer, readable_filter};
 use crossdock_model::topic::TopicFilter;
 use crossdock_store::{RevokedKind, Store};
@@ -29,7 +29,7 @@ use self::{
     minting::Said,
     revocations::{Marks, Revocations, Revoker},
     signing::{Signing, VERIFIES_AFTER},
-    token::{Claims, NAME_MAX_BYTES, Unverified},
+    token::{Claims, NAME_MAX_BYTES, SKEW, Unverified},
 };
 use crate::{
     EngineError, Holder, Hub, Principal, Scope, attempts::Attempts, keys, measures, outbound::Outbound,
@@ -243,6 +243,8 @@ impl BrowserTokens {
         let (subject, key) = (claims.name("sub")?, claims.name("key")?);
         let marks = Marks {
             issued: lifetime.issued,
+            // A revocation reaches ahead for hubs already.
+            ahead: TimeDelta::zero(),
             subject: subject.to_owned(),
             principal: own_principal(key, subject),
             token: Some(claims.name("jti")?.to_owned()),
@@ -265,6 +267,7 @@ impl BrowserTokens {
         let subject = claims.name("sub")?;
         let marks = Marks {
             issued: lifetime.issued,
+            ahead: SKEW,
             subject: subject.to_owned(),
             principal: format!("issuer:{}/{subject}", issuer.name()),
             token: claims.name("jti").ok().map(str::to_owned),

@@ -60,6 +60,8 @@ type Known = HashMap<(RevokedKind, String), DateTime<Utc>>;
 #[derive(Clone, Debug)]
 pub(super) struct Marks {
     pub(super) issued: DateTime<Utc>,
+    /// How far ahead of the hubs' clocks its issuer's may be.
+    pub(super) ahead: TimeDelta,
     pub(super) subject: String,
     pub(super) principal: String,
     pub(super) token: Option<String>,
@@ -104,7 +106,8 @@ impl Revocations {
         let since = |kind, name: &str| known.get(&(kind, name.to_owned())).copied();
         let is_named =
             |kind, name: &Option<String>| name.as_deref().is_some_and(|name| since(kind, name).is_some());
-        let was_issued_before = |kind, name| since(kind, name).is_some_and(|revoked| marks.issued <= revoked);
+        let was_issued_before =
+            |kind, name| since(kind, name).is_some_and(|revoked| marks.issued <= revoked + marks.ahead);
         !known.is_empty()
             && (is_named(RevokedKind::Token, &marks.token)
                 || is_named(RevokedKind::ApiKey, &marks.api_key)

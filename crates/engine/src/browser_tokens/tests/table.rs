@@ -123,6 +123,7 @@ fn matches(filter: &[&str], name: &[&str]) -> bool {
 async fn no_topic_comes_through_that_no_filter_matches() {
     let revocations = Arc::new(Revocations::new(Place::new().await.store));
     let marks = Marks {
+        ahead: TimeDelta::zero(),
         issued: now(),
         subject: "a".into(),
         principal: "key:a/a".into(),
