@@ -244,6 +244,6 @@ proptest! {
                 prop_assert!(read.verified(&nobody).is_err());
             }
         }
-        prop_assert!(jwks::read(keys.as_bytes()).is_err());
+        prop_assert!(jwks::read(keys.as_bytes()).map_or(true, |usable| usable.is_empty()));
     }
 }

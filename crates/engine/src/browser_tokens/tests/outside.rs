@@ -263,6 +263,9 @@ async fn only_keys_with_a_public_half_a_name_and_a_use_count() {
         (changed(json!({"alg": null})), true),
         (changed(json!({"kid": null})), false),
         (changed(json!({"use": "enc"})), false),
+        (changed(json!({"key_ops": ["verify", "new"]})), true),
+        (changed(json!({"use": null, "key_ops": ["wrapKey"]})), false),
+        (changed(json!({"key_ops": ["sign"]})), false),
         (changed(json!({"alg": "RS256"})), false),
         (changed(json!({"alg": "HS256"})), false),
         (changed(json!({"crv": "P-384"})), false),
@@ -283,6 +286,7 @@ async fn only_keys_with_a_public_half_a_name_and_a_use_count() {
         ("200 OK", r#"{"keys": []}"#),
         ("500 Oh no", r#"{"keys": []}"#),
         ("302 Found", ""),
+        ("404 Not Found", ""),
         ("200 OK", &"x".repeat(300_000)),
     ] {
         provider.says(status, body);
@@ -335,6 +339,65 @@ async fn keys_are_fetched_seldom_and_believed_for_a_day_while_the_issuer_is_down
     assert_eq!(gone.unwrap_err(), TokenFault::KeysUnavailable);
     provider.hands_out(&[&new]);
     hub.admit(&fresh(&new, 700 + day), at(700 + day)).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_issuer_that_has_no_keys_any_more_is_believed_no_longer() {
+    let (place, ec) = (Place::new().await, Signer::new("ec", Algorithm::ES256));
+    let provider = Provider::new(&[&ec]).await;
+    let fresh =
+        |second: i64| ec.token(json!({"iat": at(second).timestamp(), "exp": at(second + 60).timestamp()}));
+    for (status, body, ends) in [
+        ("200 OK", r#"{"keys": []}"#, true),
+        (
+            "200 OK",
+            r#"{"keys": [{"kty": "oct", "kid": "ec", "k": "c2VjcmV0"}]}"#,
+            true,
+        ),
+        ("404 Not Found", "", true),
+        ("410 Gone", "gone", true),
+        ("200 OK", "<html>", false),
+        ("403 Forbidden", "", false),
+        ("429 Too Many Requests", "", false),
+        ("500 Oh no", r#"{"keys": []}"#, false),
+    ] {
+        provider.hands_out(&[&ec]);
+        let hub = provider.hub(&place, json!({}));
+        hub.admit(&fresh(0), at(0)).await.unwrap();
+        provider.says(status, body);
+        hub.issuers.look_after(at(600)).await;
+        let admitted = hub.admit(&fresh(600), at(600)).await.map(drop);
+        let expected = match ends {
+            true => Err(TokenFault::KeysUnavailable),
+            false => Ok(()),
+        };
+        assert_eq!(admitted, expected, "{status} {body}");
+        provider.hands_out(&[&ec]);
+        hub.admit(&fresh(630), at(630)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_token_from_the_near_future_is_over_with_its_subject() {
+    let (place, ec) = (Place::new().await, Signer::new("ec", Algorithm::ES256));
+    let provider = Provider::new(&[&ec]).await;
+    let hub = provider.hub(&place, json!({}));
+    let issued =
+        |second: i64| ec.token(json!({"iat": at(second).timestamp(), "exp": at(second + 900).timestamp()}));
+    // The provider's clock is fast.
+    let ahead = hub.admit(&issued(60), now()).await.unwrap();
+    hub.revoke(None, &Revoked::Subject("42".into()), now())
+        .await
+        .unwrap();
+    assert!(ahead.revoked());
+    let again = hub.admit(&issued(62), at(62)).await;
+    assert_eq!(again.unwrap_err(), TokenFault::Revoked);
+    hub.admit(&issued(63), at(63)).await.unwrap();
+    // Of the hub's own tokens it knows better.
+    let mut own = asked(&["a"]);
+    own.subject = "42".into();
+    let own = hub.mint(own, &grantor(&["#"]), at(3)).await.unwrap();
+    hub.admit(&own.token, at(3)).await.unwrap();
 }
 
 #[tokio::test]
