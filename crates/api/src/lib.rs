@@ -5,6 +5,7 @@
 mod access_log;
 mod adapters;
 mod api_keys;
+mod api_state;
 mod auth;
 mod body;
 mod browser_tokens;
@@ -34,7 +35,6 @@ mod revisions;
 mod serve;
 mod session;
 mod sse;
-mod state;
 mod states;
 mod status;
 mod stream;
@@ -44,12 +44,12 @@ mod users;
 use axum::{Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 
+pub use api_state::ApiState;
 pub use client::address as client_address;
 pub use cloud_events::read_events;
 pub use openapi::description;
 pub use problem::{Problem, ProblemBody};
 pub use serve::serve;
-pub use state::ApiState;
 
 /// All routes with everything that stands before them: the limit of concurrent requests, the
 /// request log, the security headers. Pages of the allowed origins may call it with what they bear, and never with a

@@ -80,6 +80,12 @@ impl TopicTemplate {
         if topic.len() > STATE_TOPIC_MAX_BYTES {
             return Err(too_long());
         }
+        if has_dots(&topic) {
+            return Err(Misfit {
+                path: self.written.clone(),
+                reason: format!("becomes a topic with {DOTS}"),
+            });
+        }
         TopicName::new(&topic).map_err(|_| too_long())
     }
 }
@@ -103,8 +109,15 @@ fn level(value: &serde_json::Value) -> Result<String, String> {
     }
 }
 
+/// What a level that is all dots is refused with.
+const DOTS: &str = "a level that is . or .., which clients drop from a path before they ask for it";
+
+fn has_dots(topic: &str) -> bool {
+    topic.split('/').any(|level| matches!(level, "." | ".."))
+}
+
 /// Separators, wildcards, control characters, and the code points that Unicode sets aside.
-fn is_unfit(character: char) -> bool {
+pub(crate) fn is_unfit(character: char) -> bool {
     let code = u32::from(character);
     matches!(character, '/' | '+' | '#')
         || character.is_control()
@@ -148,6 +161,9 @@ impl FromStr for TopicTemplate {
         }
         if filled.split('/').any(str::is_empty) {
             return Err(fault("a level is empty"));
+        }
+        if has_dots(&filled) {
+            return Err(fault(&format!("it has {DOTS}")));
         }
         if let Some(unfit) = filled.chars().find(|other| *other != '/' && is_unfit(*other)) {
             return Err(fault(&format!("{unfit:?} has no place in it")));
@@ -276,6 +292,25 @@ mod tests {
                 .parse::<TopicTemplate>()
                 .is_err()
         );
+    }
+
+    #[test]
+    fn no_level_is_lost_in_a_path() {
+        let dots = |template: &str, value: &str| {
+            let fault = filled(template, json!([value])).unwrap_err();
+            assert!(fault.contains("a level that is . or .."), "{fault}");
+        };
+        dots("state/order/{.subject}", ".");
+        dots("state/{.subject}/lines", "..");
+        dots("state/.{.subject}", ".");
+        assert_eq!(
+            filled("state/order/{.subject}", json!(["..."])),
+            Ok("state/order/...".into())
+        );
+        for written in ["state/../{.subject}", "state/./{.subject}", "state/order/.."] {
+            let fault = written.parse::<TopicTemplate>().unwrap_err();
+            assert!(fault.contains("a level that is . or .."), "{written}: {fault}");
+        }
     }
 
     proptest! {

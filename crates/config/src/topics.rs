@@ -6,6 +6,8 @@ use std::str::FromStr;
 use crossdock_model::topic::TopicFilter;
 use serde::{Deserialize, Deserializer, de};
 
+use crate::topic::is_unfit;
+
 /// The longest name of a claim, and the longest value that is filled in, in bytes.
 const CLAIM_MAX_BYTES: usize = 255;
 /// What stands for a claim while the rest of a template is judged.
@@ -41,7 +43,9 @@ pub enum FillError {
     #[error("the claim {0:?} is missing")]
     Missing(String),
     /// Its value is no part of a level.
-    #[error("the claim {0:?} is empty, too long, or holds a wildcard, a separator or a control character")]
+    #[error(
+        "the claim {0:?} is empty, too long, or holds a wildcard, a separator, a control character or what Unicode sets aside"
+    )]
     Unfit(String),
     /// With it the whole is no filter of the hub's topics.
     #[error("no topic filter comes of the claims")]
@@ -72,8 +76,7 @@ impl ClaimTemplate {
 }
 
 fn is_part_of_a_level(value: &str) -> bool {
-    (1..=CLAIM_MAX_BYTES).contains(&value.len())
-        && !value.contains(|c: char| c.is_control() || ['/', '+', '#'].contains(&c))
+    (1..=CLAIM_MAX_BYTES).contains(&value.len()) && !value.contains(is_unfit)
 }
 
 /// A filter of topics that somebody outside may read: any but the server's own, which begin with `$`.
@@ -193,6 +196,8 @@ mod tests {
             "a#",
             "a\0",
             "a\n",
+            "a\u{fdd0}",
+            "\u{10ffff}",
             &"x".repeat(256),
         ] {
             let filled = own.fill(|_| Some(value.to_owned()));

@@ -20,6 +20,8 @@ use subtle::ConstantTimeEq;
 
 use crate::{ApiKeyView, AuthError, EngineError, Holder, Principal, Scope, browser_tokens::TOPICS_MAX};
 
+/// What every API key begins with.
+pub(crate) const KEY_PREFIX: &str = "cdk_";
 /// Keys remembered at most.
 const REMEMBERED_KEYS: u64 = 10_000;
 /// How long a key may be used without asking the database again: the longest time in which a key that
@@ -257,7 +259,7 @@ pub(crate) fn random(length: usize) -> String {
 /// A new key's id and whole text.
 pub(crate) fn new_text() -> (String, String) {
     let (id, secret) = (random(ID_CHARS), random(SECRET_CHARS));
-    let text = format!("cdk_{id}_{secret}");
+    let text = format!("{KEY_PREFIX}{id}_{secret}");
     (id, text)
 }
 
@@ -297,7 +299,7 @@ fn check_topics(new: &NewKey) -> Result<(), EngineError> {
 }
 
 fn split(token: &str) -> Option<(&str, &str)> {
-    let (id, secret) = token.strip_prefix("cdk_")?.split_once('_')?;
+    let (id, secret) = token.strip_prefix(KEY_PREFIX)?.split_once('_')?;
     (id.len() == ID_CHARS && secret.len() == SECRET_CHARS).then_some((id, secret))
 }
 

@@ -2,13 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use crossdock_bus::{BusError, lane::Lane};
+use crossdock_bus::{BusError, lane::Lane, message::Delivery};
 use tokio_util::sync::CancellationToken;
 
 use crate::{shared::Shared, storing::PAUSE_MIN};
 
 /// A lane that lasted so long was a good one: the next one is opened at once.
 const GOOD_LANE: Duration = Duration::from_secs(10);
+
+/// Bytes of messages that are worked on together: what comes of them must be confirmed within the deadline of a publish.
+pub(crate) const BATCH_MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// A queue and who serves it.
 pub(crate) struct Post<'a> {
@@ -59,4 +62,21 @@ where
         shared.pause(&mut pause, stop).await;
     }
     None
+}
+
+/// Batches of no more than [`BATCH_MAX_BYTES`]; a message that is larger by itself stands alone.
+pub(crate) fn by_size(deliveries: Vec<Delivery>) -> Vec<Vec<Delivery>> {
+    let mut batches: Vec<Vec<Delivery>> = Vec::new();
+    let mut bytes = 0;
+    for delivery in deliveries {
+        bytes += delivery.body.len();
+        match batches.last_mut() {
+            Some(batch) if bytes <= BATCH_MAX_BYTES => batch.push(delivery),
+            _ => {
+                bytes = delivery.body.len();
+                batches.push(vec![delivery]);
+            }
+        }
+    }
+    batches
 }

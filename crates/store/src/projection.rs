@@ -1,8 +1,10 @@
 //! What an event makes of a topic's state, whatever the database. Applied in whatever order they come, events leave
 //! the same state: each member of merged data is what the newest event that had it says. Only events of one and the
-//! same order value count in the order in which they came.
+//! same order value count in the order in which they came; and where values are of two kinds, because a rule puts events
+//! in order by something else now, what came last counts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 
 use chrono::{DateTime, Utc};
 use crossdock_model::topic::TopicName;
@@ -28,10 +30,10 @@ pub(crate) struct Kept {
 /// What has to be known to judge the next event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Memory {
-    /// The greatest order value so far.
+    /// The greatest order value so far, by the rule in force.
     order: StateOrder,
-    /// The events that had it, the last one last: source and id.
-    seen: Vec<(String, String)>,
+    /// The events that had it, the last one last.
+    seen: Vec<Seen>,
     /// Where data last took the place of all that was there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     whole: Option<StateOrder>,
@@ -40,11 +42,34 @@ pub(crate) struct Memory {
     members: BTreeMap<String, StateOrder>,
 }
 
+/// An event that changed the topic: source, id, and which of its changes did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Seen(
+    String,
+    String,
+    #[serde(default = "first_part", skip_serializing_if = "is_first_part")] Vec<u32>,
+);
+
+fn first_part() -> Vec<u32> {
+    vec![0]
+}
+
+fn is_first_part(parts: &Vec<u32>) -> bool {
+    *parts == [0]
+}
+
+impl Seen {
+    fn is_of(&self, event: &EventKey) -> bool {
+        self.0 == event.source && self.1 == event.id
+    }
+}
+
 type Members = BTreeMap<String, Box<RawValue>>;
 
 /// Rows under way.
 pub(crate) struct Projection {
     floor: u64,
+    now: Option<DateTime<Utc>>,
     kept: BTreeMap<TopicName, Kept>,
     changed: BTreeSet<TopicName>,
     verdicts: Vec<StateVerdict>,
@@ -56,6 +81,7 @@ impl Projection {
     pub(crate) fn of(changes: &[StateChange], floor: u64, kept: Vec<(TopicName, Kept)>) -> Self {
         let mut projection = Self {
             floor,
+            now: changes.iter().map(|change| change.at).max(),
             kept: kept.into_iter().collect(),
             changed: BTreeSet::new(),
             verdicts: Vec::with_capacity(changes.len()),
@@ -82,7 +108,10 @@ impl Projection {
     }
 
     pub(crate) fn projected(self) -> Projected {
-        let states = self.kept.into_iter().map(|(topic, kept)| kept.state(topic));
+        let now = self.now;
+        let is_there = |kept: &Kept| kept.expires.is_none_or(|expires| Some(expires) > now);
+        let states = self.kept.into_iter().filter(|(_, kept)| is_there(kept));
+        let states = states.map(|(topic, kept)| kept.state(topic));
         Projected {
             verdicts: self.verdicts,
             states: states.collect(),
@@ -104,41 +133,36 @@ impl Kept {
 
 /// The row afterwards, where it is another one.
 fn judge(before: Option<&Kept>, floor: u64, change: &StateChange) -> (Option<Kept>, StateVerdict) {
-    let version = before.map_or(0, |kept| kept.version).max(floor);
-    let alive = before.filter(|kept| kept.expires.is_none_or(|expires| expires > change.at));
-    let Some(kept) = alive else {
-        let memory = Memory::new(change.order.clone());
-        let mut first = Kept {
-            version,
-            time: change.time,
-            data: String::new(),
-            memory,
-            expires: None,
-        };
-        return match first.take_over(change) {
-            true => (Some(first), StateVerdict::Changed),
-            false => (None, StateVerdict::TooLarge),
-        };
-    };
-    let key = known_as(&change.event);
-    if change.order == kept.memory.order && kept.memory.seen.contains(&key) {
+    if before.is_some_and(|kept| kept.memory.knows(change)) {
         return (None, StateVerdict::Known);
     }
-    let mut after = kept.clone();
-    if change.order >= kept.memory.order {
+    let is_over = |kept: &Kept| kept.expires.is_some_and(|expires| expires <= change.at);
+    let mut after = match before {
+        None => Kept::nothing(floor, Memory::new(change.order.clone()), change.time),
+        // What was there is gone, but not what is late.
+        Some(kept) if is_over(kept) => Kept::nothing(kept.version.max(floor), kept.memory.bare(), kept.time),
+        Some(kept) => kept.clone(),
+    };
+    if !is_newer(&after.memory.order, &change.order) {
         return match after.take_over(change) {
             true => (Some(after), StateVerdict::Changed),
             false => (None, StateVerdict::TooLarge),
         };
     }
-    if change.merge {
-        return after.fill_in(change);
+    match change.merge && !before.is_some_and(is_over) {
+        true => after.fill_in(change),
+        false => (None, StateVerdict::Late),
     }
-    (None, StateVerdict::Late)
 }
 
-fn known_as(event: &EventKey) -> (String, String) {
-    (event.source.clone(), event.id.clone())
+/// Whether `there` is newer than what comes. Values of two kinds have no order: a rule has changed its mind, and what
+/// the one in force says counts.
+fn is_newer(there: &StateOrder, comes: &StateOrder) -> bool {
+    is_alike(there, comes) && there > comes
+}
+
+fn is_alike(one: &StateOrder, other: &StateOrder) -> bool {
+    mem::discriminant(one) == mem::discriminant(other)
 }
 
 fn members(data: &str) -> Members {
@@ -162,6 +186,37 @@ impl Memory {
         }
     }
 
+    /// The same of a topic without data.
+    fn bare(&self) -> Self {
+        Self {
+            seen: self.seen.clone(),
+            ..Self::new(self.order.clone())
+        }
+    }
+
+    /// Whether this very change has been here before.
+    fn knows(&self, change: &StateChange) -> bool {
+        let is_it = |seen: &Seen| seen.is_of(&change.event) && seen.2.contains(&change.part);
+        self.seen.iter().any(is_it)
+    }
+
+    /// Remembers the change, which is the newest.
+    fn note(&mut self, change: &StateChange) {
+        if is_alike(&self.order, &change.order) && change.order > self.order {
+            self.seen.clear();
+        }
+        self.order.clone_from(&change.order);
+        if let Some(seen) = self.seen.iter_mut().find(|seen| seen.is_of(&change.event)) {
+            seen.2.push(change.part);
+            return;
+        }
+        if self.seen.len() == STATE_SEEN_MAX {
+            self.seen.remove(0);
+        }
+        let EventKey { source, id } = change.event.clone();
+        self.seen.push(Seen(source, id, vec![change.part]));
+    }
+
     /// Where a member comes from, if anybody has said anything about it.
     fn of(&self, member: &str) -> Option<&StateOrder> {
         self.members.get(member).or(self.whole.as_ref())
@@ -169,6 +224,16 @@ impl Memory {
 }
 
 impl Kept {
+    fn nothing(version: u64, memory: Memory, time: DateTime<Utc>) -> Self {
+        Self {
+            version,
+            time,
+            data: String::new(),
+            memory,
+            expires: None,
+        }
+    }
+
     /// The newest event so far. `false`: it makes too much.
     fn take_over(&mut self, change: &StateChange) -> bool {
         let memory = &mut self.memory;
@@ -184,14 +249,7 @@ impl Kept {
             memory.members.clear();
             self.data.clone_from(&change.data);
         }
-        if change.order > memory.order {
-            memory.seen.clear();
-        }
-        memory.order.clone_from(&change.order);
-        if memory.seen.len() == STATE_SEEN_MAX {
-            memory.seen.remove(0);
-        }
-        memory.seen.push(known_as(&change.event));
+        memory.note(change);
         self.version += 1;
         self.time = change.time;
         self.expires = change.expires;
@@ -204,7 +262,8 @@ impl Kept {
         let mut is_known = true;
         let mut shows = false;
         for (name, value) in said(&change.data) {
-            if self.memory.of(&name).is_some_and(|there| *there >= change.order) {
+            let there = self.memory.of(&name);
+            if there.is_some_and(|there| is_alike(there, &change.order) && *there >= change.order) {
                 continue;
             }
             is_known = false;

@@ -12,11 +12,12 @@ use crate::{EventKey, Result};
 pub const STATE_DATA_MAX_BYTES: usize = 64 * 1024;
 /// The most states on a page.
 pub const STATES_PAGE_MAX: usize = 200;
-/// The most events of one order value that a topic remembers, to know them when they come again.
-pub const STATE_SEEN_MAX: usize = 64;
+/// The most events of one order value that a topic remembers, to know them when they come again. As many as whoever
+/// projects may have applied and not acked: fewer, and a batch that comes again after a crash counts anew.
+pub const STATE_SEEN_MAX: usize = 256;
 
-/// By what the events of a topic are put in order: numbers come before times, and times before texts, which only
-/// matters where a rule has changed its mind.
+/// By what the events of a topic are put in order. Values of two kinds have none between them: where a rule puts events
+/// in order by something else than it did, the event that comes last counts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StateOrder {
@@ -35,6 +36,8 @@ pub struct StateChange {
     pub topic: TopicName,
     /// The event.
     pub event: EventKey,
+    /// How many changes of this topic the same event has made before, by other rules.
+    pub part: u32,
     /// When that happened.
     pub time: DateTime<Utc>,
     /// Its place among the events of the topic.
@@ -83,7 +86,7 @@ pub struct LatestState {
 pub struct Projected {
     /// One for each change.
     pub verdicts: Vec<StateVerdict>,
-    /// The state of each topic that was named, by topic.
+    /// The state of each topic that was named and has one, by topic.
     pub states: Vec<LatestState>,
 }
 

@@ -68,8 +68,9 @@ pub trait Tokens {
     /// No key that was made before signs after `at`; what one signed is believed until `verifies_until` at most.
     async fn retire_signing_keys(&self, at: DateTime<Utc>, verifies_until: DateTime<Utc>) -> Result<()>;
 
-    /// Revokes tokens; the latest word about the same ones counts. `Conflict` where `max` revocations are in force.
-    async fn revoke_tokens(&self, revocation: Revocation, max: u32) -> Result<()>;
+    /// Revokes tokens; the latest word about the same ones counts. `Conflict` where `max` revocations of the `revoker`,
+    /// whatever it is called by, are in force, unless this one is among those in the database.
+    async fn revoke_tokens(&self, revocation: Revocation, revoker: &str, max: u32) -> Result<()>;
 
     /// The revocations in force at `at`, and one of each API key that was revoked within `life`, the longest that a token
     /// lives.

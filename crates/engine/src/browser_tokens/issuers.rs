@@ -1,6 +1,6 @@
 //! Outside issuers of tokens: identity providers whose public keys are fetched as JSON Web Key Sets (RFC 7517) and
 //! kept. A key that nobody knows has them fetched again, but seldom; a provider that is down changes nothing for as
-//! long as its last keys are believed. What a claim holds never opens more than the settings say.
+//! long as its last keys are believed, one that says it has no keys ends its tokens. What a claim holds never opens more than the settings say.
 
 use std::{
     collections::HashMap,
@@ -19,7 +19,7 @@ use super::{
     Keys, TOPICS_MAX, TokenFault, jwks,
     token::{Claims, Unverified, Verifier},
 };
-use crate::outbound::{Method, Outbound, Request, Wanted, header};
+use crate::outbound::{Method, Outbound, Request, StatusCode, Wanted, header};
 
 /// How long a fetch may take.
 const FETCH_MAX: Duration = Duration::from_secs(5);
@@ -72,13 +72,11 @@ impl Issuers {
         self.0.iter().find(|issuer| issuer.settings.issuer == iss)
     }
 
-    /// Fetches the keys that are out of date.
+    /// Fetches the keys that are out of date, of all issuers at once.
     pub(super) async fn look_after(&self, now: DateTime<Utc>) {
-        for issuer in &self.0 {
-            if issuer.fetched().is_none_or(|keys| now - keys.at >= FRESH) {
-                issuer.fetch(now).await;
-            }
-        }
+        let is_due = |issuer: &&Issuer| issuer.fetched().is_none_or(|keys| now - keys.at >= FRESH);
+        let due = self.0.iter().filter(is_due).map(|issuer| issuer.fetch(now));
+        futures::future::join_all(due).await;
     }
 }
 
@@ -111,7 +109,8 @@ impl Issuer {
     }
 
     fn known(&self, kid: &str, now: DateTime<Utc>) -> Result<Arc<Verifier>, TokenFault> {
-        let keys = self.fetched().filter(|keys| now - keys.at < BELIEVED);
+        let is_believed = |known: &Arc<Fetched>| now - known.at < BELIEVED && !known.keys.is_empty();
+        let keys = self.fetched().filter(is_believed);
         let keys = keys.ok_or(TokenFault::KeysUnavailable)?;
         keys.keys.get(kid).cloned().ok_or(TokenFault::UnknownKey)
     }
@@ -130,8 +129,9 @@ impl Issuer {
             }
             *tried = Some(now);
         }
+        let known = self.fetched();
         match self.ask().await {
-            Ok(keys) => {
+            Ok(keys) if !keys.is_empty() => {
                 tracing::debug!(
                     issuer = self.name(),
                     keys = keys.len(),
@@ -139,18 +139,35 @@ impl Issuer {
                 );
                 self.keys.store(Some(Arc::new(Fetched { keys, at: now })));
             }
-            Err(reason) => {
-                let known_since = self.fetched().map(|keys| keys.at.to_rfc3339());
+            Ok(none) => {
                 tracing::warn!(
                     issuer = self.name(),
-                    reason,
-                    known_since,
-                    "an issuer's keys could not be fetched; the last known ones hold for a day"
+                    "an issuer has no key that has a kid and verifies signatures: its tokens open nothing"
                 );
+                if known.is_some() {
+                    self.keys.store(Some(Arc::new(Fetched { keys: none, at: now })));
+                }
+            }
+            Err(reason) => {
+                let issuer = self.name();
+                match known.filter(|known| !known.keys.is_empty()) {
+                    Some(known) => tracing::warn!(
+                        issuer,
+                        reason,
+                        known_since = known.at.to_rfc3339(),
+                        "an issuer's keys could not be fetched; the last known ones hold for a day"
+                    ),
+                    None => tracing::warn!(
+                        issuer,
+                        reason,
+                        "an issuer's keys could not be fetched, and none are known: its tokens open nothing"
+                    ),
+                }
             }
         }
     }
 
+    /// Its keys, as far as they can be used: none where it says that it has none. An error where that is not known.
     async fn ask(&self) -> Result<HashMap<String, Arc<Verifier>>, String> {
         let request = Request {
             method: Method::GET,
@@ -168,10 +185,19 @@ impl Issuer {
             .send(request)
             .await
             .map_err(|error| error.to_string())?;
-        if !answer.status.is_success() {
-            return Err(format!("it answered {}, expected 200", answer.status.as_u16()));
+        match answer.status {
+            status if status.is_success() => jwks::read(&answer.body),
+            StatusCode::NOT_FOUND | StatusCode::GONE => {
+                let (issuer, status) = (self.name(), answer.status.as_u16());
+                tracing::warn!(
+                    issuer,
+                    status,
+                    "an issuer publishes no keys any more at its jwks_url"
+                );
+                Ok(HashMap::new())
+            }
+            status => Err(format!("it answered {}, expected 200", status.as_u16())),
         }
-        jwks::read(&answer.body)
     }
 
     /// The topics that these claims open.

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use jsonwebtoken::{
     Algorithm, DecodingKey,
-    jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse},
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse},
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -20,25 +20,20 @@ struct KeySet {
     keys: Vec<Value>,
 }
 
-/// The keys of a set by name.
+/// The keys of a set that count, by name: perhaps none.
 ///
 /// # Errors
-/// When it is none, or none of its keys counts.
+/// When it is no set.
 pub(super) fn read(json: &[u8]) -> Result<HashMap<String, Arc<Verifier>>, String> {
     let set: KeySet = serde_json::from_slice(json)
         .map_err(|_| "its answer is no JSON Web Key Set, expected an object with keys".to_owned())?;
-    let keys: HashMap<_, _> = set.keys.into_iter().take(KEYS_MAX).filter_map(key).collect();
-    match keys.is_empty() {
-        true => Err("none of its keys has a kid and can verify signatures".to_owned()),
-        false => Ok(keys),
-    }
+    Ok(set.keys.into_iter().take(KEYS_MAX).filter_map(key).collect())
 }
 
 fn key(value: Value) -> Option<(String, Arc<Verifier>)> {
     let key: Jwk = serde_json::from_value(value).ok()?;
     let kid = key.common.key_id.clone()?;
-    let signs = matches!(key.common.public_key_use, None | Some(PublicKeyUse::Signature));
-    if !signs || !(1..=NAME_MAX_BYTES).contains(&kid.len()) {
+    if !is_for_signatures(&key) || !(1..=NAME_MAX_BYTES).contains(&kid.len()) {
         return None;
     }
     let algorithm = algorithm(&key)?;
@@ -47,6 +42,13 @@ fn key(value: Value) -> Option<(String, Arc<Verifier>)> {
         key: DecodingKey::from_jwk(&key).ok()?,
     };
     Some((kid, Arc::new(verifier)))
+}
+
+/// By what it says of its use and of its operations, either of which may be left out.
+fn is_for_signatures(key: &Jwk) -> bool {
+    let operations = key.common.key_operations.as_deref();
+    matches!(key.common.public_key_use, None | Some(PublicKeyUse::Signature))
+        && operations.is_none_or(|known| known.contains(&KeyOperations::Verify))
 }
 
 /// The algorithm of a key: the one that it names, if its kind has it, or the usual one of its kind. None of a kind

@@ -8,6 +8,7 @@
 mod grants;
 mod issuers;
 mod jwks;
+mod looking;
 mod minting;
 mod revocations;
 mod signing;
@@ -15,37 +16,31 @@ mod signing;
 mod tests;
 mod token;
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc};
 
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use crossdock_config::{TokenIssuer, readable_filter};
 use crossdock_model::topic::TopicFilter;
 use crossdock_store::{RevokedKind, Store};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use self::{
     issuers::Issuers,
     minting::Said,
-    revocations::{Marks, Revocations},
+    revocations::{Marks, Revocations, Revoker},
     signing::{Signing, VERIFIES_AFTER},
-    token::{Claims, NAME_MAX_BYTES, Unverified},
+    token::{Claims, NAME_MAX_BYTES, SKEW, Unverified},
 };
 use crate::{
     EngineError, Holder, Hub, Principal, Scope, attempts::Attempts, keys, measures, outbound::Outbound,
-    shared::Shared,
 };
 pub use grants::Grants;
+pub(crate) use looking::run;
 pub use minting::{BrowserToken, MintError, NewBrowserToken};
 pub use token::BROWSER_TOKEN_MAX_BYTES;
 
 /// Topic filters of one token, and of one API key, at most.
 pub(crate) const TOPICS_MAX: usize = 50;
-/// How often keys and revocations of other hubs are looked for: what one of them revoked is over here so much later.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// How many looks pass between two at what can be forgotten.
-const LOOKS_TO_FORGETTING: u32 = 300;
-
 const CLIENT_ID_PREFIX: &str = "browser-";
 const CLIENT_ID_CHARS: usize = 20;
 /// 128 random bits.
@@ -61,6 +56,9 @@ pub enum TokenFault {
     /// It does not consist of a head, claims and a signature.
     #[error("it is no JSON Web Token")]
     Malformed,
+    /// It is what a backend exchanges for a token.
+    #[error("it is an API key, which opens no topic: exchange it for a token at POST /v1/browser-tokens")]
+    ApiKey,
     /// It has an extension that must be understood.
     #[error("it has a critical extension")]
     Critical,
@@ -111,6 +109,7 @@ impl TokenFault {
         match self {
             Self::TooLong => "too_long",
             Self::Malformed => "malformed",
+            Self::ApiKey => "api_key",
             Self::Critical => "critical_extension",
             Self::NoKeyId => "no_key_id",
             Self::UnknownKey => "unknown_key",
@@ -128,11 +127,18 @@ impl TokenFault {
         }
     }
 
-    /// Whether somebody who guesses tokens would run into it. One that was good once was no guess.
+    /// Whether somebody who guesses tokens would run into it. One that somebody signed whose tokens are taken is no guess.
     fn is_a_guess(self) -> bool {
-        !matches!(
+        matches!(
             self,
-            Self::Expired | Self::Revoked | Self::NotYet | Self::KeysUnavailable
+            Self::TooLong
+                | Self::Malformed
+                | Self::Critical
+                | Self::NoKeyId
+                | Self::UnknownKey
+                | Self::UnknownIssuer
+                | Self::Algorithm
+                | Self::Signature
         )
     }
 }
@@ -209,7 +215,7 @@ impl BrowserTokens {
             let reason = format!("tokens of this subject were revoked a moment ago; ask again in {wait_s} s");
             return Err(EngineError::Conflict(reason).into());
         }
-        let id = keys::random(TOKEN_ID_CHARS);
+        let id = format!("{}{}", ids_of(&grantor.id), keys::random(TOKEN_ID_CHARS));
         let said = Said {
             iss: &self.environment,
             aud: &self.environment,
@@ -262,6 +268,8 @@ impl BrowserTokens {
         let (subject, key) = (claims.name("sub")?, claims.name("key")?);
         let marks = Marks {
             issued: lifetime.issued,
+            // A revocation reaches ahead for hubs already.
+            ahead: TimeDelta::zero(),
             subject: subject.to_owned(),
             principal: own_principal(key, subject),
             token: Some(claims.name("jti")?.to_owned()),
@@ -284,6 +292,7 @@ impl BrowserTokens {
         let subject = claims.name("sub")?;
         let marks = Marks {
             issued: lifetime.issued,
+            ahead: SKEW,
             subject: subject.to_owned(),
             principal: format!("issuer:{}/{subject}", issuer.name()),
             token: claims.name("jti").ok().map(str::to_owned),
@@ -321,13 +330,35 @@ impl BrowserTokens {
             self.attempts.failed(from, now);
         }
         measures::token_refused(fault.word());
-        tracing::info!(client = %from, reason = %fault, "a browser token was refused");
+        tracing::info!(client = %from, reason = fault.word(), detail = %fault, "a browser token was refused");
         Err(fault.into())
     }
 
-    /// Ends every token that bears this name.
-    async fn revoke(&self, kind: RevokedKind, name: &str, now: DateTime<Utc>) -> Result<(), EngineError> {
-        self.revocations.add(kind, name, now).await
+    /// Ends tokens of whomever, by an administrator's word or, with an API key, of those that it minted.
+    async fn revoke(
+        &self,
+        own: Option<&str>,
+        revoked: &Revoked,
+        now: DateTime<Utc>,
+    ) -> Result<(), EngineError> {
+        let (Revoked::Token(name) | Revoked::Subject(name)) = revoked;
+        if !minting::is_name(name) {
+            return Err(EngineError::Invalid(format!(
+                "no token has such an id or subject, expected 1 to {NAME_MAX_BYTES} bytes without control characters"
+            )));
+        }
+        let by = own.map_or(Revoker::Administrators, Revoker::ApiKey);
+        let (kind, name) = match (revoked, own) {
+            (Revoked::Token(id), Some(key)) if !id.starts_with(&ids_of(key)) => {
+                return Err(EngineError::Invalid(
+                    "this API key has minted no token of such an id; an administrator may revoke any".into(),
+                ));
+            }
+            (Revoked::Token(id), _) => (RevokedKind::Token, id.clone()),
+            (Revoked::Subject(subject), Some(key)) => (RevokedKind::Principal, own_principal(key, subject)),
+            (Revoked::Subject(subject), None) => (RevokedKind::Subject, subject.clone()),
+        };
+        self.revocations.add(by, kind, &name, now).await
     }
 
     /// Reads the keys of other hubs, and what was revoked, an API key above all.
@@ -341,7 +372,9 @@ impl BrowserTokens {
     async fn rotate(&self, end_tokens: bool, now: DateTime<Utc>) -> Result<(), EngineError> {
         if end_tokens {
             for key in self.store.signing_keys(now).await? {
-                self.revoke(RevokedKind::SigningKey, &key.kid, now).await?;
+                self.revocations
+                    .add(Revoker::Hub, RevokedKind::SigningKey, &key.kid, now)
+                    .await?;
             }
         }
         self.store.retire_signing_keys(now, now + VERIFIES_AFTER).await?;
@@ -353,43 +386,20 @@ fn own_principal(api_key: &str, subject: &str) -> String {
     format!("key:{api_key}/{subject}")
 }
 
+/// With what the ids of a key's tokens begin, so that it is seen whose they are.
+fn ids_of(api_key: &str) -> String {
+    format!("{api_key}.")
+}
+
 /// A name for an environment that has none.
 pub(crate) fn new_environment() -> String {
     format!("crossdock:{}", keys::random(ENVIRONMENT_CHARS))
 }
 
-/// Looks at what other hubs did, until `stop`.
-pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
-    let tokens = &shared.browser_tokens;
-    let mut looks = 0_u32;
-    loop {
-        let now = shared.clock.now();
-        let look = async {
-            tokens.look_again(now).await?;
-            if looks.is_multiple_of(LOOKS_TO_FORGETTING) {
-                tokens.store.forget_tokens(now).await?;
-            }
-            Ok::<_, EngineError>(())
-        };
-        let both = async { tokio::join!(look, tokens.issuers.look_after(now)) };
-        tokio::select! {
-            () = stop.cancelled() => return,
-            (looked, ()) = both => if let Err(error) = looked {
-                tracing::debug!(%error, "what is known of browser tokens could not be read again");
-            }
-        }
-        looks = looks.wrapping_add(1);
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(LOOK_EVERY) => {}
-        }
-    }
-}
-
 /// Whose tokens a revocation ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Revoked {
-    /// The token of this id.
+    /// The token of this id: one that the caller's own API key minted, or anybody's for an administrator.
     Token(String),
     /// All tokens of this subject: those that the caller's own API key minted, or everybody's for an administrator.
     Subject(String),
@@ -433,24 +443,11 @@ impl Hub {
     /// Ends browser tokens before their time: here at once, on other hubs within 5 seconds.
     ///
     /// # Errors
-    /// `Invalid` for what no token is called, `Conflict` if too many revocations are in force, or `Unavailable` without a database.
+    /// `Invalid` for what no token of the caller's is called, `Conflict` if too many of their revocations are in force, or `Unavailable` without a database.
     pub async fn revoke_browser_tokens(&self, who: &Principal, revoked: &Revoked) -> Result<(), EngineError> {
         let now = self.shared.clock.now();
-        let tokens = &self.shared.browser_tokens;
-        let (Revoked::Token(name) | Revoked::Subject(name)) = revoked;
-        if !minting::is_name(name) {
-            return Err(EngineError::Invalid(format!(
-                "no token has such an id or subject, expected 1 to {NAME_MAX_BYTES} bytes without control characters"
-            )));
-        }
-        match (revoked, key_of(who)) {
-            (Revoked::Token(id), _) => tokens.revoke(RevokedKind::Token, id, now).await,
-            (Revoked::Subject(subject), Some(key)) if !who.may(Scope::Admin) => {
-                let principal = own_principal(key, subject);
-                tokens.revoke(RevokedKind::Principal, &principal, now).await
-            }
-            (Revoked::Subject(subject), _) => tokens.revoke(RevokedKind::Subject, subject, now).await,
-        }
+        let own = key_of(who).filter(|_| !who.may(Scope::Admin));
+        self.shared.browser_tokens.revoke(own, revoked, now).await
     }
 
     /// Has every hub sign browser tokens with another key: this one at once, the others within 5 seconds. With

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::token::{LIFE_MAX, SKEW};
 use crate::EngineError;
 
-/// Revocations in force at most.
+/// Revocations in force at most, of each API key, and of all administrators together.
 const REVOCATIONS_MAX: u32 = 10_000;
 /// A subject's revocation reaches so far ahead, since the clock of the hub that minted the token may be as fast.
 const REACH: TimeDelta = TimeDelta::seconds(2);
@@ -25,12 +25,43 @@ const REACH: TimeDelta = TimeDelta::seconds(2);
 pub(super) const REMEMBERED: TimeDelta =
     TimeDelta::seconds(LIFE_MAX.num_seconds() + 2 * SKEW.num_seconds() + REACH.num_seconds());
 
+/// Who revokes. What one of them has too many of is nothing to the others.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Revoker<'a> {
+    /// An API key that is no administrator's, which can name only what it minted itself.
+    ApiKey(&'a str),
+    /// All of them together.
+    Administrators,
+    /// The hub, which names nothing but signing keys: there are no more revocations than those.
+    Hub,
+}
+
+impl Revoker<'_> {
+    /// What it is called in the database. No key's id has a colon.
+    fn name(&self) -> &str {
+        match self {
+            Self::ApiKey(id) => id,
+            Self::Administrators => "role:admin",
+            Self::Hub => "hub:",
+        }
+    }
+
+    fn max(&self) -> u32 {
+        match self {
+            Self::ApiKey(_) | Self::Administrators => REVOCATIONS_MAX,
+            Self::Hub => u32::MAX,
+        }
+    }
+}
+
 type Known = HashMap<(RevokedKind, String), DateTime<Utc>>;
 
 /// By what a token can be revoked.
 #[derive(Clone, Debug)]
 pub(super) struct Marks {
     pub(super) issued: DateTime<Utc>,
+    /// How far ahead of the hubs' clocks its issuer's may be.
+    pub(super) ahead: TimeDelta,
     pub(super) subject: String,
     pub(super) principal: String,
     pub(super) token: Option<String>,
@@ -75,7 +106,8 @@ impl Revocations {
         let since = |kind, name: &str| known.get(&(kind, name.to_owned())).copied();
         let is_named =
             |kind, name: &Option<String>| name.as_deref().is_some_and(|name| since(kind, name).is_some());
-        let was_issued_before = |kind, name| since(kind, name).is_some_and(|revoked| marks.issued <= revoked);
+        let was_issued_before =
+            |kind, name| since(kind, name).is_some_and(|revoked| marks.issued <= revoked + marks.ahead);
         !known.is_empty()
             && (is_named(RevokedKind::Token, &marks.token)
                 || is_named(RevokedKind::ApiKey, &marks.api_key)
@@ -94,6 +126,7 @@ impl Revocations {
     /// Revokes what bears this name: here at once, on other hubs when they look next.
     pub(super) async fn add(
         &self,
+        revoker: Revoker<'_>,
         kind: RevokedKind,
         name: &str,
         now: DateTime<Utc>,
@@ -104,7 +137,9 @@ impl Revocations {
             at: now + REACH,
             until: now + REMEMBERED,
         };
-        self.store.revoke_tokens(revocation, REVOCATIONS_MAX).await?;
+        self.store
+            .revoke_tokens(revocation, revoker.name(), revoker.max())
+            .await?;
         self.refresh(now).await
     }
 

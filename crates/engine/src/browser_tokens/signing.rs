@@ -3,7 +3,13 @@
 //! finds it. So a copy of the database mints nothing, hubs need to share no secret, and a hub that is gone has its
 //! tokens verified to their end.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
@@ -45,8 +51,16 @@ pub(super) struct Signing {
     store: Store,
     own: tokio::sync::Mutex<Option<Own>>,
     known: ArcSwap<HashMap<String, Public>>,
-    /// When the database was last asked about a key that nobody here knew. Those who come while it is asked wait.
-    asked: tokio::sync::Mutex<Option<DateTime<Utc>>>,
+    /// The last time that the database was asked about a key that nobody here knew. Those who come meanwhile wait.
+    asked: tokio::sync::Mutex<Option<Asked>>,
+    /// Counts those times.
+    times_asked: AtomicU64,
+}
+
+#[derive(Clone, Copy)]
+struct Asked {
+    at: DateTime<Utc>,
+    answered: bool,
 }
 
 impl Signing {
@@ -56,6 +70,7 @@ impl Signing {
             own: tokio::sync::Mutex::default(),
             known: ArcSwap::default(),
             asked: tokio::sync::Mutex::default(),
+            times_asked: AtomicU64::default(),
         }
     }
 
@@ -124,13 +139,30 @@ impl Signing {
         if keys == Keys::AtHand {
             return Err(TokenFault::UnknownKey);
         }
+        let before = self.times_asked.load(Ordering::Relaxed);
         let mut asked = self.asked.lock().await;
-        if asked.is_none_or(|last| (now - last).abs() >= ASK_AGAIN) {
-            let read = self.refresh(now).await;
-            read.map_err(|_| TokenFault::KeysUnavailable)?;
-            *asked = Some(now);
-        }
-        self.known(kid, now).ok_or(TokenFault::UnknownKey)
+        // Whoever waited while another time began knows what it brought, so that a database that is away makes no queue.
+        let has_waited = self.times_asked.load(Ordering::Relaxed) > before;
+        let last = asked.filter(|last| has_waited || (now - last.at).abs() < ASK_AGAIN);
+        let answered = match last {
+            Some(last) => last.answered,
+            None => {
+                self.times_asked.fetch_add(1, Ordering::Relaxed);
+                let answered = self.refresh(now).await.is_ok();
+                *asked = Some(Asked { at: now, answered });
+                answered
+            }
+        };
+        self.known(kid, now).ok_or(match answered {
+            true => TokenFault::UnknownKey,
+            false => TokenFault::KeysUnavailable,
+        })
+    }
+
+    /// While it lives, questions about unknown keys wait.
+    #[cfg(test)]
+    pub(super) async fn hold_questions(&self) -> impl Sized + '_ {
+        self.asked.lock().await
     }
 
     fn known(&self, kid: &str, now: DateTime<Utc>) -> Option<Arc<Verifier>> {
@@ -142,9 +174,9 @@ impl Signing {
     /// Reads the keys of all hubs. A pair of this hub's that signs no longer by the database's word is given up.
     pub(super) async fn refresh(&self, now: DateTime<Utc>) -> Result<(), EngineError> {
         let read = self.store.signing_keys(now).await?;
-        // Whoever signs meanwhile has a pair that is good, or makes one.
-        if let Ok(mut own) = self.own.try_lock()
-            && let Some(key) = own.as_ref()
+        // Behind whoever signs just then: that is over at once, or a new pair is made.
+        let mut own = self.own.lock().await;
+        if let Some(key) = own.as_ref()
             && key.made < now
             && !read
                 .iter()
@@ -152,6 +184,7 @@ impl Signing {
         {
             *own = None;
         }
+        drop(own);
         let read: HashMap<_, _> = read.iter().map(|key| (key.kid.clone(), public(key))).collect();
         self.known.store(Arc::new(read));
         Ok(())

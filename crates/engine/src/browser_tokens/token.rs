@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::TokenFault;
+use crate::keys::KEY_PREFIX;
 
 /// The longest browser token that is looked at, in bytes.
 pub const BROWSER_TOKEN_MAX_BYTES: usize = 8 * 1024;
@@ -56,6 +57,9 @@ impl<'a> Unverified<'a> {
     pub(super) fn read(token: &'a str) -> Result<Self, TokenFault> {
         if token.len() > BROWSER_TOKEN_MAX_BYTES {
             return Err(TokenFault::TooLong);
+        }
+        if token.starts_with(KEY_PREFIX) {
+            return Err(TokenFault::ApiKey);
         }
         let (message, signature) = token.rsplit_once('.').ok_or(TokenFault::Malformed)?;
         let (head, claims) = message.split_once('.').ok_or(TokenFault::Malformed)?;

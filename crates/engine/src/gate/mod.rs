@@ -56,8 +56,6 @@ use crate::{
 const PREFETCH: u16 = 200;
 /// Events judged, published and recorded together.
 const BATCH_MAX: usize = 200;
-/// Bytes of theirs: all of them must be confirmed within the deadline of a publish.
-const BATCH_MAX_BYTES: usize = 8 * 1024 * 1024;
 /// How long a batch waits to fill up.
 const BATCH_LINGER: Duration = Duration::from_millis(5);
 /// How long a publish waits for a missing queue to be made again, each time.
@@ -100,7 +98,7 @@ impl Gate<'_> {
                 () = self.stop.cancelled() => break,
                 deliveries = lane.next_batch(BATCH_MAX, BATCH_LINGER) => deliveries?,
             };
-            for batch in by_size(deliveries) {
+            for batch in lanes::by_size(deliveries) {
                 if self.stop.is_cancelled() || !self.process(&lane, batch).await? {
                     break 'lane;
                 }
@@ -260,23 +258,6 @@ impl PatientOutlet for LaneOutlet<'_> {
             self.gate.shared.pause(&mut pause, self.gate.stop).await;
         }
     }
-}
-
-/// Batches of no more bytes than can be confirmed in time; one that is larger by itself stands alone.
-fn by_size(deliveries: Vec<Delivery>) -> Vec<Vec<Delivery>> {
-    let mut batches: Vec<Vec<Delivery>> = Vec::new();
-    let mut bytes = 0;
-    for delivery in deliveries {
-        bytes += delivery.body.len();
-        match batches.last_mut() {
-            Some(batch) if bytes <= BATCH_MAX_BYTES => batch.push(delivery),
-            _ => {
-                bytes = delivery.body.len();
-                batches.push(vec![delivery]);
-            }
-        }
-    }
-    batches
 }
 
 async fn recorded(shared: &Shared, candidates: &[Judged]) -> Result<HashSet<EventKey>, StoreError> {

@@ -2,10 +2,17 @@
 //! over when its time has come. It must be there before the batch is recorded and acked.
 
 use chrono::{DateTime, Utc};
-use crossdock_bus::BusError;
+use crossdock_bus::{BusError, names};
+use crossdock_model::event::Event;
 
-use super::publish::{Confirmed, Published};
-use crate::retry::{Outlet, Progress, due::confirmed, ladder::Waiting, policy::UNDELIVERED_PAUSE};
+use super::{
+    publish::{Confirmed, Published},
+    route::Routed,
+};
+use crate::{
+    retry::{Outlet, Progress, due::confirmed, ladder::Waiting, policy::UNDELIVERED_PAUSE},
+    state,
+};
 
 /// Publishes to a delay queue what is unreachable. If that fails, the lane is over for these events: they come again.
 pub(super) async fn put_off(outlet: &impl Outlet, published: &mut Published, now: DateTime<Utc>) {
@@ -35,11 +42,20 @@ pub(super) fn due(now: DateTime<Utc>) -> DateTime<Utc> {
 fn waiting(confirmed: &Confirmed, now: DateTime<Utc>) -> impl Iterator<Item = Waiting> {
     confirmed.unreachable.iter().map(move |(adapter, _)| Waiting {
         adapter: adapter.clone(),
-        event: confirmed.routed.for_target(adapter).clone(),
+        event: to_wait(&confirmed.routed, adapter),
         progress: Progress::starting_with(2),
         due: due(now),
         redrive: false,
     })
+}
+
+/// What the target gets. When the hub received it would be lost on the way, so the hub's own copy says it itself.
+fn to_wait(routed: &Routed, target: &str) -> Event {
+    let mut event = routed.for_target(target).clone();
+    if names::is_own_target(target) {
+        state::date_by_receipt(&mut event, routed.accepted.received);
+    }
+    event
 }
 
 #[cfg(test)]
@@ -47,7 +63,10 @@ fn waiting(confirmed: &Confirmed, now: DateTime<Utc>) -> impl Iterator<Item = Wa
 mod tests {
     use std::sync::Mutex;
 
-    use crossdock_bus::{PublishError, message::Outgoing};
+    use crossdock_bus::{
+        PublishError,
+        message::{Outgoing, decode_event},
+    };
     use serde_json::json;
 
     use super::*;
@@ -118,6 +137,39 @@ mod tests {
             messages[0].properties.headers["crossdock-attempt"].as_int(),
             Some(2)
         );
+    }
+
+    #[tokio::test]
+    async fn the_hubs_own_copy_knows_when_it_was_received_and_nobody_elses_does() {
+        let untimed = event(json!({ "time": null }));
+        assert_eq!(untimed.time, None);
+        let received = "2026-01-02T03:04:05.123456789Z".parse::<DateTime<Utc>>().unwrap();
+        let lost = |name: &str| (name.to_owned(), "its queue is gone".to_owned());
+        let mut accepted = accepted(untimed, &["erp"]);
+        accepted.received = received;
+        let mut published = Published {
+            confirmed: vec![Confirmed {
+                routed: Routed {
+                    accepted,
+                    transformed: Vec::new(),
+                    failed: Vec::new(),
+                    makes_state: true,
+                    span: Default::default(),
+                },
+                unreachable: vec![lost("erp"), lost(names::STATE)],
+            }],
+            lane_over: None,
+        };
+        let paper = Paper(true, Mutex::default());
+        put_off(&paper, &mut published, now()).await;
+        let messages = paper.1.into_inner().unwrap();
+        let times = messages.iter().map(|message| {
+            let event = decode_event(&message.properties, &message.body).unwrap();
+            event.time.map(|time| time.to_rfc3339())
+        });
+        // As exactly as the note in a message that takes the straight way.
+        let exact = "2026-01-02T03:04:05.123456+00:00".to_owned();
+        assert_eq!(times.collect::<Vec<_>>(), [None, Some(exact)]);
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use crossdock_model::event::Event;
 use crossdock_store::Accepted;
 use crossdock_telemetry::{Messaging, PROCESS, Span};
 
-use super::BATCH_MAX_BYTES;
+use crate::lanes::BATCH_MAX_BYTES;
 use crate::routing::{Failure, Route, Routing};
 
 /// An event that knows where it goes.

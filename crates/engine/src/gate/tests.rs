@@ -29,13 +29,13 @@ fn a_batch_has_no_more_bytes_than_can_be_confirmed_in_time() {
     };
     let sizes = |lengths: &[usize]| -> Vec<usize> {
         let deliveries = lengths.iter().map(|bytes| of(*bytes)).collect();
-        by_size(deliveries).iter().map(Vec::len).collect()
+        lanes::by_size(deliveries).iter().map(Vec::len).collect()
     };
     assert!(sizes(&[]).is_empty());
     assert_eq!(sizes(&[1; 200]), [200]);
-    assert_eq!(sizes(&[BATCH_MAX_BYTES - 1, 1, 1]), [2, 1]);
-    assert_eq!(sizes(&[1, BATCH_MAX_BYTES + 1, 1]), [1, 1, 1]);
-    assert_eq!(sizes(&[BATCH_MAX_BYTES / 2; 5]), [2, 2, 1]);
+    assert_eq!(sizes(&[lanes::BATCH_MAX_BYTES - 1, 1, 1]), [2, 1]);
+    assert_eq!(sizes(&[1, lanes::BATCH_MAX_BYTES + 1, 1]), [1, 1, 1]);
+    assert_eq!(sizes(&[lanes::BATCH_MAX_BYTES / 2; 5]), [2, 2, 1]);
 }
 
 #[test]

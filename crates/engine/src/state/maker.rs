@@ -2,15 +2,17 @@
 //! as long as they take: ask where that may block.
 
 use std::{
+    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     time::Duration,
 };
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use crossdock_config::{StateRule, StateRules};
 use crossdock_model::{
     event::Event,
     jq::{Input, JqError, JqFault, Mapping, Stopwatch},
+    topic::TopicName,
 };
 use crossdock_store::{EventKey, STATE_DATA_MAX_BYTES, StateChange, StateOrder};
 use serde_json::Value;
@@ -19,6 +21,8 @@ use crate::routing::Failure;
 
 /// The longest text that events are put in order by, in bytes.
 const ORDER_TEXT_MAX_BYTES: usize = 255;
+/// How far ahead of the hub's clock a time may be that events are put in order by.
+const AHEAD_MAX: TimeDelta = TimeDelta::days(1);
 
 /// A rule, ready to run.
 struct Rule {
@@ -87,6 +91,7 @@ impl StateMaker {
             return Vec::new();
         }
         let input = Input::read(event.to_mapping_input()).map_err(|error| failure("the event", &error));
+        let mut parts = BTreeMap::<TopicName, u32>::new();
         let made = rules.filter_map(|(index, rule)| {
             let making = || {
                 let input = input.as_ref().map_err(Clone::clone)?;
@@ -97,9 +102,15 @@ impl StateMaker {
                 let reason = "the hub failed while it ran the rule; please report it".to_owned();
                 Err(Failure::of(reason))
             });
+            let mut change = change.transpose()?;
+            if let Ok(change) = &mut change {
+                let next = parts.entry(change.topic.clone()).or_default();
+                change.part = *next;
+                *next += 1;
+            }
             Some(Made {
                 rule: self.name(index),
-                change: change.transpose()?,
+                change,
             })
         });
         made.collect()
@@ -132,7 +143,7 @@ impl Rule {
         let parts: Vec<Value> = serde_json::from_str(&parts).unwrap_or_default();
         let topic = self.written.topic.fill(&parts);
         let topic = topic.map_err(|misfit| Failure::of(format!("its topic: {misfit}")))?;
-        let order = order(&yields(&self.order_by, input, "its order_by")?)
+        let order = order(&yields(&self.order_by, input, "its order_by")?, now)
             .map_err(|reason| Failure::of(format!("its order_by {reason}")))?;
         let data = yields(&self.data, input, "its data")?;
         if self.written.merge && !data.starts_with('{') {
@@ -149,6 +160,7 @@ impl Rule {
         Ok(Some(StateChange {
             topic,
             event: EventKey::of(event),
+            part: 0,
             time,
             order,
             data,
@@ -162,8 +174,8 @@ impl Rule {
     }
 }
 
-fn delta(after: Duration) -> chrono::TimeDelta {
-    chrono::TimeDelta::from_std(after).unwrap_or(chrono::TimeDelta::MAX)
+fn delta(after: Duration) -> TimeDelta {
+    TimeDelta::from_std(after).unwrap_or(TimeDelta::MAX)
 }
 
 fn yields(mapping: &Mapping, input: &Input, what: &str) -> Result<String, Failure> {
@@ -182,18 +194,11 @@ fn failure(what: &str, error: &JqError) -> Failure {
     }
 }
 
-/// The order value in JSON.
-fn order(json: &str) -> Result<StateOrder, String> {
+/// The order value in JSON. One that would make everything later late is none.
+fn order(json: &str, now: DateTime<Utc>) -> Result<StateOrder, String> {
     const EXPECTED: &str = "expected a time, a whole number or a text";
     match serde_json::from_str(json) {
-        Ok(Value::String(text)) => match DateTime::parse_from_rfc3339(&text) {
-            Ok(time) => Ok(StateOrder::Time(time.to_utc())),
-            Err(_) if text.len() <= ORDER_TEXT_MAX_BYTES => Ok(StateOrder::Text(text)),
-            Err(_) => Err(format!(
-                "yields a text of {} bytes, expected at most {ORDER_TEXT_MAX_BYTES}",
-                text.len()
-            )),
-        },
+        Ok(Value::String(text)) => order_of_text(text, now),
         Ok(Value::Number(number)) => match number.as_i64() {
             Some(number) => Ok(StateOrder::Number(number)),
             None => Err("yields a number that is not whole or does not fit into 64 bits".to_owned()),
@@ -201,6 +206,33 @@ fn order(json: &str) -> Result<StateOrder, String> {
         Ok(Value::Null) => Err(format!("yields null, {EXPECTED}")),
         _ => Err(format!("yields something else, {EXPECTED}")),
     }
+}
+
+fn order_of_text(text: String, now: DateTime<Utc>) -> Result<StateOrder, String> {
+    if text.len() > ORDER_TEXT_MAX_BYTES {
+        return Err(format!(
+            "yields a text of {} bytes, expected at most {ORDER_TEXT_MAX_BYTES}",
+            text.len()
+        ));
+    }
+    match DateTime::parse_from_rfc3339(&text) {
+        Ok(time) if time - now.fixed_offset() > AHEAD_MAX => Err(format!(
+            "yields a time more than {} hours ahead of the hub's clock, after which all that comes would be late",
+            AHEAD_MAX.num_hours()
+        )),
+        Ok(time) => Ok(StateOrder::Time(time.to_utc())),
+        Err(_) if is_time_without_a_zone(&text) => Err(
+            "yields a time without a zone, expected one as RFC 3339 has it, such as 2026-01-31T12:00:00Z"
+                .to_owned(),
+        ),
+        Err(_) => Ok(StateOrder::Text(text)),
+    }
+}
+
+fn is_time_without_a_zone(text: &str) -> bool {
+    let formats = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M"];
+    let mut formats = formats.into_iter();
+    formats.any(|format| NaiveDateTime::parse_from_str(text, format).is_ok())
 }
 
 #[cfg(test)]
@@ -241,15 +273,15 @@ mod tests {
         let expiring = format!("{RULE}merge = true\nexpires_after = \"1d\"\n");
         let made = make(
             &expiring,
-            json!({ "time": "2026-01-02T03:04:05.6Z", "data": { "b": 1.10, "a": null } }),
+            json!({ "time": "2023-01-02T03:04:05.6Z", "data": { "b": 1.10, "a": null } }),
         );
         let change = made[0].as_ref().unwrap();
         assert_eq!(change.topic.as_str(), "state/thing/t-1");
-        let time: DateTime<Utc> = "2026-01-02T03:04:05.6Z".parse().unwrap();
+        let time: DateTime<Utc> = "2023-01-02T03:04:05.6Z".parse().unwrap();
         assert_eq!((change.time, &change.order), (time, &StateOrder::Time(time)));
         assert_eq!(change.data, r#"{"a":null,"b":1.1}"#);
         assert!(change.merge);
-        assert_eq!(change.expires, Some(now() + chrono::TimeDelta::days(1)));
+        assert_eq!(change.expires, Some(now() + TimeDelta::days(1)));
         assert_eq!(make(RULE, json!({}))[0].as_ref().unwrap().expires, None);
     }
 
@@ -262,6 +294,21 @@ mod tests {
         assert!(maker(RULE).want("thing.sent.v1"));
         assert!(!maker(RULE).want("other.sent.v1"));
         assert!(!StateMaker::default().want("thing.sent.v1"));
+    }
+
+    #[test]
+    fn several_rules_of_one_topic_make_parts() {
+        let other = RULE.replace("state/thing", "state/other");
+        let failing = RULE.replace("'.data'", "'error'");
+        let made = make(
+            &[RULE, &other, &failing, RULE].concat(),
+            json!({ "data": { "n": 1 } }),
+        );
+        let part = |change: &Result<StateChange, String>| change.as_ref().ok().map(|change| change.part);
+        assert_eq!(
+            made.iter().map(part).collect::<Vec<_>>(),
+            [Some(0), Some(0), None, Some(1)]
+        );
     }
 
     #[test]
@@ -298,18 +345,42 @@ mod tests {
         let text = |text: &str| StateOrder::Text(text.into());
         for (json, expected) in [
             (
-                "\"2026-01-01T01:00:00+01:00\"",
-                StateOrder::Time("2026-01-01T00:00:00Z".parse().unwrap()),
+                "\"2023-01-01T01:00:00+01:00\"",
+                StateOrder::Time("2023-01-01T00:00:00Z".parse().unwrap()),
             ),
             ("12", StateOrder::Number(12)),
             ("\"12\"", text("12")),
             ("\"\"", text("")),
         ] {
-            assert_eq!(order(json), Ok(expected), "{json}");
+            assert_eq!(order(json, now()), Ok(expected), "{json}");
         }
         for json in ["null", "true", "1.5", "1e3", "9223372036854775808", "[]", "{}"] {
-            assert!(order(json).is_err(), "{json}");
+            assert!(order(json, now()).is_err(), "{json}");
         }
-        assert!(order(&format!("\"{}\"", "x".repeat(256))).is_err());
+        assert!(order(&format!("\"{}\"", "x".repeat(256)), now()).is_err());
+    }
+
+    #[test]
+    fn no_order_value_makes_everything_later_late() {
+        let of = |text: &str| order(&json!(text).to_string(), now());
+        let ahead = |delta: TimeDelta| of(&(now() + delta).to_rfc3339());
+        assert!(ahead(TimeDelta::days(1)).is_ok());
+        for fault in [
+            ahead(TimeDelta::days(1) + TimeDelta::seconds(1)),
+            of("2999-01-01T00:00:00Z"),
+        ] {
+            assert!(fault.unwrap_err().contains("24 hours ahead of the hub's clock"));
+        }
+        for text in [
+            "2023-01-31T12:00:00",
+            "2023-01-31T12:00:00.123",
+            "2023-01-31 12:00:00",
+            "2023-01-31T12:00",
+        ] {
+            assert!(of(text).unwrap_err().contains("a time without a zone"), "{text}");
+        }
+        for text in ["2023-01-31", "20260131", "A-12", "12:00:00"] {
+            assert_eq!(of(text), Ok(StateOrder::Text(text.into())));
+        }
     }
 }

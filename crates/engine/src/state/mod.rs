@@ -20,7 +20,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use crossdock_bus::{
     BusError,
     lane::Lane,
@@ -29,7 +29,8 @@ use crossdock_bus::{
 };
 use crossdock_model::{event::Event, fault::Fault, topic::TopicName};
 use crossdock_store::{
-    Batch, EventKey, LatestState, NewQuarantined, Projected, STATE_DATA_MAX_BYTES, StateChange, StateVerdict,
+    Batch, EventKey, LatestState, NewQuarantined, Projected, STATE_DATA_MAX_BYTES, STATE_SEEN_MAX,
+    StateChange, StateVerdict,
 };
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
@@ -54,6 +55,8 @@ pub(crate) use troubles::PART as RULES;
 const PREFETCH: u16 = 200;
 /// Events applied together. They do not wait for each other: what comes meanwhile is the next batch.
 const BATCH_MAX: usize = 200;
+// What was applied before a crash is known when it comes again, even if all of it was of one moment.
+const _: () = assert!(STATE_SEEN_MAX >= PREFETCH as usize);
 /// How long nothing may come before troubles are looked through.
 const LOOK_ROUND: Duration = Duration::from_secs(60);
 /// Failures of a batch that are logged one by one.
@@ -62,6 +65,8 @@ const PART: &str = "the projection of states";
 
 /// When the gate took an event that has no time of its own, in microseconds since 1970.
 const RECEIVED_HEADER: &str = "crossdock-received";
+/// The digits of its fraction of a second.
+const RECEIVED_DIGITS: u16 = 6;
 
 /// The state of a topic, as it is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,6 +116,12 @@ pub(crate) fn note_received(message: &mut Outgoing, event: &Event, received: Dat
         let headers = &mut message.properties.headers;
         headers.insert(RECEIVED_HEADER.to_owned(), received.timestamp_micros().into());
     }
+}
+
+/// Writes into an event when it was received, where nothing else says when it happened: for a copy that is the hub's own
+/// and goes where no header of this kind does. It is the very moment that [`note_received`] notes.
+pub(crate) fn date_by_receipt(event: &mut Event, received: DateTime<Utc>) {
+    event.time.get_or_insert(received.trunc_subsecs(RECEIVED_DIGITS));
 }
 
 /// Makes states of events until `stop`.
@@ -179,20 +190,31 @@ impl Projector<'_> {
                 () = stop.cancelled() => break,
                 deliveries = lane.next_batch(BATCH_MAX, Duration::ZERO) => deliveries?,
             };
-            let tags: Vec<u64> = deliveries.iter().map(|delivery| delivery.tag).collect();
-            let Some(states) = self.project(deliveries).await? else {
-                break;
-            };
-            fail::fail_point!("state-before-announcement");
-            let messages = states.iter().map(|state| self.announcer.message(state)).collect();
-            for told in lane.publish_all(messages).await {
-                told.map_err(|error| BusError::Unavailable(format!("a state was not announced: {error}")))?;
+            for batch in lanes::by_size(deliveries) {
+                if !self.take(&lane, batch).await? {
+                    lane.step_down().await;
+                    return Ok(());
+                }
             }
-            fail::fail_point!("state-before-ack");
-            lane.ack(&tags).await?;
         }
         lane.step_down().await;
         Ok(())
+    }
+
+    /// One batch from the queue to the ack. `false` if the hub stops before the database has taken it.
+    async fn take(&self, lane: &Lane, deliveries: Vec<Delivery>) -> Result<bool, BusError> {
+        let tags: Vec<u64> = deliveries.iter().map(|delivery| delivery.tag).collect();
+        let Some(states) = self.project(deliveries).await? else {
+            return Ok(false);
+        };
+        fail::fail_point!("state-before-announcement");
+        let messages = states.iter().map(|state| self.announcer.message(state)).collect();
+        for told in lane.publish_all(messages).await {
+            told.map_err(|error| BusError::Unavailable(format!("a state was not announced: {error}")))?;
+        }
+        fail::fail_point!("state-before-ack");
+        lane.ack(&tags).await?;
+        Ok(true)
     }
 
     /// The states that all hubs are to know of; `None` if the hub stops before the database has taken them.
@@ -226,23 +248,33 @@ impl Projector<'_> {
             .map_err(|error| BusError::Unavailable(format!("no states could be made: {error}")))
     }
 
-    /// Applies everything in one transaction; what the database refuses for good is found event by event, and is left
-    /// out. Gives the states that changed, and those that may not have been announced when they did.
+    /// Applies everything, and gives the states that changed, and those that may not have been announced when they did.
     async fn apply(&self, read: &[Read]) -> Option<BTreeMap<TopicName, LatestState>> {
-        let all: Vec<StateChange> = read.iter().flat_map(changes).collect();
         let mut told = BTreeMap::new();
+        let mut rest = read;
+        while !rest.is_empty() {
+            let (together, later) = rest.split_at(go_together(rest));
+            self.apply_together(together, &mut told).await?;
+            rest = later;
+        }
+        Some(told)
+    }
+
+    /// Applies them in one transaction; what the database refuses for good is found event by event, and is left out.
+    async fn apply_together(&self, read: &[Read], told: &mut BTreeMap<TopicName, LatestState>) -> Option<()> {
+        let all: Vec<StateChange> = read.iter().flat_map(changes).collect();
         if all.is_empty() {
-            return Some(told);
+            return Some(());
         }
         let store = &self.storing.shared.store;
         if let Ok(projected) = self.storing.persist(|| store.project(&all)).await? {
-            self.note(read, projected, &mut told);
-            return Some(told);
+            self.note(read, projected, told);
+            return Some(());
         }
         for one in read {
             let changes: Vec<StateChange> = changes(one).collect();
             match self.storing.persist(|| store.project(&changes)).await? {
-                Ok(projected) => self.note(std::slice::from_ref(one), projected, &mut told),
+                Ok(projected) => self.note(std::slice::from_ref(one), projected, told),
                 Err(refused) => {
                     measures::projected(Projection::Failed, changes.len());
                     let reason = refused.to_string();
@@ -253,7 +285,7 @@ impl Projector<'_> {
                 }
             }
         }
-        Some(told)
+        Some(())
     }
 
     /// Takes in what became of the changes that `read` made.
@@ -327,6 +359,16 @@ impl Projector<'_> {
 fn changes(read: &Read) -> impl Iterator<Item = StateChange> {
     let changes = read.made.iter().filter_map(|made| made.change.as_ref().ok());
     changes.cloned()
+}
+
+/// How many from the front fit into one transaction, by the bytes of what they make: one at least.
+fn go_together(read: &[Read]) -> usize {
+    let mut bytes = 0;
+    let fits = read.iter().take_while(|one| {
+        bytes += changes(one).map(|change| change.data.len()).sum::<usize>();
+        bytes <= lanes::BATCH_MAX_BYTES
+    });
+    fits.count().max(1)
 }
 
 /// The events of messages, and the messages that have none.

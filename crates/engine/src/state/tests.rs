@@ -24,7 +24,7 @@ async fn shared(
 
 fn delivered(id: &str, subject: &str, second: u32, redelivered: bool) -> Delivery {
     let changes = json!({
-        "id": id, "subject": subject, "time": format!("2026-01-01T00:00:{second:02}Z"),
+        "id": id, "subject": subject, "time": format!("2023-01-01T00:00:{second:02}Z"),
         "datacontenttype": "application/json", "data": { "by": id },
     });
     Delivery {
@@ -169,4 +169,25 @@ async fn a_failure_is_news_for_an_hour_and_while_its_rule_is_in_force() {
     );
     old.tell(&shared);
     assert!(shared.alarms.sentences().is_empty());
+}
+
+#[tokio::test]
+async fn what_rules_make_is_applied_in_transactions_of_a_bounded_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let shared = shared(&folder, |_| None).await;
+    let big = |n: u32| {
+        let changes = json!({
+            "id": n.to_string(), "subject": n.to_string(), "time": "2023-01-01T00:00:00Z",
+            "datacontenttype": "application/json", "data": { "by": "x".repeat(60 * 1024) },
+        });
+        published_by(None, &testing::event(changes))
+    };
+    let deliveries: Vec<_> = (0..200).map(big).collect();
+    let bodies = lanes::by_size(deliveries.clone());
+    assert_eq!(bodies.iter().map(Vec::len).collect::<Vec<_>>(), [136, 64]);
+    let (events, _) = decode(deliveries.clone(), testing::now());
+    let read = read_all(&shared.routing.load(), events, testing::now());
+    assert_eq!(go_together(&read), 136);
+    assert_eq!(go_together(&read[..1]), 1);
+    assert_eq!(told(&shared, deliveries).await.len(), 200);
 }

@@ -341,8 +341,9 @@ impl crossdock_store::Tokens for Moody {
     async fn retire_signing_keys(&self, at: DateTime<Utc>, verifies_until: DateTime<Utc>) -> Result<()> {
         self.inner.retire_signing_keys(at, verifies_until).await
     }
-    async fn revoke_tokens(&self, revocation: Revocation, max: u32) -> Result<()> {
-        self.inner.revoke_tokens(revocation, max).await
+    async fn revoke_tokens(&self, revocation: Revocation, revoker: &str, max: u32) -> Result<()> {
+        self.ask([revoker])?;
+        self.inner.revoke_tokens(revocation, revoker, max).await
     }
     async fn token_revocations(&self, at: DateTime<Utc>, life: TimeDelta) -> Result<Vec<Revocation>> {
         self.ask(["revocations"])?;

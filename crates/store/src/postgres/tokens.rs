@@ -59,10 +59,12 @@ impl Tokens for Postgres {
         Ok(())
     }
 
-    async fn revoke_tokens(&self, revocation: Revocation, max: u32) -> Result<()> {
+    async fn revoke_tokens(&self, revocation: Revocation, revoker: &str, max: u32) -> Result<()> {
         let upsert = sqlx::query(
-            "INSERT INTO token_revocations AS known (kind, name, at, until)
-             SELECT $1, $2, $3, $4 WHERE (SELECT count(*) FROM token_revocations WHERE until > $3) < $5
+            "INSERT INTO token_revocations AS known (kind, name, at, until, revoker)
+             SELECT $1, $2, $3, $4, $5
+             WHERE (SELECT count(*) FROM token_revocations WHERE revoker = $5 AND until > $3) < $6
+                OR EXISTS (SELECT 1 FROM token_revocations WHERE kind = $1 AND name = $2)
              ON CONFLICT (kind, name) DO UPDATE SET
                 at = greatest(known.at, excluded.at), until = greatest(known.until, excluded.until)",
         )
@@ -70,6 +72,7 @@ impl Tokens for Postgres {
         .bind(bound(&revocation.name))
         .bind(revocation.at.timestamp_micros())
         .bind(revocation.until.timestamp_micros())
+        .bind(revoker)
         .bind(i64::from(max));
         too_many_revocations(self.writers.execute(upsert).await?, max)
     }

@@ -14,6 +14,7 @@ fn change(id: &str, second: i64, data: &Value, merge: bool) -> StateChange {
             source: "/shop".into(),
             id: id.into(),
         },
+        part: 0,
         time: at(second),
         order: StateOrder::Time(at(second)),
         data: data.to_string(),
@@ -102,12 +103,121 @@ fn nothing_late_gets_under_data_that_took_the_place_of_all() {
 fn a_topic_that_was_over_goes_on_with_a_greater_version() {
     let mut short = change("a", 9, &json!({ "x": 1, "y": 1 }), true);
     short.expires = Some(at(10));
-    let mut later = change("b", 1, &json!({ "x": 2 }), true);
+    let mut later = change("b", 11, &json!({ "x": 2 }), true);
     later.at = at(10);
     let (version, data, _) = left(&[short, later.clone()]);
     assert_eq!((version, data), (2, json!({ "x": 2 })));
     let projected = Projection::of(&[later], 41, Vec::new()).projected();
     assert_eq!(projected.states[0].version, 42);
+}
+
+#[test]
+fn what_is_late_stays_late_when_the_topic_is_over() {
+    for merge in [false, true] {
+        let mut new = change("new", 10, &json!({ "x": "new" }), merge);
+        new.expires = Some(at(20));
+        let of = |id, second| StateChange {
+            at: at(20),
+            ..change(id, second, &json!({ "x": id, "y": id }), merge)
+        };
+        let (old, known) = (of("old", 5), of("new", 10));
+        let projected = Projection::of(&[new.clone(), old.clone(), known.clone()], 0, Vec::new()).projected();
+        assert_eq!(projected.verdicts, [Changed, Late, Known]);
+        assert_eq!(projected.states, [], "there is none any more");
+        let newest = of("newest", 10);
+        let (version, data, verdicts) = left(&[new, old.clone(), newest, old, known]);
+        assert_eq!((version, &data["x"]), (2, &json!("newest")));
+        assert_eq!(verdicts[..3], [Changed, Late, Changed]);
+        // The late one says what the newest one has not, now that there is a state again.
+        assert_eq!(data, json!({ "x": "newest", "y": "newest" }));
+        assert_eq!(verdicts[3..], [Late, Known]);
+    }
+}
+
+#[test]
+fn one_event_changes_a_topic_by_several_rules() {
+    for merge in [false, true] {
+        let parts = |id: &str, second| {
+            let of = |part: u32, name: &str| StateChange {
+                part,
+                ..change(id, second, &json!({ name: id }), merge)
+            };
+            [of(0, "a"), of(1, "b")]
+        };
+        let expected = |id: &str| match merge {
+            true => json!({ "a": id, "b": id }),
+            false => json!({ "b": id }),
+        };
+        let (version, data, verdicts) = left(&[parts("e", 2), parts("e", 2)].concat());
+        assert_eq!((version, data), (2, expected("e")));
+        assert_eq!(verdicts, [Changed, Changed, Known, Known]);
+
+        let (version, data, verdicts) = left(&[parts("e", 2), parts("late", 1)].concat());
+        assert_eq!((version, data), (2, expected("e")));
+        assert_eq!(verdicts[2..], [Late, Late]);
+    }
+    let other = |second| change("other", second, &json!({ "c": 1 }), true);
+    let [first, second] = [(0, "a"), (1, "b")].map(|(part, name)| StateChange {
+        part,
+        ..change("e", 2, &json!({ name: 1 }), true)
+    });
+    let (_, data, verdicts) = left(&[other(3), first, second]);
+    assert_eq!(data, json!({ "a": 1, "b": 1, "c": 1 }));
+    assert_eq!(verdicts, [Changed; 3]);
+}
+
+#[test]
+fn a_batch_of_one_moment_is_known_when_it_comes_again() {
+    let batch: Vec<_> = (0..STATE_SEEN_MAX)
+        .map(|n| change(&n.to_string(), 1, &json!(n), false))
+        .collect();
+    let (version, data, verdicts) = left(&[batch.clone(), batch].concat());
+    assert_eq!((version, data), (256, json!(255)));
+    assert!(verdicts[STATE_SEEN_MAX..].iter().all(|verdict| *verdict == Known));
+}
+
+#[test]
+fn what_rows_remembered_before_events_had_parts_is_known() {
+    let old = r#"{"order":{"number":1},"seen":[["/shop","a"]]}"#;
+    let mut memory: Memory = serde_json::from_str(old).unwrap();
+    let a = StateChange {
+        order: StateOrder::Number(1),
+        ..change("a", 1, &json!(1), false)
+    };
+    assert!(memory.knows(&a));
+    assert_eq!(serde_json::to_string(&memory).unwrap(), old);
+    let second = StateChange { part: 1, ..a };
+    assert!(!memory.knows(&second));
+    memory.note(&second);
+    let json = serde_json::to_string(&memory).unwrap();
+    assert_eq!(json, r#"{"order":{"number":1},"seen":[["/shop","a",[0,1]]]}"#);
+}
+
+#[test]
+fn a_rule_that_has_changed_its_mind_counts() {
+    for merge in [false, true] {
+        let by = |id: &str, order: StateOrder| StateChange {
+            order,
+            ..change(id, 1, &json!({ "by": id }), merge)
+        };
+        let text = by("text", StateOrder::Text("2026-01-01T00:00:00".into()));
+        let (time, earlier) = (
+            by("time", StateOrder::Time(at(5))),
+            by("earlier", StateOrder::Time(at(4))),
+        );
+        let (number, smaller) = (
+            by("number", StateOrder::Number(7)),
+            by("smaller", StateOrder::Number(6)),
+        );
+        let changes = [text.clone(), time.clone(), earlier, number, smaller];
+        let (version, data, verdicts) = left(&changes);
+        assert_eq!((version, data), (3, json!({ "by": "number" })));
+        assert_eq!(verdicts, [Changed, Changed, Late, Changed, Late]);
+        // What was there when the rule changed is known all the same.
+        let (_, data, verdicts) = left(&[text.clone(), time.clone(), text, time]);
+        assert_eq!(data, json!({ "by": "time" }));
+        assert_eq!(verdicts, [Changed, Changed, Known, Known]);
+    }
 }
 
 #[test]

@@ -83,7 +83,7 @@ macro_rules! conformance {
             tokens {
                 all_hubs_name_the_environment_alike, signing_keys_are_known_until_they_verify_nothing,
                 retired_keys_sign_no_longer, revocations_hold_until_they_are_moot, a_revoked_api_key_is_a_revocation,
-                revocations_are_bounded,
+                revocations_of_each_revoker_are_bounded,
             }
             retention {
                 only_what_is_old_and_settled_is_forgotten, the_ledger_goes_on_as_if_it_were_there,
@@ -91,6 +91,7 @@ macro_rules! conformance {
                 the_quarantine_is_bounded_by_age_and_by_producer, the_oldest_that_was_not_taken_is_found,
             }
             states {
+                an_event_changes_a_topic_by_each_of_its_rules_once,
                 the_latest_stands_and_nothing_goes_back, what_events_say_is_put_together,
                 versions_grow_even_when_topics_are_forgotten, a_step_of_forgetting_is_bounded,
                 topics_that_begin_alike_come_page_by_page, order_values_are_kept_whatever_they_are,

@@ -18,6 +18,7 @@ fn change(name: &str, id: &str, second: i64, data: Value) -> StateChange {
             source: "/shop".into(),
             id: id.into(),
         },
+        part: 0,
         time: at(second),
         order: StateOrder::Time(at(second)),
         data: data.to_string(),
@@ -96,6 +97,24 @@ pub async fn what_events_say_is_put_together(database: &impl Database) {
     );
 }
 
+pub async fn an_event_changes_a_topic_by_each_of_its_rules_once(database: &impl Database) {
+    let name = "state/order/7";
+    let of = |part, data| StateChange {
+        part,
+        ..merged(name, "e", 1, data)
+    };
+    let (first, second) = (of(0, json!({ "a": 1 })), of(1, json!({ "b": 2 })));
+    // Each by itself, as after a crash in between.
+    let mut verdicts = Vec::new();
+    for one in [&first, &second, &first, &second] {
+        let store = database.open().await;
+        verdicts.extend(store.project(std::slice::from_ref(one)).await.unwrap().verdicts);
+    }
+    assert_eq!(verdicts, [Changed, Changed, Known, Known]);
+    let store = database.open().await;
+    assert_eq!(latest(&store, name).await, Some((2, json!({ "a": 1, "b": 2 }))));
+}
+
 pub async fn versions_grow_even_when_topics_are_forgotten(database: &impl Database) {
     let store = database.open().await;
     let short = |id: &str, second: i64, now: i64| StateChange {
@@ -117,8 +136,10 @@ pub async fn versions_grow_even_when_topics_are_forgotten(database: &impl Databa
     assert_eq!(seen(10).await, None);
     assert_eq!(store.states("state/", None, at(10), 10).await.unwrap().len(), 1);
 
-    // Whether it is forgotten already makes no difference.
-    let again = store.project(&[short("v", 1, 10)]).await.unwrap();
+    // What is late is so until the topic is forgotten, and then no longer. Its version grows either way.
+    let late = store.project(&[short("u", 1, 10)]).await.unwrap();
+    assert_eq!((late.verdicts, late.states), (vec![Late], Vec::new()));
+    let again = store.project(&[short("v", 3, 10)]).await.unwrap();
     assert_eq!(
         (again.states[0].version, again.states[0].data.as_str()),
         (3, r#"{"v":1}"#)

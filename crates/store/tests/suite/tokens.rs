@@ -80,7 +80,7 @@ pub async fn revocations_hold_until_they_are_moot(database: &impl Database) {
         revocation(RevokedKind::Subject, odd, 9),
         revocation(RevokedKind::Subject, odd, 7),
     ] {
-        store.revoke_tokens(revoked, 100).await.unwrap();
+        store.revoke_tokens(revoked, "a", 100).await.unwrap();
     }
     let mut known = store.token_revocations(at(5), LIFE).await.unwrap();
     known.sort_by_key(|revocation| revocation.at);
@@ -120,12 +120,24 @@ pub async fn a_revoked_api_key_is_a_revocation(database: &impl Database) {
     assert_eq!(store.token_revocations(at(20) + LIFE, LIFE).await.unwrap(), []);
 }
 
-pub async fn revocations_are_bounded(database: &impl Database) {
+pub async fn revocations_of_each_revoker_are_bounded(database: &impl Database) {
     let store = database.open().await;
-    let revoke = |name: &str, second| store.revoke_tokens(revocation(RevokedKind::Token, name, second), 2);
+    let revoke = async |by: &str, name: &str, second| {
+        let revoked = revocation(RevokedKind::Token, name, second);
+        store.revoke_tokens(revoked, by, 2).await
+    };
     for name in ["a", "b"] {
-        revoke(name, 0).await.unwrap();
+        revoke("one", name, 0).await.unwrap();
     }
-    assert!(matches!(revoke("c", 0).await, Err(StoreError::Conflict(_))));
-    revoke("c", 3_600).await.unwrap();
+    assert!(matches!(
+        revoke("one", "c", 0).await,
+        Err(StoreError::Conflict(_))
+    ));
+    // Whoever has too many keeps nobody else from it, and may say again what is said.
+    revoke("other", "d", 0).await.unwrap();
+    revoke("one", "a", 5).await.unwrap();
+    let known = store.token_revocations(at(5), LIFE).await.unwrap();
+    assert!(known.contains(&revocation(RevokedKind::Token, "a", 5)));
+    assert_eq!(known.len(), 3);
+    revoke("one", "c", 3_600).await.unwrap();
 }

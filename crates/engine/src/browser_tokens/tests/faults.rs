@@ -198,7 +198,7 @@ async fn a_signature_counts_by_the_keys_own_algorithm_only() {
         (message.to_owned(), TokenFault::Malformed),
         (String::new(), TokenFault::Malformed),
         ("..".to_owned(), TokenFault::Malformed),
-        ("cdk_abcdefabcdef_secret".to_owned(), TokenFault::Malformed),
+        ("cdk_abcdefabcdef_secret".to_owned(), TokenFault::ApiKey),
         (
             format!("{good}{}", "A".repeat(BROWSER_TOKEN_MAX_BYTES)),
             TokenFault::TooLong,
@@ -274,6 +274,6 @@ proptest! {
                 prop_assert!(read.verified(&nobody).is_err());
             }
         }
-        prop_assert!(jwks::read(keys.as_bytes()).is_err());
+        prop_assert!(jwks::read(keys.as_bytes()).map_or(true, |usable| usable.is_empty()));
     }
 }

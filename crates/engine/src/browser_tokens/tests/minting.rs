@@ -172,7 +172,7 @@ async fn while_the_database_is_away_what_is_known_goes_on() {
         Err(MintError::Failed(EngineError::Unavailable { .. }))
     ));
     place.away.store(false, Ordering::SeqCst);
-    other.admit(&before.token, Keys::All, now()).await.unwrap();
+    other.admit(&before.token, Keys::All, at(1)).await.unwrap();
 }
 
 #[tokio::test]
@@ -191,4 +191,42 @@ async fn an_unknown_key_is_asked_about_once_a_second() {
     }
     assert_eq!(place.asked.load(Ordering::SeqCst), 1);
     other.admit(&known.token, Keys::All, now()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_is_asked_about_unknown_keys_once_a_second() {
+    let place = Place::new().await;
+    let (hub, other) = (place.hub(), place.hub());
+    let known = minted(&hub, &["a"]).await;
+    place.asked.store(0, Ordering::SeqCst);
+    place.away.store(true, Ordering::SeqCst);
+    for second in [0, 0, 0, 0, 1, 1] {
+        let refused = other.admit(&known.token, Keys::All, at(second)).await;
+        assert_eq!(refused.unwrap_err(), TokenFault::KeysUnavailable);
+    }
+    assert_eq!(place.asked.load(Ordering::SeqCst), 2);
+    place.away.store(false, Ordering::SeqCst);
+    other.admit(&known.token, Keys::All, at(2)).await.unwrap();
+}
+
+#[tokio::test]
+async fn those_who_wait_for_one_question_about_unknown_keys_ask_none_of_their_own() {
+    let place = Place::new().await;
+    let (hub, other) = (place.hub(), place.hub());
+    let known = minted(&hub, &["a"]).await;
+    place.asked.store(0, Ordering::SeqCst);
+    place.away.store(true, Ordering::SeqCst);
+    // They have come over a minute, and queue up while the database says nothing.
+    let asking = other.signing.hold_questions().await;
+    let mut waiting: Vec<_> = (0..60)
+        .map(|second| Box::pin(other.admit(&known.token, Keys::All, at(second))))
+        .collect();
+    for one in &mut waiting {
+        assert!(futures::poll!(one).is_pending());
+    }
+    drop(asking);
+    for refused in futures::future::join_all(waiting).await {
+        assert_eq!(refused.unwrap_err(), TokenFault::KeysUnavailable);
+    }
+    assert_eq!(place.asked.load(Ordering::SeqCst), 1);
 }

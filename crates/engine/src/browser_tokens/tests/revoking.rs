@@ -12,7 +12,9 @@ async fn a_token_that_is_revoked_ends_on_every_hub_and_says_so() {
         other.admit(&token.token, Keys::All, now()).await.unwrap(),
     );
     let (mut here_changes, mut there_changes) = (one.revocations.changes(), other.revocations.changes());
-    one.revoke(RevokedKind::Token, &token.id, at(1)).await.unwrap();
+    one.revoke(None, &Revoked::Token(token.id.clone()), at(1))
+        .await
+        .unwrap();
     assert!(here_changes.has_changed().unwrap() && here.revoked());
     assert!(!there_changes.has_changed().unwrap() && !there.revoked());
     other.look_again(at(2)).await.unwrap();
@@ -40,7 +42,7 @@ async fn a_subject_that_was_revoked_may_come_back_with_a_new_token() {
     let place = Place::new().await;
     let (one, other) = (place.hub(), place.hub());
     let before = minted(&one, &["a"]).await.token;
-    one.revoke(RevokedKind::Subject, "customer-1", now())
+    one.revoke(None, &Revoked::Subject("customer-1".into()), now())
         .await
         .unwrap();
     for second in [0, 2] {
@@ -80,10 +82,8 @@ async fn a_principal_is_a_subject_of_one_key() {
     };
     let own = minted(&hub, &["a"]).await.token;
     let others = hub.mint(asked(&["a"]), &other_key, now()).await.unwrap().token;
-    let principal = own_principal(KEY, "customer-1");
-    hub.revoke(RevokedKind::Principal, &principal, now())
-        .await
-        .unwrap();
+    let subject = Revoked::Subject("customer-1".into());
+    hub.revoke(Some(KEY), &subject, now()).await.unwrap();
     assert_eq!(
         hub.admit(&own, Keys::All, at(1)).await.unwrap_err(),
         TokenFault::Revoked
@@ -130,11 +130,63 @@ async fn what_is_revoked_stays_so_while_the_database_is_away() {
     let place = Place::new().await;
     let hub = place.hub();
     let token = minted(&hub, &["a"]).await;
-    hub.revoke(RevokedKind::Token, &token.id, now()).await.unwrap();
+    hub.revoke(None, &Revoked::Token(token.id.clone()), now())
+        .await
+        .unwrap();
     place.away.store(true, Ordering::SeqCst);
     assert!(hub.look_again(at(5)).await.is_err());
     assert_eq!(
         hub.admit(&token.token, Keys::All, at(5)).await.unwrap_err(),
+        TokenFault::Revoked
+    );
+}
+
+#[tokio::test]
+async fn a_key_ends_what_it_minted_and_nothing_else() {
+    let place = Place::new().await;
+    let hub = place.hub();
+    let other_key = keys::Grantor {
+        id: "fedcbafedcba".into(),
+        ..grantor(&["#"])
+    };
+    let own = minted(&hub, &["a"]).await;
+    let others = hub.mint(asked(&["a"]), &other_key, now()).await.unwrap();
+    for foreign in [&others.id, "anything", "", KEY, "\n"] {
+        let refused = hub
+            .revoke(Some(KEY), &Revoked::Token(foreign.to_owned()), now())
+            .await;
+        assert!(matches!(refused, Err(EngineError::Invalid(_))), "{foreign:?}");
+    }
+    hub.admit(&others.token, Keys::All, at(1)).await.unwrap();
+    for (by, token) in [(Some(KEY), own), (None, others)] {
+        hub.revoke(by, &Revoked::Token(token.id), now()).await.unwrap();
+        assert_eq!(
+            hub.admit(&token.token, Keys::All, at(1)).await.unwrap_err(),
+            TokenFault::Revoked
+        );
+    }
+}
+
+#[tokio::test]
+async fn no_key_takes_up_the_room_of_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let full: Store = Moody::store(database(&folder).await, |what| {
+        (what == KEY).then(|| StoreError::Conflict("10000 revocations are in force already".into()))
+    });
+    let place = Place {
+        store: full,
+        ..Place::new().await
+    };
+    let hub = place.hub();
+    let token = minted(&hub, &["a"]).await;
+    let subject = Revoked::Subject("customer-1".into());
+    let refused = hub.revoke(Some(KEY), &subject, now()).await;
+    assert!(matches!(refused, Err(EngineError::Conflict(_))));
+    hub.revoke(Some("fedcbafedcba"), &subject, now()).await.unwrap();
+    hub.revoke(None, &subject, now()).await.unwrap();
+    hub.rotate(true, now()).await.unwrap();
+    assert_eq!(
+        hub.admit(&token.token, Keys::All, at(1)).await.unwrap_err(),
         TokenFault::Revoked
     );
 }
