@@ -168,7 +168,7 @@ export class Crossdock {
       } catch (reason) {
         if (reason !== NOT_WANTED) {
           this.#set('retrying', reason as Error);
-          for (const topic of this.#topics.values()) topic.age();
+          for (const topic of this.#topics.values()) topic.mark(true);
         }
       }
       this.#live = undefined;
