@@ -31,16 +31,16 @@ export class Crossdock {
   readonly #listeners = new Set<{ to: StateListener }>();
   /** Whoever waits until it is time for a retry. */
   readonly #sleepers = new Set<() => void>();
-  readonly #wake = (): void => this.wake();
-  readonly #seen = (): void => {
-    if (document.visibilityState === 'visible') this.wake();
-  };
+  /** Until it is closed. */
+  readonly #life = new AbortController();
   #state: State = 'idle';
   #live: Live | undefined;
   /** Ends the present attempt, or the connection that it became, with all that belongs to it. */
   #attempt = new AbortController();
   #running = false;
   #idle: ReturnType<typeof setTimeout> | undefined;
+  /** Of the present attempt: until it is too late, then until the next is due. */
+  #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(options: Options) {
     this.#options = {
@@ -53,8 +53,12 @@ export class Crossdock {
       baseUrl: options.baseUrl.replace(/\/$/, ''),
     };
     // Where there is a window.
-    globalThis.addEventListener?.('online', this.#wake);
-    globalThis.document?.addEventListener('visibilitychange', this.#seen);
+    const { signal } = this.#life;
+    globalThis.addEventListener?.('online', () => this.wake(), { signal });
+    const seen = (): void => {
+      if (document.visibilityState === 'visible') this.wake();
+    };
+    globalThis.document?.addEventListener('visibilitychange', seen, { signal });
   }
 
   get state(): State {
@@ -103,15 +107,14 @@ export class Crossdock {
 
   /** The network may be there again: retries at once, or asks the hub whether it is still there. */
   wake(): void {
-    for (const rise of [...this.#sleepers]) rise();
+    this.#rise();
     this.#live?.link.probe();
   }
 
   /** Ends all watches and the connection, for good. */
   close(): void {
     this.#set('closed');
-    globalThis.removeEventListener?.('online', this.#wake);
-    globalThis.document?.removeEventListener('visibilitychange', this.#seen);
+    this.#life.abort();
     this.#stop();
     for (const topic of [...this.#topics.values()]) topic.end();
     this.#listeners.clear();
@@ -137,6 +140,11 @@ export class Crossdock {
   #stop(): void {
     clearTimeout(this.#idle);
     this.#attempt.abort(NOT_WANTED);
+    this.#rise();
+  }
+
+  /** Nobody waits any longer. */
+  #rise(): void {
     for (const rise of [...this.#sleepers]) rise();
   }
 
@@ -157,12 +165,15 @@ export class Crossdock {
       const { signal } = attempt;
       let began = Infinity;
       try {
-        const timer = setTimeout(() => attempt.abort(new Error('no connection in time')), CONNECT_MS);
-        signal.addEventListener('abort', () => clearTimeout(timer));
+        this.#timer = setTimeout(() => attempt.abort(new Error('no connection in time')), CONNECT_MS);
+        signal.addEventListener('abort', () => {
+          clearTimeout(this.#timer);
+          this.#rise();
+        });
         const session: Session = renewed ?? (await this.#session(signal));
         renewed = undefined;
         await this.#connect(session, attempt);
-        clearTimeout(timer);
+        clearTimeout(this.#timer);
         began = Date.now();
         renewed = await this.#renewal(session, signal);
       } catch (reason) {
@@ -229,56 +240,53 @@ export class Crossdock {
       // There is no state yet; it will be pushed.
       if (status === 404) return;
       if (status === 401) return attempt.abort(new Error('the hub takes the token no more'));
-      if (status >= 400 && status < 500 && status !== 408 && status !== 429)
+      // Of what is the asker's fault, all but 408 and 429, which pass.
+      if (/^4(?!08|29)/.test(`${status}`))
         return topic.end(new Error(`${topic.name}: the hub answers ${status}: ${text.slice(0, 200)}`));
-      await this.#backoff(failures, signal);
+      await this.#backoff(failures);
     }
   }
 
   /** The session that is to follow this one, when it is time. Rejects with the signal. */
   async #renewal(session: Session, signal: AbortSignal): Promise<Session> {
+    signal.throwIfAborted();
     const left = session.expiresAt - Date.now();
     // A clock that says that the token has ended already is wrong, for it works: the hub says when it ends.
     const after = left > 0 ? Math.max(left - this.#options.refreshSkewMs, left / 2) : TIMER_MAX_MS;
-    await sleep(after, signal);
+    const due = new Promise((resolve) => (this.#timer = setTimeout(resolve, Math.min(after, TIMER_MAX_MS))));
+    await within(signal, due);
     for (let failures = 0; ; failures++) {
       signal.throwIfAborted();
       try {
         return await this.#session(signal);
       } catch {
         // The present one may hold until there is another.
-        await this.#backoff(failures, signal);
+        if (!signal.aborted) await this.#backoff(failures);
       }
     }
   }
 
-  /** Waits for a time that grows with the failures and differs from client to client; `wake` and the signal end it. */
-  #backoff(failures: number, signal?: AbortSignal): Promise<void> {
+  /** Waits for a time that grows with the failures and differs from client to client; `wake` and the attempt's end end it. */
+  #backoff(failures: number): Promise<void> {
     const { minBackoffMs, maxBackoffMs } = this.#options;
     const longest = Math.min(maxBackoffMs, minBackoffMs * 2 ** failures);
-    return sleep(longest * (0.5 + Math.random() / 2), signal, this.#sleepers);
+    return new Promise((resolve) => {
+      const rise = (): void => {
+        clearTimeout(timer);
+        this.#sleepers.delete(rise);
+        resolve();
+      };
+      const timer = setTimeout(rise, longest * (0.5 + Math.random() / 2));
+      this.#sleepers.add(rise);
+    });
   }
-}
-
-/** Resolves after the time, with the signal, or when it is called from among the sleepers. */
-function sleep(ms: number, signal?: AbortSignal, sleepers?: Set<() => void>): Promise<void> {
-  return new Promise((resolve) => {
-    const rise = (): void => {
-      clearTimeout(timer);
-      sleepers?.delete(rise);
-      resolve();
-    };
-    const timer = setTimeout(rise, Math.min(ms, TIMER_MAX_MS));
-    sleepers?.add(rise);
-    signal?.addEventListener('abort', rise);
-    if (signal?.aborted) rise();
-  });
 }
 
 /** What the promise gives, or the signal's reason as soon as there is one. */
 function within<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason as Error));
-    promise.then(resolve, reject);
+    const abort = (): void => reject(signal.reason as Error);
+    signal.addEventListener('abort', abort);
+    promise.finally(() => signal.removeEventListener('abort', abort)).then(resolve, reject);
   });
 }

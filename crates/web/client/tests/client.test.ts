@@ -332,16 +332,44 @@ test('closing in the middle of anything ends that, too', async () => {
   expect(logs.map(({ done }) => done)).toEqual([true, true, true]);
 });
 
+test('however often a session is asked for, its signal is listened to by nobody who has gone', async () => {
+  let listening = 0;
+  let fails = false;
+  let failed = 0;
+  const client = hub.client({
+    session(signal) {
+      if (!fails) {
+        const { addEventListener, removeEventListener } = signal;
+        signal.addEventListener = (...given: Parameters<typeof addEventListener>) => {
+          listening++;
+          addEventListener.apply(signal, given);
+        };
+        signal.removeEventListener = (...given: Parameters<typeof removeEventListener>) => {
+          listening--;
+          removeEventListener.apply(signal, given);
+        };
+      } else if (++failed) return Promise.reject(new Error('not now'));
+      fails = true;
+      return Promise.resolve({ ...hub.session(), expiresAt: Date.now() + 500 });
+    },
+    maxBackoffMs: 20,
+  });
+  client.watch(ORDER);
+  await eventually(() => failed >= 20);
+  expect(listening).toBeLessThan(5);
+});
+
 test('it wakes with the network and with the page, as long as it is open', async () => {
   const listeners = new Map<string, () => void>();
   const target = {
     visibilityState: 'hidden',
-    addEventListener: (name: string, listener: () => void) => void listeners.set(name, listener),
-    removeEventListener: (name: string) => void listeners.delete(name),
+    addEventListener(name: string, listener: () => void, { signal }: { signal: AbortSignal }) {
+      listeners.set(name, listener);
+      signal.addEventListener('abort', () => listeners.delete(name));
+    },
   };
   vi.stubGlobal('document', target);
   vi.stubGlobal('addEventListener', target.addEventListener);
-  vi.stubGlobal('removeEventListener', target.removeEventListener);
   try {
     const client = hub.client({
       session: () => Promise.reject(new Error('no')),
