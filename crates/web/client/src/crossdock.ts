@@ -14,7 +14,7 @@ const IDLE_MS = 2_000;
 /** The longest time that a timer takes, milliseconds. */
 const TIMER_MAX_MS = 2 ** 31 - 1;
 
-const NOT_WANTED = new Error('nothing is watched any more');
+const NOT_WANTED = new Error('not wanted');
 
 type StateListener = (state: State, reason?: Error) => void;
 
@@ -36,8 +36,7 @@ export class Crossdock {
   #state: State = 'idle';
   #live: Live | undefined;
   /** Ends the present attempt, or the connection that it became, with all that belongs to it. */
-  #attempt = new AbortController();
-  #running = false;
+  #attempt: AbortController | undefined;
   #idle: ReturnType<typeof setTimeout> | undefined;
   /** Of the present attempt: until it is too late, then until the next is due. */
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -75,7 +74,8 @@ export class Crossdock {
   /** Watches a topic. `until`: what is the last that is wanted, such as an order that has its number. */
   watch<T>(topic: string, until?: (data: T) => boolean): Watch<T> {
     if (this.#state === 'closed') throw new Error('this client is closed');
-    if (!topic || /[+#\0]/.test(topic)) throw new TypeError(`a watch is for one topic, without + and #: ${topic}`);
+    if (/[+#\0]|(^|\/)\.{0,2}(\/|$)/.test(topic))
+      throw new TypeError(`expected a topic, no + or #, no level empty, . or ..: ${topic}`);
     return new TopicWatch<T>((listener) => {
       if (this.#state === 'closed') {
         listener.end();
@@ -92,17 +92,22 @@ export class Crossdock {
 
   /** The check of a print file. */
   file(key: string): Watch<FileReport> {
-    return this.watch(`state/preflight/${key}`);
+    return this.#of('state/preflight/', key);
   }
 
   /** An order, by the shop's reference. */
   order(reference: string): Watch<OrderStatus> {
-    return this.watch(`state/order/${reference}`);
+    return this.#of('state/order/', reference);
   }
 
   /** What there is of a product at a location. */
   stock(location: string, sku: string): Watch<Stock> {
-    return this.watch(`stock/${location}/${sku}`);
+    return this.#of('stock/', location, sku);
+  }
+
+  /** A topic of these levels. With a `/` in it a level would be two: doubled it is refused, for one of them is empty. */
+  #of<T>(kind: string, ...levels: string[]): Watch<T> {
+    return this.watch(kind + levels.map((level) => level.replaceAll('/', '//')).join('/'));
   }
 
   /** The network may be there again: retries at once, or asks the hub whether it is still there. */
@@ -117,7 +122,6 @@ export class Crossdock {
     this.#life.abort();
     this.#stop();
     for (const topic of [...this.#topics.values()]) topic.end();
-    this.#listeners.clear();
   }
 
   #begin(name: string): Topic {
@@ -125,7 +129,7 @@ export class Crossdock {
     this.#topics.set(name, topic);
     clearTimeout(this.#idle);
     this.#live?.join(topic);
-    if (!this.#running) void this.#run();
+    if (this.#state === 'idle') void this.#run();
     return topic;
   }
 
@@ -139,7 +143,7 @@ export class Crossdock {
   /** Ends the connection, and the loop where nothing is watched. */
   #stop(): void {
     clearTimeout(this.#idle);
-    this.#attempt.abort(NOT_WANTED);
+    this.#attempt?.abort(NOT_WANTED);
     this.#rise();
   }
 
@@ -156,11 +160,10 @@ export class Crossdock {
 
   /** Connects again and again, for as long as something is watched. Never rejects. */
   async #run(): Promise<void> {
-    this.#running = true;
     this.#set('connecting');
     let renewed: Session | undefined;
     let failures = 0;
-    while (this.#topics.size > 0 && this.#state !== 'closed') {
+    while (this.#topics.size > 0) {
       const attempt = (this.#attempt = new AbortController());
       const { signal } = attempt;
       let began = Infinity;
@@ -188,7 +191,6 @@ export class Crossdock {
       if (Date.now() - began > STEADY_MS) failures = 0;
       await this.#backoff(failures++);
     }
-    this.#running = false;
     this.#set('idle');
   }
 
@@ -199,9 +201,9 @@ export class Crossdock {
       session = await within(signal, this.#options.session(signal));
     } catch (error) {
       signal.throwIfAborted();
-      throw new Error(`no session: ${String(error)}`, { cause: error });
+      throw new Error(`no session: ${error as string}`, { cause: error });
     }
-    if (session?.url && session.clientId && session.token) return session;
+    if (session?.url && session.clientId && session.token && session.expiresAt > 0) return session;
     throw new Error('no session: expected {url, clientId, token, expiresAt}');
   }
 
@@ -225,7 +227,7 @@ export class Crossdock {
     const { signal } = attempt;
     const path = topic.name.split('/').map(encodeURIComponent).join('/');
     const headers = { authorization: `Bearer ${session.token}` };
-    for (let failures = 0; !signal.aborted && this.#topics.get(topic.name) === topic; failures++) {
+    for (let failures = 0; !signal.aborted && topic.listeners.size > 0; failures++) {
       let status = 0;
       let text = '';
       try {
@@ -237,12 +239,12 @@ export class Crossdock {
       }
       if (signal.aborted) return;
       if (status === 200) return topic.offer(text, 'snapshot');
-      // There is no state yet; it will be pushed.
-      if (status === 404) return;
-      if (status === 401) return attempt.abort(new Error('the hub takes the token no more'));
+      // There is none yet, which will be pushed, or none any more.
+      if (text.includes('"/problems/no-state"')) return topic.mark(false);
+      const error = new Error(`${topic.name}: the hub answers ${status}: ${text.slice(0, 200)}`);
+      if (status === 401) return attempt.abort(error);
       // Of what is the asker's fault, all but 408 and 429, which pass.
-      if (/^4(?!08|29)/.test(`${status}`))
-        return topic.end(new Error(`${topic.name}: the hub answers ${status}: ${text.slice(0, 200)}`));
+      if (/^4(?!08|29)/.test(`${status}`)) return topic.end(error);
       await this.#backoff(failures);
     }
   }
@@ -250,9 +252,11 @@ export class Crossdock {
   /** The session that is to follow this one, when it is time. Rejects with the signal. */
   async #renewal(session: Session, signal: AbortSignal): Promise<Session> {
     signal.throwIfAborted();
+    const { maxBackoffMs, refreshSkewMs } = this.#options;
     const left = session.expiresAt - Date.now();
-    // A clock that says that the token has ended already is wrong, for it works: the hub says when it ends.
-    const after = left > 0 ? Math.max(left - this.#options.refreshSkewMs, left / 2) : TIMER_MAX_MS;
+    // A clock that says that the token has ended already is wrong, for it works: the hub says when it ends. One that says
+    // that it is about to end may be wrong, too: nobody is to be asked again and again for that.
+    const after = left > 0 ? Math.max(left - refreshSkewMs, left / 2, maxBackoffMs) : TIMER_MAX_MS;
     const due = new Promise((resolve) => (this.#timer = setTimeout(resolve, Math.min(after, TIMER_MAX_MS))));
     await within(signal, due);
     for (let failures = 0; ; failures++) {

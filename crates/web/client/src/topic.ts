@@ -31,7 +31,7 @@ export class Topic {
     }
     const { topic, version, time, data } = state;
     if (topic !== name || !Number.isSafeInteger(version) || typeof time !== 'string' || data === undefined)
-      this.end(new Error(`${name}: expected {topic, version, time, data}, got ${text.slice(0, 99)}`));
+      this.end(new Error(`${name}: expected {topic, version, time, data}, got ${text.slice(0, 200)}`));
     else if (!current || (version as number) > current.version)
       this.#tell({ data, version: version as number, time, source, stale: false });
     else if (source === 'snapshot' || version === current.version) this.mark(false);

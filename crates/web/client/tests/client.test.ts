@@ -157,7 +157,7 @@ test('a subscription that is refused is an error of that watch and of no other',
   const mine = heard(client.watch(ORDER));
   const theirs = heard(client.watch('private/R-2'));
   await eventually(() => theirs.errors.length === 1 && mine.snapshots.length === 1);
-  expect(String(theirs.errors[0])).toMatch(/^Error: private\/R-2: the hub refuses the subscription: .*Not authorized/);
+  expect(String(theirs.errors[0])).toMatch(/^Error: private\/R-2: the hub refuses it: .*Not authorized/);
   expect(hub.asked.map(({ topic }) => topic)).toEqual([ORDER]);
   expect(client.state).toBe('live');
 });
@@ -198,6 +198,8 @@ test('without a session it says why and tries again; waking it tries at once', a
 test.each([
   ['nothing', undefined],
   ['no token', { url: 'ws://127.0.0.1:1', clientId: 'a', expiresAt: 0 }],
+  ['without an end', { url: 'ws://127.0.0.1:1', clientId: 'a', token: 'good' }],
+  ['no time at its end', { url: 'ws://127.0.0.1:1', clientId: 'a', token: 'good', expiresAt: NaN }],
 ])('a session that is %s is named', async (_, session) => {
   const client = hub.client({ session: () => Promise.resolve(session as Session) });
   const { reasons } = states(client);
@@ -223,7 +225,7 @@ test('a token that is refused is replaced, by the broker and by the state alike'
   hub.answering = { status: 401 };
   client.watch('stock/LDN1/MUG');
   await eventually(() => reasons.length > 1);
-  expect(reasons[1]).toBe('the hub takes the token no more');
+  expect(reasons[1]).toBe('stock/LDN1/MUG: the hub answers 401: {"title":"no"}');
   hub.answering = {};
   await eventually(() => client.state === 'live' && !watch.current?.stale);
 });
@@ -254,9 +256,13 @@ test('a token is replaced before it ends, and nobody notices', async () => {
   await eventually(() => hub.connections === 1);
 });
 
-test('a clock that thinks every token has ended does not keep asking for more', async () => {
+test.each([
+  ['has ended', -3_600_000],
+  ['is about to end', 40],
+])('a clock that thinks every token %s does not keep asking for more', async (_, left) => {
   const client = hub.client({
-    session: () => Promise.resolve({ ...hub.session(), expiresAt: Date.now() - 3_600_000 }),
+    session: () => Promise.resolve({ ...hub.session(), expiresAt: Date.now() + left }),
+    maxBackoffMs: 30_000,
   });
   const log = heard(client.watch<number>(ORDER));
   await eventually(() => client.state === 'live');
@@ -392,8 +398,50 @@ test('it wakes with the network and with the page, as long as it is open', async
   }
 });
 
-test.each(['', 'stock/#', 'stock/+/MUG', 'a\0b'])('%j is no topic to watch', (topic) => {
-  expect(() => hub.client().watch(topic)).toThrow(TypeError);
+test.each(['', 'stock/#', 'stock/+/MUG', 'a\0b', '/a', 'a/', 'a//b', '.', 'a/../b', 'state/order/..'])(
+  '%j is no topic to watch',
+  (topic) => {
+    expect(() => hub.client().watch(topic)).toThrow(TypeError);
+  },
+);
+
+test('a reference, a place, a product and a file are one level each: nothing leads elsewhere', () => {
+  const client = hub.client();
+  for (const wrong of ['../../../../admin/users?x=', 'a/b', '/', '..', '.', '']) {
+    expect(() => client.order(wrong)).toThrow(TypeError);
+    expect(() => client.file(wrong)).toThrow(TypeError);
+    expect(() => client.stock(wrong, 'MUG')).toThrow(TypeError);
+    expect(() => client.stock('LDN1', wrong)).toThrow(TypeError);
+  }
+  expect(client.state).toBe('idle');
+});
+
+test('what has dots in it is asked for as it is', async () => {
+  hub.set('state/order/..R..1...', 1);
+  const watch = hub.client().order('..R..1...');
+  await eventually(() => watch.current);
+});
+
+test('a page that is not there is no topic without a state', async () => {
+  hub.answering = { status: 404 };
+  const log = heard(hub.client().watch(ORDER));
+  await eventually(() => log.errors.length === 1);
+  expect(String(log.errors[0])).toContain(`${ORDER}: the hub answers 404: {"title":"no"}`);
+});
+
+test('a state that is no more is known to be the last', async () => {
+  hub.set(ORDER, 1);
+  const client = hub.client();
+  const log = heard(client.watch(ORDER));
+  await eventually(() => log.snapshots.length === 1);
+  hub.states.clear();
+  hub.cut();
+  await eventually(() => log.snapshots.length === 3);
+  expect(log.snapshots.map(({ data, stale }) => [data, stale])).toEqual([
+    [1, false],
+    [1, true],
+    [1, false],
+  ]);
 });
 
 test('a message that is no state is an error of the watch', async () => {
