@@ -28,6 +28,15 @@ def quantile(ordered: list[float], share: float) -> float:
     return round(ordered[min(int(len(ordered) * share), len(ordered) - 1)], 1)
 
 
+def figures(took: list[float]) -> dict[str, float]:
+    """Of one round; none where nothing was heard."""
+    if not took:
+        return {}
+    ordered = sorted(took)
+    quantiles = {f"p{share}_ms": quantile(ordered, share / 100) for share in (50, 90, 99)}
+    return {**quantiles, "most_ms": round(ordered[-1], 1)}
+
+
 def main() -> None:
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -52,9 +61,8 @@ def main() -> None:
         for number in range(given.rounds):
             how = {"token": token, "key": key, "rate": given.rate, "seconds": given.seconds}
             seen = page.evaluate(IN_PAGE, {**how, "place": f"R{number}"})
-            took = sorted(seen.pop("took"))
-            figures = {f"p{share}_ms": quantile(took, share / 100) for share in (50, 90, 99)}
-            rounds.append({**seen, "heard": len(took), **figures, "most_ms": round(took[-1], 1)})
+            took = seen.pop("took")
+            rounds.append({**seen, "heard": len(took), **figures(took)})
         print(json.dumps({"rate": given.rate, "limits": LIMITS, "rounds": rounds}, indent=2))
     finally:
         browser.end()

@@ -118,7 +118,7 @@ def test_a_topic_that_the_token_does_not_cover_is_an_error_of_its_watch(hub, pag
     page.watch(TOPIC.format("CAP"))
     page.watch("state/order/R-9")
     errors = eventually("it is told", lambda: page.all("error"))
-    assert errors == ["state/order/R-9: the hub refuses the subscription: Subscribe error: Not authorized"]
+    assert errors == ["state/order/R-9: the hub refuses it: Subscribe error: Not authorized"]
     eventually("the other goes on", lambda: page.shows(3))
     level(hub, "CAP", 2)
     eventually("and on", lambda: page.shows(2))
@@ -143,7 +143,7 @@ def test_a_revoked_token_ends_the_connection_and_the_next_one_goes_on(hub, pages
 
 def test_tokens_of_a_few_seconds_are_renewed_without_anybody_noticing(hub, pages):
     level(hub, "PEN", 1_000)
-    page = pages("stock/LDN1/PEN", life=4, skew=2_000)
+    page = pages("stock/LDN1/PEN", life=10, skew=5_000)
     page.watch(TOPIC.format("PEN"))
     eventually("it shows what is", lambda: page.shows(1_000))
     left = 1_000

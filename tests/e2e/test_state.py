@@ -73,7 +73,7 @@ def test_an_event_becomes_the_state_of_its_topic(hub):
         "topic": "stock/LDN1/MUG 1",
         "version": 1,
         "time": "2026-01-01T00:00:10Z",
-        "data": {"sku": "MUG 1", "location": "LDN1", "on_hand": 7, "reserved": None},
+        "data": {"sku": "MUG 1", "location": "LDN1", "on_hand": 7},
     }
     missing = state(hub, "stock/LDN1/NONE")
     assert missing.status_code == 404
@@ -91,6 +91,13 @@ def test_a_state_that_is_known_is_not_sent_again(hub):
     hub.must_accept(stock("TAG", 11, 6))
     becomes(hub, "stock/LDN1/TAG", on_hand=6)
     assert state(hub, "stock/LDN1/TAG", headers={"If-None-Match": tag}).status_code == 200
+
+
+def test_a_suspicion_is_not_for_the_suspect(hub):
+    known = order("rejected", "R-known", 10, reason="payment_failed")
+    hub.must_accept(known, order("rejected", "R-suspect", 10, reason="fraud_suspected"))
+    assert becomes(hub, "state/order/R-known", status="rejected")["data"]["reason"] == "payment_failed"
+    assert "fraud" not in str(becomes(hub, "state/order/R-suspect", status="rejected"))
 
 
 def test_what_is_late_or_comes_again_takes_nothing_back(hub):

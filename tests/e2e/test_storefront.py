@@ -17,7 +17,7 @@ from harness.storefront import Backend, build_pages
 
 GUIDE = REPOSITORY / "docs" / "storefront.md"
 KINDS = ("plain", "svelte", "react")
-LINES_MAX = 18
+LINES_MAX = 21
 ON_ITS_WAY = "Order placed. Your number is on its way"
 
 

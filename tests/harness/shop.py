@@ -16,7 +16,13 @@ DEADLINE_MS = 30_000
 NUMBER = re.compile(r"SO-[0-9A-Z]{9}")
 # Chromium notes every answer of 4xx: a topic that has no state yet is one, and the state is pushed when it comes. The rest
 # is what a hub that was killed looks like.
-EXPECTED = r"/v1/state/.*|ERR_CONNECTION_REFUSED|WebSocket connection to|status of 503"
+EXPECTED = r"status of 404 .*/v1/state/|ERR_CONNECTION_REFUSED|WebSocket connection to|status of 503"
+# How long the page's own cut lasts: as long as a test wants where the timer for that is held.
+CUT_MS = 6_000
+HOLD = """(held) => {
+    const { setTimeout } = window;
+    window.setTimeout = (call, ms, ...more) => (ms === held ? (window.mend = call) && 0 : setTimeout(call, ms, ...more));
+}"""
 
 
 def with_demo(hub: Hub, events_per_s: float = 5) -> Hub:
@@ -54,6 +60,15 @@ class Shop:
     @property
     def connections(self) -> int:
         return int(self.page.locator("dt", has_text="Connections so far").locator("+ dd").inner_text())
+
+    def cut(self) -> None:
+        """Drops the connection with the page's own button, until it is mended."""
+        self.page.evaluate(HOLD, CUT_MS)
+        self.page.get_by_role("button", name="Drop the connection").click()
+        expect(self.page.get_by_text("Reconnecting")).to_be_visible()
+
+    def mend(self) -> None:
+        self.page.evaluate("window.mend()")
 
     def on_hand(self) -> int | None:
         found = re.search(r"\d+", self.page.get_by_test_id("stock").locator(".value").inner_text())

@@ -53,11 +53,13 @@ pub use serve::serve;
 
 /// All routes with everything that stands before them: the limit of concurrent requests, the
 /// request log, the security headers. Pages of the allowed origins may call it with what they bear, and never with a
-/// cookie. Serve it with [`serve`], which also says who the peer is.
-pub fn router(state: ApiState, allowed_origins: &[String]) -> Router {
+/// cookie. All that holds for `others` too, which know by themselves who may call them. Serve it with [`serve`], which
+/// also says who the peer is.
+pub fn router(state: ApiState, allowed_origins: &[String], others: Router) -> Router {
     let (routes, description) = openapi::routes().split_for_parts();
     routes
         .merge(openapi::documentation(description))
+        .merge(others.with_state(()))
         .fallback(problem_types::no_such_route)
         .method_not_allowed_fallback(problem_types::no_such_method)
         .layer(middleware::from_fn_with_state(state.clone(), limits::admit))

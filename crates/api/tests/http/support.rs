@@ -83,7 +83,11 @@ impl Api {
             stop.clone(),
         );
         let mut api = Self {
-            router: router(state, &["https://shop.example.com".to_owned()]),
+            router: router(
+                state,
+                &["https://shop.example.com".to_owned()],
+                axum::Router::new(),
+            ),
             hub,
             stop,
             admin: String::new(),

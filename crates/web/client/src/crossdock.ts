@@ -14,7 +14,7 @@ const IDLE_MS = 2_000;
 /** The longest time that a timer takes, milliseconds. */
 const TIMER_MAX_MS = 2 ** 31 - 1;
 
-const NOT_WANTED = new Error('nothing is watched any more');
+const NOT_WANTED = new Error('not wanted');
 
 type StateListener = (state: State, reason?: Error) => void;
 
@@ -31,16 +31,15 @@ export class Crossdock {
   readonly #listeners = new Set<{ to: StateListener }>();
   /** Whoever waits until it is time for a retry. */
   readonly #sleepers = new Set<() => void>();
-  readonly #wake = (): void => this.wake();
-  readonly #seen = (): void => {
-    if (document.visibilityState === 'visible') this.wake();
-  };
+  /** Until it is closed. */
+  readonly #life = new AbortController();
   #state: State = 'idle';
   #live: Live | undefined;
   /** Ends the present attempt, or the connection that it became, with all that belongs to it. */
-  #attempt = new AbortController();
-  #running = false;
+  #attempt: AbortController | undefined;
   #idle: ReturnType<typeof setTimeout> | undefined;
+  /** Of the present attempt: until it is too late, then until the next is due. */
+  #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(options: Options) {
     this.#options = {
@@ -53,8 +52,12 @@ export class Crossdock {
       baseUrl: options.baseUrl.replace(/\/$/, ''),
     };
     // Where there is a window.
-    globalThis.addEventListener?.('online', this.#wake);
-    globalThis.document?.addEventListener('visibilitychange', this.#seen);
+    const { signal } = this.#life;
+    globalThis.addEventListener?.('online', () => this.wake(), { signal });
+    const seen = (): void => {
+      if (document.visibilityState === 'visible') this.wake();
+    };
+    globalThis.document?.addEventListener('visibilitychange', seen, { signal });
   }
 
   get state(): State {
@@ -71,7 +74,8 @@ export class Crossdock {
   /** Watches a topic. `until`: what is the last that is wanted, such as an order that has its number. */
   watch<T>(topic: string, until?: (data: T) => boolean): Watch<T> {
     if (this.#state === 'closed') throw new Error('this client is closed');
-    if (!topic || /[+#\0]/.test(topic)) throw new TypeError(`a watch is for one topic, without + and #: ${topic}`);
+    if (/[+#\0]|(^|\/)\.{0,2}(\/|$)/.test(topic))
+      throw new TypeError(`expected a topic, no + or #, no level empty, . or ..: ${topic}`);
     return new TopicWatch<T>((listener) => {
       if (this.#state === 'closed') {
         listener.end();
@@ -88,33 +92,36 @@ export class Crossdock {
 
   /** The check of a print file. */
   file(key: string): Watch<FileReport> {
-    return this.watch(`state/preflight/${key}`);
+    return this.#of('state/preflight/', key);
   }
 
   /** An order, by the shop's reference. */
   order(reference: string): Watch<OrderStatus> {
-    return this.watch(`state/order/${reference}`);
+    return this.#of('state/order/', reference);
   }
 
   /** What there is of a product at a location. */
   stock(location: string, sku: string): Watch<Stock> {
-    return this.watch(`stock/${location}/${sku}`);
+    return this.#of('stock/', location, sku);
+  }
+
+  /** A topic of these levels. With a `/` in it a level would be two: doubled it is refused, for one of them is empty. */
+  #of<T>(kind: string, ...levels: string[]): Watch<T> {
+    return this.watch(kind + levels.map((level) => level.replaceAll('/', '//')).join('/'));
   }
 
   /** The network may be there again: retries at once, or asks the hub whether it is still there. */
   wake(): void {
-    for (const rise of [...this.#sleepers]) rise();
+    this.#rise();
     this.#live?.link.probe();
   }
 
   /** Ends all watches and the connection, for good. */
   close(): void {
     this.#set('closed');
-    globalThis.removeEventListener?.('online', this.#wake);
-    globalThis.document?.removeEventListener('visibilitychange', this.#seen);
+    this.#life.abort();
     this.#stop();
     for (const topic of [...this.#topics.values()]) topic.end();
-    this.#listeners.clear();
   }
 
   #begin(name: string): Topic {
@@ -122,7 +129,7 @@ export class Crossdock {
     this.#topics.set(name, topic);
     clearTimeout(this.#idle);
     this.#live?.join(topic);
-    if (!this.#running) void this.#run();
+    if (this.#state === 'idle') void this.#run();
     return topic;
   }
 
@@ -136,7 +143,12 @@ export class Crossdock {
   /** Ends the connection, and the loop where nothing is watched. */
   #stop(): void {
     clearTimeout(this.#idle);
-    this.#attempt.abort(NOT_WANTED);
+    this.#attempt?.abort(NOT_WANTED);
+    this.#rise();
+  }
+
+  /** Nobody waits any longer. */
+  #rise(): void {
     for (const rise of [...this.#sleepers]) rise();
   }
 
@@ -148,27 +160,29 @@ export class Crossdock {
 
   /** Connects again and again, for as long as something is watched. Never rejects. */
   async #run(): Promise<void> {
-    this.#running = true;
     this.#set('connecting');
     let renewed: Session | undefined;
     let failures = 0;
-    while (this.#topics.size > 0 && this.#state !== 'closed') {
+    while (this.#topics.size > 0) {
       const attempt = (this.#attempt = new AbortController());
       const { signal } = attempt;
       let began = Infinity;
       try {
-        const timer = setTimeout(() => attempt.abort(new Error('no connection in time')), CONNECT_MS);
-        signal.addEventListener('abort', () => clearTimeout(timer));
+        this.#timer = setTimeout(() => attempt.abort(new Error('no connection in time')), CONNECT_MS);
+        signal.addEventListener('abort', () => {
+          clearTimeout(this.#timer);
+          this.#rise();
+        });
         const session: Session = renewed ?? (await this.#session(signal));
         renewed = undefined;
         await this.#connect(session, attempt);
-        clearTimeout(timer);
+        clearTimeout(this.#timer);
         began = Date.now();
         renewed = await this.#renewal(session, signal);
       } catch (reason) {
         if (reason !== NOT_WANTED) {
           this.#set('retrying', reason as Error);
-          for (const topic of this.#topics.values()) topic.age();
+          for (const topic of this.#topics.values()) topic.mark(true);
         }
       }
       this.#live = undefined;
@@ -177,7 +191,6 @@ export class Crossdock {
       if (Date.now() - began > STEADY_MS) failures = 0;
       await this.#backoff(failures++);
     }
-    this.#running = false;
     this.#set('idle');
   }
 
@@ -188,9 +201,9 @@ export class Crossdock {
       session = await within(signal, this.#options.session(signal));
     } catch (error) {
       signal.throwIfAborted();
-      throw new Error(`no session: ${String(error)}`, { cause: error });
+      throw new Error(`no session: ${error as string}`, { cause: error });
     }
-    if (session?.url && session.clientId && session.token) return session;
+    if (session?.url && session.clientId && session.token && session.expiresAt > 0) return session;
     throw new Error('no session: expected {url, clientId, token, expiresAt}');
   }
 
@@ -214,7 +227,7 @@ export class Crossdock {
     const { signal } = attempt;
     const path = topic.name.split('/').map(encodeURIComponent).join('/');
     const headers = { authorization: `Bearer ${session.token}` };
-    for (let failures = 0; !signal.aborted && this.#topics.get(topic.name) === topic; failures++) {
+    for (let failures = 0; !signal.aborted && topic.listeners.size > 0; failures++) {
       let status = 0;
       let text = '';
       try {
@@ -226,59 +239,58 @@ export class Crossdock {
       }
       if (signal.aborted) return;
       if (status === 200) return topic.offer(text, 'snapshot');
-      // There is no state yet; it will be pushed.
-      if (status === 404) return;
-      if (status === 401) return attempt.abort(new Error('the hub takes the token no more'));
-      if (status >= 400 && status < 500 && status !== 408 && status !== 429)
-        return topic.end(new Error(`${topic.name}: the hub answers ${status}: ${text.slice(0, 200)}`));
-      await this.#backoff(failures, signal);
+      // There is none yet, which will be pushed, or none any more.
+      if (text.includes('"/problems/no-state"')) return topic.mark(false);
+      const error = new Error(`${topic.name}: the hub answers ${status}: ${text.slice(0, 200)}`);
+      if (status === 401) return attempt.abort(error);
+      // Of what is the asker's fault, all but 408 and 429, which pass.
+      if (/^4(?!08|29)/.test(`${status}`)) return topic.end(error);
+      await this.#backoff(failures);
     }
   }
 
   /** The session that is to follow this one, when it is time. Rejects with the signal. */
   async #renewal(session: Session, signal: AbortSignal): Promise<Session> {
+    signal.throwIfAborted();
+    const { maxBackoffMs, refreshSkewMs } = this.#options;
     const left = session.expiresAt - Date.now();
-    // A clock that says that the token has ended already is wrong, for it works: the hub says when it ends.
-    const after = left > 0 ? Math.max(left - this.#options.refreshSkewMs, left / 2) : TIMER_MAX_MS;
-    await sleep(after, signal);
+    // A clock that says that the token has ended already is wrong, for it works: the hub says when it ends. One that says
+    // that it is about to end may be wrong, too: nobody is to be asked again and again for that.
+    const after = left > 0 ? Math.max(left - refreshSkewMs, left / 2, maxBackoffMs) : TIMER_MAX_MS;
+    const due = new Promise((resolve) => (this.#timer = setTimeout(resolve, Math.min(after, TIMER_MAX_MS))));
+    await within(signal, due);
     for (let failures = 0; ; failures++) {
       signal.throwIfAborted();
       try {
         return await this.#session(signal);
       } catch {
         // The present one may hold until there is another.
-        await this.#backoff(failures, signal);
+        if (!signal.aborted) await this.#backoff(failures);
       }
     }
   }
 
-  /** Waits for a time that grows with the failures and differs from client to client; `wake` and the signal end it. */
-  #backoff(failures: number, signal?: AbortSignal): Promise<void> {
+  /** Waits for a time that grows with the failures and differs from client to client; `wake` and the attempt's end end it. */
+  #backoff(failures: number): Promise<void> {
     const { minBackoffMs, maxBackoffMs } = this.#options;
     const longest = Math.min(maxBackoffMs, minBackoffMs * 2 ** failures);
-    return sleep(longest * (0.5 + Math.random() / 2), signal, this.#sleepers);
+    return new Promise((resolve) => {
+      const rise = (): void => {
+        clearTimeout(timer);
+        this.#sleepers.delete(rise);
+        resolve();
+      };
+      const timer = setTimeout(rise, longest * (0.5 + Math.random() / 2));
+      this.#sleepers.add(rise);
+    });
   }
-}
-
-/** Resolves after the time, with the signal, or when it is called from among the sleepers. */
-function sleep(ms: number, signal?: AbortSignal, sleepers?: Set<() => void>): Promise<void> {
-  return new Promise((resolve) => {
-    const rise = (): void => {
-      clearTimeout(timer);
-      sleepers?.delete(rise);
-      resolve();
-    };
-    const timer = setTimeout(rise, Math.min(ms, TIMER_MAX_MS));
-    sleepers?.add(rise);
-    signal?.addEventListener('abort', rise);
-    if (signal?.aborted) rise();
-  });
 }
 
 /** What the promise gives, or the signal's reason as soon as there is one. */
 function within<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason as Error));
-    promise.then(resolve, reject);
+    const abort = (): void => reject(signal.reason as Error);
+    signal.addEventListener('abort', abort);
+    promise.finally(() => signal.removeEventListener('abort', abort)).then(resolve, reject);
   });
 }

@@ -2,7 +2,10 @@
 // with a token of its own. MQTT.js is loaded with the first.
 import type { Session } from './types.js';
 
-/** What the hub is promised to hear from a client within, seconds. Timers of a page that is not seen run once a minute. */
+/**
+ * What is promised where the hub does not say what it wants, seconds. Ours says 60 and waits for 90: enough for a page that
+ * is not seen, whose timers run once a minute.
+ */
 const KEEPALIVE_S = 120;
 /** How often the hub is asked whether it is there, and how long its answer may take, milliseconds. */
 const PROBE_EVERY_MS = 20_000;
@@ -65,11 +68,11 @@ export async function open(session: Session, message: Message, life: AbortContro
               if (signal.aborted) return;
               if (!error) granted();
               // Without an answer of the hub's it is the connection that failed.
-              else if (answer) refused(new Error(`${topic}: the hub refuses the subscription: ${error.message}`));
+              else if (answer) refused(new Error(`${topic}: the hub refuses it: ${error.message}`));
             });
           },
           unsubscribe(topic) {
-            client.unsubscribe(topic, () => undefined);
+            client.unsubscribe(topic);
           },
           probe,
         });

@@ -7,7 +7,7 @@ export interface Listener {
   end(error?: Error): void;
 }
 
-type State = Partial<Record<'topic' | 'version' | 'time' | 'data', unknown>>;
+type Told = Partial<Record<'topic' | 'version' | 'time' | 'data', unknown>>;
 
 export class Topic {
   readonly listeners = new Set<Listener>();
@@ -15,12 +15,15 @@ export class Topic {
 
   constructor(readonly name: string) {}
 
-  /** Takes a state as the hub gives it. What is older than what is known changes nothing, but proves it to be current. */
+  /**
+   * Takes a state as the hub gives it. What is older than what is known changes nothing: where the hub was asked, it says
+   * that there is nothing newer; a message may only be late.
+   */
   offer(text: string, source: 'snapshot' | 'push'): void {
     // A retained message that was cleared.
     if (text === '') return;
     const { current, name } = this;
-    let state: State;
+    let state: Told;
     try {
       state = JSON.parse(text) ?? {};
     } catch {
@@ -28,16 +31,16 @@ export class Topic {
     }
     const { topic, version, time, data } = state;
     if (topic !== name || !Number.isSafeInteger(version) || typeof time !== 'string' || data === undefined)
-      this.end(new Error(`${name}: expected {topic, version, time, data}, got ${text.slice(0, 99)}`));
+      this.end(new Error(`${name}: expected {topic, version, time, data}, got ${text.slice(0, 200)}`));
     else if (!current || (version as number) > current.version)
       this.#tell({ data, version: version as number, time, source, stale: false });
-    else if (current.stale) this.#tell({ ...current, stale: false });
+    else if (source === 'snapshot' || version === current.version) this.mark(false);
   }
 
-  /** From now on there may be something newer. */
-  age(): void {
+  /** Whether there may be something newer. */
+  mark(stale: boolean): void {
     const { current } = this;
-    if (current && !current.stale) this.#tell({ ...current, stale: true });
+    if (current && current.stale !== stale) this.#tell({ ...current, stale });
   }
 
   end(error?: Error): void {

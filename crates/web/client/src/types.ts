@@ -68,14 +68,15 @@ export interface Options {
 /** `state/preflight/<file key>` */
 export interface FileReport {
   file: string;
-  status: string;
+  status?: string;
   [more: string]: unknown;
 }
 
 /** `state/order/<reference>` */
 export interface OrderStatus {
   order: string;
-  status: string;
+  /** Not before the order is known: its number may come first. */
+  status?: string;
   /** The system of record's number, from the moment that it is known. */
   number?: string;
   [more: string]: unknown;

@@ -89,8 +89,9 @@ export class TopicWatch<T> implements Watch<T>, Listener {
     this.end();
   }
 
-  /** Of the topic. */
+  /** Of the topic, which forgets while this one rests: what is older than what was told is not told. */
   next(snapshot: Snapshot<unknown>): void {
+    if (this.current && snapshot.version < this.current.version) return;
     const current = (this.current = snapshot as Snapshot<T>);
     for (const reader of [...this.#readers]) guarded(() => reader.to.next(current));
     try {

@@ -32,19 +32,25 @@ test('a program that closes it, or that has nothing to watch any more, ends', as
   const hub = await Hub.start();
   try {
     hub.set('stock/LDN1/MUG', { sku: 'MUG', location: 'LDN1', on_hand: 4 });
-    const program = (last: string): string => `
+    const early = `crossdock.onState((state) => state === 'live' && crossdock.close());`;
+    const program = (first: string, last: string): string => `
       import { Crossdock } from '@crossdock/client';
       const session = async () => (${JSON.stringify(hub.session())});
       const crossdock = new Crossdock({ baseUrl: ${JSON.stringify(hub.baseUrl)}, session });
+      ${first}
       for await (const { data } of crossdock.watch('stock/LDN1/MUG', (stock) => stock.on_hand > 0)) console.log(data.on_hand);
       ${last}`;
-    for (const last of ['crossdock.close();', '']) {
+    for (const [first, last, said] of [
+      ['', 'crossdock.close();', '4\n'],
+      ['', '', '4\n'],
+      [early, '', ''],
+    ] as const) {
       const { stdout } = await promisify(execFile)(
         process.execPath,
-        ['--input-type=module', '--unhandled-rejections=strict', '--eval', program(last)],
+        ['--input-type=module', '--unhandled-rejections=strict', '--eval', program(first, last)],
         { cwd: FOLDER, timeout: 20_000 },
       );
-      expect(stdout).toBe('4\n');
+      expect(stdout).toBe(said);
     }
     await eventually(() => hub.connections === 0);
   } finally {

@@ -157,7 +157,7 @@ test('a subscription that is refused is an error of that watch and of no other',
   const mine = heard(client.watch(ORDER));
   const theirs = heard(client.watch('private/R-2'));
   await eventually(() => theirs.errors.length === 1 && mine.snapshots.length === 1);
-  expect(String(theirs.errors[0])).toMatch(/^Error: private\/R-2: the hub refuses the subscription: .*Not authorized/);
+  expect(String(theirs.errors[0])).toMatch(/^Error: private\/R-2: the hub refuses it: .*Not authorized/);
   expect(hub.asked.map(({ topic }) => topic)).toEqual([ORDER]);
   expect(client.state).toBe('live');
 });
@@ -198,6 +198,8 @@ test('without a session it says why and tries again; waking it tries at once', a
 test.each([
   ['nothing', undefined],
   ['no token', { url: 'ws://127.0.0.1:1', clientId: 'a', expiresAt: 0 }],
+  ['without an end', { url: 'ws://127.0.0.1:1', clientId: 'a', token: 'good' }],
+  ['no time at its end', { url: 'ws://127.0.0.1:1', clientId: 'a', token: 'good', expiresAt: NaN }],
 ])('a session that is %s is named', async (_, session) => {
   const client = hub.client({ session: () => Promise.resolve(session as Session) });
   const { reasons } = states(client);
@@ -223,7 +225,7 @@ test('a token that is refused is replaced, by the broker and by the state alike'
   hub.answering = { status: 401 };
   client.watch('stock/LDN1/MUG');
   await eventually(() => reasons.length > 1);
-  expect(reasons[1]).toBe('the hub takes the token no more');
+  expect(reasons[1]).toBe('stock/LDN1/MUG: the hub answers 401: {"title":"no"}');
   hub.answering = {};
   await eventually(() => client.state === 'live' && !watch.current?.stale);
 });
@@ -254,17 +256,29 @@ test('a token is replaced before it ends, and nobody notices', async () => {
   await eventually(() => hub.connections === 1);
 });
 
-test('a clock that thinks every token has ended does not keep asking for more', async () => {
+test.each([
+  ['has ended', -3_600_000],
+  ['is about to end', 2_000],
+])('a clock that thinks every token %s does not keep asking for more', async (_, left) => {
+  let asked = 0;
   const client = hub.client({
-    session: () => Promise.resolve({ ...hub.session(), expiresAt: Date.now() - 3_600_000 }),
+    session() {
+      asked += 1;
+      return Promise.resolve({ ...hub.session(), expiresAt: Date.now() + left });
+    },
+    maxBackoffMs: 30_000,
   });
   const log = heard(client.watch<number>(ORDER));
   await eventually(() => client.state === 'live');
-  for (let round = 1; round < 20; round++) {
-    await hub.push(ORDER, round);
-    await eventually(() => log.snapshots.at(-1)?.data === round);
-  }
-  expect(hub.tokens).toBe(1);
+  // Meanwhile others, whose clock is right, have replaced tokens of two seconds.
+  const other = hub.client({
+    session: () => Promise.resolve({ ...hub.session(), expiresAt: Date.now() + 2_000 }),
+  });
+  other.watch(ORDER);
+  await eventually(() => hub.tokens - asked > 2);
+  await hub.push(ORDER, 1);
+  await eventually(() => log.snapshots.at(-1)?.data === 1);
+  expect(asked).toBe(1);
 });
 
 test('a connection that went silent is found out when the page wakes', async () => {
@@ -332,16 +346,44 @@ test('closing in the middle of anything ends that, too', async () => {
   expect(logs.map(({ done }) => done)).toEqual([true, true, true]);
 });
 
+test('however often a session is asked for, its signal is listened to by nobody who has gone', async () => {
+  let listening = 0;
+  let fails = false;
+  let failed = 0;
+  const client = hub.client({
+    session(signal) {
+      if (!fails) {
+        const { addEventListener, removeEventListener } = signal;
+        signal.addEventListener = (...given: Parameters<typeof addEventListener>) => {
+          listening++;
+          addEventListener.apply(signal, given);
+        };
+        signal.removeEventListener = (...given: Parameters<typeof removeEventListener>) => {
+          listening--;
+          removeEventListener.apply(signal, given);
+        };
+      } else if (++failed) return Promise.reject(new Error('not now'));
+      fails = true;
+      return Promise.resolve({ ...hub.session(), expiresAt: Date.now() + 500 });
+    },
+    maxBackoffMs: 20,
+  });
+  client.watch(ORDER);
+  await eventually(() => failed >= 20);
+  expect(listening).toBeLessThan(5);
+});
+
 test('it wakes with the network and with the page, as long as it is open', async () => {
   const listeners = new Map<string, () => void>();
   const target = {
     visibilityState: 'hidden',
-    addEventListener: (name: string, listener: () => void) => void listeners.set(name, listener),
-    removeEventListener: (name: string) => void listeners.delete(name),
+    addEventListener(name: string, listener: () => void, { signal }: { signal: AbortSignal }) {
+      listeners.set(name, listener);
+      signal.addEventListener('abort', () => listeners.delete(name));
+    },
   };
   vi.stubGlobal('document', target);
   vi.stubGlobal('addEventListener', target.addEventListener);
-  vi.stubGlobal('removeEventListener', target.removeEventListener);
   try {
     const client = hub.client({
       session: () => Promise.reject(new Error('no')),
@@ -364,8 +406,50 @@ test('it wakes with the network and with the page, as long as it is open', async
   }
 });
 
-test.each(['', 'stock/#', 'stock/+/MUG', 'a\0b'])('%j is no topic to watch', (topic) => {
-  expect(() => hub.client().watch(topic)).toThrow(TypeError);
+test.each(['', 'stock/#', 'stock/+/MUG', 'a\0b', '/a', 'a/', 'a//b', '.', 'a/../b', 'state/order/..'])(
+  '%j is no topic to watch',
+  (topic) => {
+    expect(() => hub.client().watch(topic)).toThrow(TypeError);
+  },
+);
+
+test('a reference, a place, a product and a file are one level each: nothing leads elsewhere', () => {
+  const client = hub.client();
+  for (const wrong of ['../../../../admin/users?x=', 'a/b', '/', '..', '.', '']) {
+    expect(() => client.order(wrong)).toThrow(TypeError);
+    expect(() => client.file(wrong)).toThrow(TypeError);
+    expect(() => client.stock(wrong, 'MUG')).toThrow(TypeError);
+    expect(() => client.stock('LDN1', wrong)).toThrow(TypeError);
+  }
+  expect(client.state).toBe('idle');
+});
+
+test('what has dots in it is asked for as it is', async () => {
+  hub.set('state/order/..R..1...', 1);
+  const watch = hub.client().order('..R..1...');
+  await eventually(() => watch.current);
+});
+
+test('a page that is not there is no topic without a state', async () => {
+  hub.answering = { status: 404 };
+  const log = heard(hub.client().watch(ORDER));
+  await eventually(() => log.errors.length === 1);
+  expect(String(log.errors[0])).toContain(`${ORDER}: the hub answers 404: {"title":"no"}`);
+});
+
+test('a state that is no more is known to be the last', async () => {
+  hub.set(ORDER, 1);
+  const client = hub.client();
+  const log = heard(client.watch(ORDER));
+  await eventually(() => log.snapshots.length === 1);
+  hub.states.clear();
+  hub.cut();
+  await eventually(() => log.snapshots.length === 3);
+  expect(log.snapshots.map(({ data, stale }) => [data, stale])).toEqual([
+    [1, false],
+    [1, true],
+    [1, false],
+  ]);
 });
 
 test('a message that is no state is an error of the watch', async () => {

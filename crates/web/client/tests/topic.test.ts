@@ -41,8 +41,8 @@ test('a snapshot that comes late is old news, and says so where nothing else did
   topic.offer(state(7), 'push');
   topic.offer(state(5), 'snapshot');
   expect(told).toHaveLength(1);
-  topic.age();
-  topic.age();
+  topic.mark(true);
+  topic.mark(true);
   expect(topic.current).toMatchObject({ version: 7, stale: true });
   topic.offer(state(7), 'snapshot');
   expect(told.map(({ version, stale, source }) => [version, stale, source])).toEqual([
@@ -52,9 +52,22 @@ test('a snapshot that comes late is old news, and says so where nothing else did
   ]);
 });
 
+test('a message that is late does not say that what is known is current; the same one again does', () => {
+  const { topic } = heard();
+  topic.offer(state(7), 'push');
+  topic.mark(true);
+  topic.offer(state(5), 'push');
+  expect(topic.current).toMatchObject({ version: 7, stale: true });
+  topic.offer(state(7), 'push');
+  expect(topic.current).toMatchObject({ version: 7, stale: false });
+  topic.mark(true);
+  topic.offer(state(5), 'snapshot');
+  expect(topic.current).toMatchObject({ version: 7, stale: false });
+});
+
 test('no state at all is no state', () => {
   const { topic, told, ends } = heard();
-  topic.age();
+  topic.mark(true);
   topic.offer('', 'push');
   expect([topic.current, told, ends]).toEqual([undefined, [], []]);
   topic.offer(state(0, null), 'push');

@@ -75,6 +75,30 @@ test('it works from the beginning, rests when its last reader has left, and work
   expect(topic.listeners.size).toBe(0);
 });
 
+test('a watch that rested is not taken back by a topic that begins again with something older', () => {
+  let topic = new Topic('stock/LDN1/MUG');
+  const watch = new TopicWatch<number>((listener) => {
+    topic.listeners.add(listener);
+    return () => void topic.listeners.delete(listener);
+  });
+  const offer = (version: number): void =>
+    topic.offer(JSON.stringify({ topic: topic.name, version, time: '', data: version }), 'push');
+  const told: [version: number, stale: boolean][] = [];
+  const subscribe = (): { unsubscribe(): void } => watch.subscribe(({ version, stale }) => told.push([version, stale]));
+  const first = subscribe();
+  offer(7);
+  first.unsubscribe();
+  topic = new Topic('stock/LDN1/MUG');
+  subscribe();
+  [6, 7, 8].forEach(offer);
+  expect(told).toEqual([
+    [7, false],
+    [7, true],
+    [7, false],
+    [8, false],
+  ]);
+});
+
 test('it completes with what it was to wait for', () => {
   const { topic, watch, say } = held((data) => data >= 3);
   const log = read(watch);

@@ -22,10 +22,11 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow, bail};
+use axum::Router;
 use clap::Args;
 use crossdock_api::ApiState;
 use crossdock_bus::node::Node;
-use crossdock_config::Settings;
+use crossdock_config::{Http, Settings};
 use crossdock_engine::{EngineError, Hub, HubOptions, outbound::Outbound};
 use crossdock_model::SystemClock;
 use crossdock_telemetry::Telemetry;
@@ -90,6 +91,13 @@ impl Up {
         log::start();
         for warning in warnings {
             tracing::warn!("{warning}");
+        }
+        if self.demo && is_for_others(&settings.http) {
+            tracing::warn!(
+                listen = %settings.http.listen,
+                "the demo's shop is open to everybody who reaches this hub: they order without a key, and what they \
+                 order is in the record for good; on a hub that is more than a demo, leave out --demo"
+            );
         }
         let stop = CancellationToken::new();
         listen_for_signals(stop.clone())?;
@@ -165,6 +173,11 @@ impl Up {
         }
         Ok(())
     }
+}
+
+/// Whether more than this machine is meant to reach the hub.
+fn is_for_others(http: &Http) -> bool {
+    !http.listen.ip().is_loopback() || http.public_url.is_some()
 }
 
 /// Tells the hub, again and again, what its configuration files are now: `status` compares them with the
@@ -283,10 +296,15 @@ impl Hall {
         );
         self.api = Some(api.clone());
         let websocket = mqtt::start(&hub, mqtt, settings, &mut self.tasks, &self.stop_tasks);
-        let mut routes = crossdock_api::router(api, &settings.http.allowed_origins).merge(websocket);
-        if self.shows_demo {
-            routes = routes.merge(demo::storefront::router(&hub, data_dir).await?);
-        }
+        let shop = if self.shows_demo {
+            demo::storefront::router(&hub, data_dir).await?
+        } else {
+            database
+                .patiently(|| demo::storefront::withdraw_key(&hub, data_dir))
+                .await?;
+            Router::new()
+        };
+        let routes = crossdock_api::router(api, &settings.http.allowed_origins, shop).merge(websocket);
         self.door.open(routes);
         self.tasks
             .spawn(readiness::announce(hub.clone(), self.stop_tasks.clone()));

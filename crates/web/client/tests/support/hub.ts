@@ -214,7 +214,7 @@ export class Hub {
     this.asked.push({ topic, token: authorization?.replace('Bearer ', '') ?? '' });
     await until;
     response.writeHead(status ?? (state ? 200 : 404), { 'content-type': 'application/json' });
-    response.end(JSON.stringify(status || !state ? { title: 'no' } : state));
+    response.end(JSON.stringify(status ? { title: 'no' } : (state ?? { type: '/problems/no-state' })));
   }
 }
 

@@ -9,12 +9,12 @@ export interface Step {
 /** Statuses in which the order goes on. */
 const GOES_ON = ['placed', 'accepted', 'shipped'];
 
-/** Why the ERP rejects, as a customer wants to be told. */
+/** Why the ERP rejects, as a customer wants to be told: `config/state.toml` lets no other reason through. */
 const REASONS: Record<string, string> = {
   out_of_stock: 'It sold out just as you ordered.',
   payment_failed: 'The payment was declined.',
   invalid_address: 'The carrier does not know the address.',
-  fraud_suspected: 'The payment provider held it back.',
+  file_unusable: 'The file cannot be printed.',
 };
 
 export function steps(order: OrderStatus | undefined): Step[] {

@@ -14,7 +14,9 @@ use axum::{
     routing,
 };
 use crossdock_api::Problem;
-use crossdock_engine::{BrowserToken, EngineError, Hub, NewBrowserToken, NewKey, Principal, Scope};
+use crossdock_engine::{
+    AuthError, BrowserToken, EngineError, Holder, Hub, NewBrowserToken, NewKey, Principal, Scope,
+};
 use crossdock_model::{Clock, SystemClock, event::Event};
 use rand::{Rng as _, distr::Alphanumeric};
 use serde::{Deserialize, Serialize};
@@ -65,6 +67,29 @@ pub(in super::super) async fn router(hub: &Hub, data_dir: &DataDir) -> anyhow::R
         .route("/shop/api/orders/{reference}", routing::put(place_order))
         .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
         .with_state(Arc::new(shop)))
+}
+
+/// Ends the key that a demo has left behind: without one nobody has a use for it, but whoever has a copy of its file.
+pub(in super::super) async fn withdraw_key(hub: &Hub, data_dir: &DataDir) -> anyhow::Result<()> {
+    let file = data_dir.shop_key_file();
+    if !file.exists() {
+        return Ok(());
+    }
+    match hub.authenticate(&read(&file)?).await {
+        Ok(Principal {
+            holder: Holder::Key { id, .. },
+            ..
+        }) => hub.revoke_key(&id).await?,
+        // The next start will.
+        Err(AuthError::Unavailable) => return Ok(()),
+        Ok(_) | Err(_) => {}
+    }
+    std::fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
+    tracing::info!(
+        key = KEY_NAME,
+        "the demo's key was removed: this start is without --demo"
+    );
+    Ok(())
 }
 
 fn new_key() -> NewKey {
