@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::pool::{PoolConnection, PoolOptions};
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgPool, PgRow};
 use sqlx::query::{Query, QueryAs};
-use sqlx::{Connection, Executor, FromRow};
+use sqlx::{Connection, Executor, FromRow, Row};
 use tokio::time::timeout;
 
 use super::error::failed;
@@ -81,6 +81,15 @@ impl Pool {
         let mut lease = self.lease().await?;
         lease.execute(begin).await.map_err(failed)?;
         Ok(Transaction(lease))
+    }
+
+    /// The same, with the number that the last of the statements answers.
+    pub(super) async fn begin_with_number(&self, begin: &'static str) -> Result<(Transaction, i64)> {
+        let mut lease = self.lease().await?;
+        let answered = lease.fetch_all(begin).await.map_err(failed)?;
+        let last = answered.last().ok_or(sqlx::Error::RowNotFound).map_err(failed)?;
+        let number = last.try_get(0).map_err(failed)?;
+        Ok((Transaction(lease), number))
     }
 
     /// All rows of one statement.
