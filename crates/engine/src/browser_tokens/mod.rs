@@ -324,7 +324,7 @@ impl BrowserTokens {
         if fault.is_a_guess() {
             if let Some(retry_after_s) = wait_s {
                 measures::token_refused("too_soon");
-                tracing::debug!(client = %from, reason = %fault, "a login came too soon after others that failed");
+                tracing::debug!(client = %from, reason = fault.word(), "a login came too soon after others that failed");
                 return Err(LoginError::TooSoon { retry_after_s });
             }
             self.attempts.failed(from, now);
