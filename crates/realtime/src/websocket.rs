@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::{Buf, Bytes};
 use futures::{Sink, Stream};
@@ -38,6 +38,9 @@ pub fn serve_websocket(
     upgrade: WebSocketUpgrade,
 ) -> Response {
     if !origins.allow(headers) {
+        // A browser hides the answer from the page and from whoever wrote it.
+        let origin = headers.get(header::ORIGIN);
+        tracing::info!(%peer, ?origin, "a page may not connect: its origin is not in [http] allowed_origins");
         let refusal = "this page's origin may not connect here; allow it in [http] allowed_origins\n";
         return (StatusCode::FORBIDDEN, refusal).into_response();
     }
