@@ -1,5 +1,6 @@
 //! Messages made to harm whoever receives them.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -11,16 +12,24 @@ use url::Url;
 
 use crate::support::{DEADLINE, broker, declare, number, publisher};
 
-/// A client that publishes whatever bytes it is told to.
-struct RawClient(TcpStream);
+/// A client that publishes whatever bytes it is told to, with confirms.
+struct RawClient {
+    stream: TcpStream,
+    published: u64,
+    unconfirmed: BTreeSet<u64>,
+}
 
 impl RawClient {
     fn connect(url: &str) -> Self {
         let url = Url::parse(url).unwrap();
         let stream = TcpStream::connect((url.host_str().unwrap(), url.port().unwrap())).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        let mut client = Self(stream);
-        client.0.write_all(b"AMQP\x00\x00\x09\x01").unwrap();
+        let mut client = Self {
+            stream,
+            published: 0,
+            unconfirmed: BTreeSet::new(),
+        };
+        client.stream.write_all(b"AMQP\x00\x00\x09\x01").unwrap();
         client.receive();
         let plain = format!("\0{}\0{}", url.username(), url.password().unwrap());
         let start_ok = [
@@ -49,6 +58,8 @@ impl RawClient {
         client.receive();
         client.send(1, 1, &[0, 20, 0, 10, 0]);
         client.receive();
+        client.send(1, 1, &[0, 85, 0, 10, 0]);
+        client.receive();
         client
     }
 
@@ -76,10 +87,22 @@ impl RawClient {
             &[&[0, 60, 0, 0][..], &size, &[0x20, 0], &long(headers)].concat(),
         );
         self.send(3, 1, body);
+        self.published += 1;
+        self.unconfirmed.insert(self.published);
     }
 
     /// Returns when RabbitMQ has taken everything.
     fn finish(mut self) {
+        while !self.unconfirmed.is_empty() {
+            let ack = self.receive();
+            assert_eq!(ack[..4], [0, 60, 0, 80], "{}", String::from_utf8_lossy(&ack));
+            let tag = u64::from_be_bytes(ack[4..12].try_into().unwrap());
+            if ack[12] == 1 {
+                self.unconfirmed = self.unconfirmed.split_off(&(tag + 1));
+            } else {
+                self.unconfirmed.remove(&tag);
+            }
+        }
         self.send(1, 1, &[0, 20, 0, 40, 0, 200, 0, 0, 0, 0, 0]);
         let answer = self.receive();
         assert_eq!(
@@ -92,17 +115,17 @@ impl RawClient {
 
     fn send(&mut self, kind: u8, channel: u16, payload: &[u8]) {
         let [high, low] = channel.to_be_bytes();
-        self.0
+        self.stream
             .write_all(&[&[kind, high, low][..], &long(payload), &[0xce]].concat())
             .unwrap();
     }
 
     fn receive(&mut self) -> Vec<u8> {
         let mut head = [0; 7];
-        self.0.read_exact(&mut head).unwrap();
+        self.stream.read_exact(&mut head).unwrap();
         let length = u32::from_be_bytes(head[3..].try_into().unwrap()) as usize;
         let mut rest = vec![0; length + 1];
-        self.0.read_exact(&mut rest).unwrap();
+        self.stream.read_exact(&mut rest).unwrap();
         rest.truncate(length);
         rest
     }

@@ -165,7 +165,8 @@ async fn states_are_found_by_filter_and_are_over_in_time() {
     assert_eq!(found("#").await, [MUG]);
     let gone = hub.state(&topic("state/thing/7")).await;
     assert!(matches!(gone, Err(EngineError::NotFound(_))));
-    send(&hub, &[thing("x", 0, json!({ "number": 1 }))]).await;
+    let late = thing("late", 0, json!({ "number": 0 }));
+    send(&hub, &[late, thing("x", 3, json!({ "number": 1 }))]).await;
     assert_eq!(has(&hub, "state/thing/7", json!({ "number": 1 })).await, 3);
     hub.stop().await;
 }
