@@ -132,6 +132,11 @@ impl FanOut {
             return;
         }
         let since_ms = self.clock.now_ms();
+        if pressure.is_full() {
+            // At once, since nobody is to wait for who does not read.
+            self.sessions
+                .unload(&self.counters, since_ms, |keeps_up| !keeps_up);
+        }
         while !pressure.is_low() {
             pressure.relief().await;
             let now_ms = self.clock.now_ms();
@@ -140,7 +145,7 @@ impl FanOut {
                     session.is_awaited(pressure, now_ms);
                 }
                 if pressure.is_full() {
-                    self.sessions.unload(&self.counters, now_ms);
+                    self.sessions.unload(&self.counters, now_ms, |_| true);
                 }
                 return;
             }

@@ -136,10 +136,13 @@ impl Sessions {
     }
 
     /// Makes room where more waits than may, for all sessions together: first at the expense of who does not read, and of
-    /// those whom most waits for.
-    pub(super) fn unload(&self, counters: &Counters, now_ms: u64) {
+    /// those whom most waits for. `who`: which of them at all, by whether they keep up.
+    pub(super) fn unload(&self, counters: &Counters, now_ms: u64, who: impl Fn(bool) -> bool) {
         let all = self.all().into_iter();
-        let mut loaded: Vec<_> = all.map(|session| (session.load(now_ms), session)).collect();
+        let mut loaded: Vec<_> = all
+            .map(|session| (session.load(now_ms), session))
+            .filter(|((keeps_up, _), _)| who(*keeps_up))
+            .collect();
         loaded.sort_unstable_by_key(|((keeps_up, bytes), _)| (*keeps_up, Reverse(*bytes)));
         for (_, session) in loaded {
             if self.pressure.has_room() {
