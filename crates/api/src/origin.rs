@@ -2,7 +2,8 @@
 //! (`Sec-Fetch-Site`, or `Origin` where they are older), so no tokens are needed in pages and forms.
 
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, Uri, header};
+use axum::http::{HeaderMap, Method, header};
+use url::{Origin, Url};
 
 use crate::{ApiState, Problem, problem_types as kinds};
 
@@ -48,27 +49,19 @@ fn is_own(headers: &HeaderMap, public_url: &str) -> Option<bool> {
     if let Some(site) = one(SEC_FETCH_SITE) {
         return Some(site == SAME_ORIGIN);
     }
-    let origin = one(header::ORIGIN.as_str())?;
-    let Some((scheme, authority)) = parsed(origin) else {
+    let said = one(header::ORIGIN.as_str())?;
+    let Some(origin) = read(said) else {
         return Some(false);
     };
-    let is_asked_for = one(header::HOST.as_str())
-        .is_some_and(|host| without_default_port(&host.to_ascii_lowercase(), &scheme) == authority);
-    Some(is_asked_for || parsed(public_url) == Some((scheme, authority)))
+    let scheme = said.split_once(':').map_or("", |(scheme, _)| scheme);
+    let asked = one(header::HOST.as_str()).and_then(|host| read(&format!("{scheme}://{host}")));
+    Some(asked.as_ref() == Some(&origin) || read(public_url) == Some(origin))
 }
 
-/// Scheme and authority of an origin or an address, in small letters.
-fn parsed(address: &str) -> Option<(String, String)> {
-    let uri: Uri = address.parse().ok()?;
-    let scheme = uri.scheme_str()?.to_ascii_lowercase();
-    let authority = uri.authority()?.as_str().to_ascii_lowercase();
-    let authority = without_default_port(&authority, &scheme).to_owned();
-    Some((scheme, authority))
-}
-
-fn without_default_port<'a>(authority: &'a str, scheme: &str) -> &'a str {
-    let port = if scheme == "https" { ":443" } else { ":80" };
-    authority.strip_suffix(port).unwrap_or(authority)
+/// Scheme, host and port of an address.
+fn read(address: &str) -> Option<Origin> {
+    let origin = Url::parse(address).ok()?.origin();
+    origin.is_tuple().then_some(origin)
 }
 
 #[cfg(test)]

@@ -1,9 +1,8 @@
 //! Which pages may connect. A browser says of what origin a page is and lends it what it knows, so a page of another
 //! origin is refused. Beside it a token is needed in any case.
 
-use std::net::IpAddr;
-
-use axum::http::{HeaderMap, HeaderName, Uri, header, uri::Authority};
+use axum::http::{HeaderMap, HeaderName, header};
+use url::{Host, Origin, Url};
 
 const LOCALHOST: &str = "localhost";
 
@@ -14,19 +13,12 @@ pub struct Origins {
     public: Option<Origin>,
 }
 
-/// Scheme, host and port, in small letters and without the scheme's own port.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Origin {
-    scheme: String,
-    host: String,
-}
-
 impl Origins {
     /// Pages of these origins. With the hub's public address, pages of the host they connect to may connect only if
     /// that is the public one or no name at all: any name can be made to mean the hub's address (DNS rebinding).
     #[must_use]
     pub fn new(allowed: Vec<String>, public_url: Option<&str>) -> Self {
-        let public = public_url.and_then(Origin::read);
+        let public = public_url.and_then(read);
         Self { allowed, public }
     }
 
@@ -41,55 +33,33 @@ impl Origins {
         if self.allowed.iter().any(|allowed| allowed == text) {
             return true;
         }
-        let Some(origin) = Origin::read(text) else {
+        let Some(origin) = read(text) else {
             return false;
         };
         if self.public.as_ref() == Some(&origin) {
             return true;
         }
-        let asked = only(headers, &header::HOST).and_then(|host| Origin::of(&origin.scheme, host));
-        asked.is_some_and(|asked| asked == origin) && self.trust(&origin)
+        let Origin::Tuple(scheme, name, _) = &origin else {
+            return false;
+        };
+        let asked = only(headers, &header::HOST).and_then(|host| read(&format!("{scheme}://{host}")));
+        asked.as_ref() == Some(&origin) && self.trust(name)
     }
 
     /// Whether a page of that host is the hub's, though all that says so is the name by which it was asked.
-    fn trust(&self, origin: &Origin) -> bool {
-        let is_public = |public: &Origin| public.name() == origin.name();
-        self.public.as_ref().is_none_or(is_public) || origin.is_no_name()
+    fn trust(&self, name: &Host) -> bool {
+        match (&self.public, name) {
+            (None, _) | (_, Host::Ipv4(_) | Host::Ipv6(_)) => true,
+            (_, Host::Domain(domain)) if domain == LOCALHOST => true,
+            (Some(public), _) => matches!(public, Origin::Tuple(_, known, _) if known == name),
+        }
     }
 }
 
-impl Origin {
-    fn read(text: &str) -> Option<Self> {
-        let uri: Uri = text.parse().ok()?;
-        Self::of(uri.scheme_str()?, uri.authority()?.as_str())
-    }
-
-    fn of(scheme: &str, host: &str) -> Option<Self> {
-        let scheme = scheme.to_ascii_lowercase();
-        let own_port = match scheme.as_str() {
-            "http" => ":80",
-            "https" => ":443",
-            _ => return None,
-        };
-        let host = host.to_ascii_lowercase();
-        let host = host.strip_suffix(own_port).unwrap_or(&host).to_owned();
-        let is_whole = host.parse::<Authority>().is_ok_and(|all| !all.host().is_empty());
-        is_whole.then_some(Self { scheme, host })
-    }
-
-    /// The host without its port.
-    fn name(&self) -> &str {
-        match self.host.rsplit_once(':') {
-            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-            _ => &self.host,
-        }
-    }
-
-    /// Whether nobody else can say what address it stands for.
-    fn is_no_name(&self) -> bool {
-        let address = self.name().trim_start_matches('[').trim_end_matches(']');
-        address == LOCALHOST || address.parse::<IpAddr>().is_ok()
-    }
+/// Scheme, host and port of an address of a page.
+fn read(text: &str) -> Option<Origin> {
+    let origin = Url::parse(text).ok()?.origin();
+    matches!(&origin, Origin::Tuple(scheme, ..) if scheme == "http" || scheme == "https").then_some(origin)
 }
 
 /// A header that is there once; of two no browser would be the author.

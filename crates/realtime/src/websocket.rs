@@ -18,6 +18,8 @@ use crate::gateway::{NoSeat, PACKET_BYTES_MAX};
 use crate::{Gateway, Origins};
 
 const SUBPROTOCOL: &str = "mqtt";
+/// Bytes that the log shows of an origin.
+const ORIGIN_SHOWN_MAX: usize = 200;
 /// What a connection reads into; it is held while the connection lasts.
 const READ_BYTES: usize = 4 * 1024;
 
@@ -39,8 +41,11 @@ pub fn serve_websocket(
 ) -> Response {
     if !origins.allow(headers) {
         // A browser hides the answer from the page and from whoever wrote it.
-        let origin = headers.get(header::ORIGIN);
-        tracing::info!(%peer, ?origin, "a page may not connect: its origin is not in [http] allowed_origins");
+        let origin = headers
+            .get(header::ORIGIN)
+            .and_then(|origin| origin.to_str().ok());
+        let origin = origin.and_then(|origin| origin.get(..ORIGIN_SHOWN_MAX.min(origin.len())));
+        tracing::info!(%peer, origin, "a page may not connect: its origin is not in [http] allowed_origins");
         let refusal = "this page's origin may not connect here; allow it in [http] allowed_origins\n";
         return (StatusCode::FORBIDDEN, refusal).into_response();
     }
