@@ -56,8 +56,11 @@ use crate::{
 const PREFETCH: u16 = 200;
 /// Events judged, published and recorded together.
 const BATCH_MAX: usize = 200;
-/// How long a batch waits to fill up.
+/// How long a batch waits to fill up, while events come fast: fewer and larger batches cost less. A lone event, for
+/// which somebody waits at a page, does not wait.
 const BATCH_LINGER: Duration = Duration::from_millis(5);
+/// Events come fast when the batch before had as many as these.
+const FAST: usize = 8;
 /// How long a publish waits for a missing queue to be made again, each time.
 const ASSERT_PATIENCE: Duration = Duration::from_secs(3);
 /// How long it waits for a queue that refused it, each time.
@@ -92,11 +95,17 @@ struct Gate<'a> {
 impl Gate<'_> {
     /// Serves one lane: `Ok` after a step-down, an error when the lane is over.
     async fn serve(&self, mut lane: Lane) -> Result<(), BusError> {
+        let mut linger = Duration::ZERO;
         'lane: loop {
             let deliveries = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => break,
-                deliveries = lane.next_batch(BATCH_MAX, BATCH_LINGER) => deliveries?,
+                deliveries = lane.next_batch(BATCH_MAX, linger) => deliveries?,
+            };
+            linger = if deliveries.len() < FAST {
+                Duration::ZERO
+            } else {
+                BATCH_LINGER
             };
             for batch in lanes::by_size(deliveries) {
                 if self.stop.is_cancelled() || !self.process(&lane, batch).await? {
