@@ -2,13 +2,15 @@
 // connection each topic is subscribed to first and fetched then, so that nothing falls in between; versions sort it out.
 import { open, type Link } from './link.js';
 import { Topic } from './topic.js';
-import type { FileReport, Options, OrderStatus, Session, State, Stock, Watch } from './types.js';
+import type { FileReport, Options, OrderStatus, Session, Snapshot, State, Stock, Watch } from './types.js';
 import { guarded, TopicWatch } from './watch.js';
 
 /** How long a session and a connection may take together, milliseconds. */
 const CONNECT_MS = 15_000;
 /** A connection that held for so long was good: the next retry comes soon again. */
 const STEADY_MS = 10_000;
+/** A session is replaced no sooner than this, milliseconds: a clock may be wrong. */
+const RENEWAL_MIN_MS = 5_000;
 /** How long a connection without topics is kept, for a page that lets one go and wants the next. */
 const IDLE_MS = 2_000;
 /** The longest time that a timer takes, milliseconds. */
@@ -73,17 +75,15 @@ export class Crossdock {
 
   /** Watches a topic. `until`: what is the last that is wanted, such as an order that has its number. */
   watch<T>(topic: string, until?: (data: T) => boolean): Watch<T> {
-    if (this.#state === 'closed') throw new Error('this client is closed');
+    if (this.#state === 'closed') throw new Error('the client is closed');
     if (/[+#\0]|(^|\/)\.{0,2}(\/|$)/.test(topic))
       throw new TypeError(`expected a topic, no + or #, no level empty, . or ..: ${topic}`);
     return new TopicWatch<T>((listener) => {
-      if (this.#state === 'closed') {
-        listener.end();
-        return () => undefined;
-      }
-      const held = this.#topics.get(topic) ?? this.#begin(topic);
+      const held = this.#topics.get(topic) ?? this.#begin(topic, listener.current);
       held.listeners.add(listener);
       if (held.current) listener.next(held.current);
+      if (this.#state === 'idle') void this.#run();
+      if (this.#state === 'closed') listener.end();
       return () => {
         if (held.listeners.delete(listener) && held.listeners.size === 0) this.#forget(held);
       };
@@ -92,22 +92,17 @@ export class Crossdock {
 
   /** The check of a print file. */
   file(key: string): Watch<FileReport> {
-    return this.#of('state/preflight/', key);
+    return this.watch(`state/preflight/${level(key)}`);
   }
 
   /** An order, by the shop's reference. */
   order(reference: string): Watch<OrderStatus> {
-    return this.#of('state/order/', reference);
+    return this.watch(`state/order/${level(reference)}`);
   }
 
   /** What there is of a product at a location. */
   stock(location: string, sku: string): Watch<Stock> {
-    return this.#of('stock/', location, sku);
-  }
-
-  /** A topic of these levels. With a `/` in it a level would be two: doubled it is refused, for one of them is empty. */
-  #of<T>(kind: string, ...levels: string[]): Watch<T> {
-    return this.watch(kind + levels.map((level) => level.replaceAll('/', '//')).join('/'));
+    return this.watch(`stock/${level(location)}/${level(sku)}`);
   }
 
   /** The network may be there again: retries at once, or asks the hub whether it is still there. */
@@ -122,14 +117,15 @@ export class Crossdock {
     this.#life.abort();
     this.#stop();
     for (const topic of [...this.#topics.values()]) topic.end();
+    this.#topics.clear();
   }
 
-  #begin(name: string): Topic {
-    const topic = new Topic(name);
+  /** `current`: what a watch of it knew before it rested. */
+  #begin(name: string, current?: Snapshot<unknown>): Topic {
+    const topic = new Topic(name, current);
     this.#topics.set(name, topic);
     clearTimeout(this.#idle);
     this.#live?.join(topic);
-    if (this.#state === 'idle') void this.#run();
     return topic;
   }
 
@@ -225,7 +221,7 @@ export class Crossdock {
   async #fetch(topic: Topic, session: Session, attempt: AbortController): Promise<void> {
     const { baseUrl, fetch } = this.#options;
     const { signal } = attempt;
-    const path = topic.name.split('/').map(encodeURIComponent).join('/');
+    const path = encodeURIComponent(topic.name).replaceAll('%2F', '/');
     const headers = { authorization: `Bearer ${session.token}` };
     for (let failures = 0; !signal.aborted && topic.listeners.size > 0; failures++) {
       let status = 0;
@@ -243,8 +239,8 @@ export class Crossdock {
       if (text.includes('"/problems/no-state"')) return topic.mark(false);
       const error = new Error(`${topic.name}: the hub answers ${status}: ${text.slice(0, 200)}`);
       if (status === 401) return attempt.abort(error);
-      // Of what is the asker's fault, all but 408 and 429, which pass.
-      if (/^4(?!08|29)/.test(`${status}`)) return topic.end(error);
+      // What the hub says is the asker's fault, all but 408 and 429, which pass. What a proxy says passes, too.
+      if (/^4(?!08|29).*"\/problems\//.test(status + text)) return topic.end(error);
       await this.#backoff(failures);
     }
   }
@@ -252,11 +248,10 @@ export class Crossdock {
   /** The session that is to follow this one, when it is time. Rejects with the signal. */
   async #renewal(session: Session, signal: AbortSignal): Promise<Session> {
     signal.throwIfAborted();
-    const { maxBackoffMs, refreshSkewMs } = this.#options;
     const left = session.expiresAt - Date.now();
     // A clock that says that the token has ended already is wrong, for it works: the hub says when it ends. One that says
     // that it is about to end may be wrong, too: nobody is to be asked again and again for that.
-    const after = left > 0 ? Math.max(left - refreshSkewMs, left / 2, maxBackoffMs) : TIMER_MAX_MS;
+    const after = left > 0 ? Math.max(left - this.#options.refreshSkewMs, left / 2, RENEWAL_MIN_MS) : TIMER_MAX_MS;
     const due = new Promise((resolve) => (this.#timer = setTimeout(resolve, Math.min(after, TIMER_MAX_MS))));
     await within(signal, due);
     for (let failures = 0; ; failures++) {
@@ -286,11 +281,19 @@ export class Crossdock {
   }
 }
 
+/** One level of a topic. With a `/` in it it would be two: doubled it is refused, for one of them is empty. */
+function level(name: string): string {
+  return `${name}`.replaceAll('/', '//');
+}
+
 /** What the promise gives, or the signal's reason as soon as there is one. */
 function within<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const abort = (): void => reject(signal.reason as Error);
     signal.addEventListener('abort', abort);
-    promise.finally(() => signal.removeEventListener('abort', abort)).then(resolve, reject);
+    // Of a page's own function it may be any thenable.
+    Promise.resolve(promise)
+      .finally(() => signal.removeEventListener('abort', abort))
+      .then(resolve, reject);
   });
 }

@@ -55,7 +55,7 @@ export async function open(session: Session, message: Message, life: AbortContro
     signal.addEventListener('abort', () => {
       reject(signal.reason as Error);
       // Politely only where somebody listens: it would wait for that.
-      client.end(!client.connected || waiting !== undefined);
+      client.end(!client.connected || !!waiting);
       clearInterval(probes);
       heard();
     });
@@ -82,8 +82,8 @@ export async function open(session: Session, message: Message, life: AbortContro
         if (!signal.aborted) message(topic, payload.toString());
       })
       .on('packetreceive', heard)
-      .on('disconnect', ({ reasonCode, properties }) => {
-        reason = new Error(`the hub ended the connection: ${properties?.reasonString ?? `MQTT reason ${reasonCode}`}`);
+      .on('disconnect', ({ reasonCode }) => {
+        reason = new Error(`the hub ended the connection: MQTT reason ${reasonCode}`);
       })
       .on('error', (error) => {
         reason = error;

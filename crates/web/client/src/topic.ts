@@ -2,6 +2,8 @@
 import type { Snapshot } from './types.js';
 
 export interface Listener {
+  /** What it was told last, by this topic or by an earlier one of the name. */
+  readonly current: Snapshot<unknown> | undefined;
   next(snapshot: Snapshot<unknown>): void;
   /** Nothing more will come: because of `error`, or because all is done. */
   end(error?: Error): void;
@@ -11,9 +13,11 @@ type Told = Partial<Record<'topic' | 'version' | 'time' | 'data', unknown>>;
 
 export class Topic {
   readonly listeners = new Set<Listener>();
-  current: Snapshot<unknown> | undefined;
 
-  constructor(readonly name: string) {}
+  constructor(
+    readonly name: string,
+    public current?: Snapshot<unknown>,
+  ) {}
 
   /**
    * Takes a state as the hub gives it. What is older than what is known changes nothing: where the hub was asked, it says
@@ -23,14 +27,14 @@ export class Topic {
     // A retained message that was cleared.
     if (text === '') return;
     const { current, name } = this;
-    let state: Told;
+    let state: Told = {};
     try {
-      state = JSON.parse(text) ?? {};
+      state = JSON.parse(text) ?? state;
     } catch {
-      state = {};
+      // What it is not is said below.
     }
     const { topic, version, time, data } = state;
-    if (topic !== name || !Number.isSafeInteger(version) || typeof time !== 'string' || data === undefined)
+    if (topic !== name || !Number.isInteger(version) || typeof time !== 'string' || data === undefined)
       this.end(new Error(`${name}: expected {topic, version, time, data}, got ${text.slice(0, 200)}`));
     else if (!current || (version as number) > current.version)
       this.#tell({ data, version: version as number, time, source, stale: false });

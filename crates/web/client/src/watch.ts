@@ -91,7 +91,7 @@ export class TopicWatch<T> implements Watch<T>, Listener {
 
   /** Of the topic, which forgets while this one rests: what is older than what was told is not told. */
   next(snapshot: Snapshot<unknown>): void {
-    if (this.current && snapshot.version < this.current.version) return;
+    if (snapshot === this.current || snapshot.version < (this.current?.version ?? 0)) return;
     const current = (this.current = snapshot as Snapshot<T>);
     for (const reader of [...this.#readers]) guarded(() => reader.to.next(current));
     try {

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 
+import ts from 'typescript';
 import { expect, test } from 'vitest';
 
 import { eventually } from './support/eventually.js';
@@ -28,11 +29,25 @@ test('it knows no topic of one shop and no name of another', () => {
   expect(manifest['peerDependencies']).toHaveProperty('mqtt');
 });
 
+test('the example of the README compiles', () => {
+  const example = /```ts\n(.*?)```/s.exec(readFileSync(`${FOLDER}README.md`, 'utf8'))?.[1];
+  const file = `${FOLDER}example.ts`;
+  const { config } = ts.readConfigFile(`${FOLDER}tsconfig.json`, (path) => ts.sys.readFile(path)) as { config: object };
+  const { options } = ts.parseJsonConfigFileContent(config, ts.sys, FOLDER);
+  const host = ts.createCompilerHost(options);
+  const { getSourceFile } = host;
+  const text = `declare const reference: string;\ndeclare function show(what: unknown): void;\n${example}`;
+  host.getSourceFile = (name, ...how) =>
+    name === file ? ts.createSourceFile(name, text, ts.ScriptTarget.ES2022) : getSourceFile(name, ...how);
+  const faults = ts.getPreEmitDiagnostics(ts.createProgram([file], options, host));
+  expect(faults.map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, '\n'))).toEqual([]);
+});
+
 test('a program that closes it, or that has nothing to watch any more, ends', async () => {
   const hub = await Hub.start();
   try {
     hub.set('stock/LDN1/MUG', { sku: 'MUG', location: 'LDN1', on_hand: 4 });
-    const early = `crossdock.onState((state) => state === 'live' && crossdock.close());`;
+    const early = (at: string): string => `crossdock.onState((state) => state === '${at}' && crossdock.close());`;
     const program = (first: string, last: string): string => `
       import { Crossdock } from '@crossdock/client';
       const session = async () => (${JSON.stringify(hub.session())});
@@ -43,7 +58,8 @@ test('a program that closes it, or that has nothing to watch any more, ends', as
     for (const [first, last, said] of [
       ['', 'crossdock.close();', '4\n'],
       ['', '', '4\n'],
-      [early, '', ''],
+      [early('connecting'), '', ''],
+      [early('live'), '', ''],
     ] as const) {
       const { stdout } = await promisify(execFile)(
         process.execPath,

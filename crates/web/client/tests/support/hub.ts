@@ -45,11 +45,14 @@ interface State {
   data: unknown;
 }
 
-/** How a question for a state is answered: not before `until`, and with `status` where that is given. */
+/** How a question for a state is answered: not before `until`, and with `status` where that is given, `by` a hub or a proxy. */
 interface Answering {
   until?: Promise<void>;
   status?: number;
+  by?: 'proxy';
 }
+
+const REFUSAL = JSON.stringify({ type: '/problems/forbidden', title: 'no' });
 
 export class Hub {
   /** Every question for a state: the topic, and the token that came with it. */
@@ -210,11 +213,12 @@ export class Hub {
     const topic = decodeURIComponent(url.replace('/v1/state/', ''));
     // As it is when it is asked, however long the answer takes.
     const state = this.states.get(topic);
-    const { until, status } = this.answering;
+    const { until, status, by } = this.answering;
     this.asked.push({ topic, token: authorization?.replace('Bearer ', '') ?? '' });
     await until;
     response.writeHead(status ?? (state ? 200 : 404), { 'content-type': 'application/json' });
-    response.end(JSON.stringify(status ? { title: 'no' } : (state ?? { type: '/problems/no-state' })));
+    const said = JSON.stringify(state ?? { type: '/problems/no-state' });
+    response.end(by ? 'no such page\n' : status ? REFUSAL : said);
   }
 }
 
