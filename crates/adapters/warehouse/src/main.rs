@@ -27,16 +27,12 @@ async fn main() -> Result<(), SdkError> {
     log_to_stderr();
     let stock = Arc::<Mutex<Stock>>::default();
     let adapter = Adapter::from_env("/warehouse")?;
-    let opening = open(adapter.sender());
-    let working = adapter.run(move |event| handle(event, Arc::clone(&stock)));
-    tokio::select! {
-        stopped = working => stopped,
-        Err(error) = opening => Err(error),
-    }
+    open(&adapter.sender()).await?;
+    adapter.run(move |event| handle(event, Arc::clone(&stock))).await
 }
 
-/// Says what there is before anything moves.
-async fn open(sender: Sender) -> Result<(), SdkError> {
+/// Says what there is. Nothing moves before that is said, for the latest that is said of a shelf holds.
+async fn open(sender: &Sender) -> Result<(), SdkError> {
     for sku in stock::PRODUCTS {
         sender.send(answers::level(sku, stock::FULL)?).await?;
     }
