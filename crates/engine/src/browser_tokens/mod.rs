@@ -127,16 +127,20 @@ impl TokenFault {
         }
     }
 
-    /// Whether somebody who guesses tokens would run into it. One that somebody signed whose tokens are taken is no guess.
+    /// Whether somebody who guesses tokens would run into it: all that is found before a signature is. One that
+    /// somebody signed whose tokens are taken is no guess, nor is one that nobody can judge now.
     fn is_a_guess(self) -> bool {
         matches!(
             self,
             Self::TooLong
                 | Self::Malformed
+                | Self::ApiKey
                 | Self::Critical
                 | Self::NoKeyId
                 | Self::UnknownKey
                 | Self::UnknownIssuer
+                // Whoever has no issuer has no key that could have signed.
+                | Self::Claim("iss")
                 | Self::Algorithm
                 | Self::Signature
         )
