@@ -14,8 +14,7 @@ fn main() {
             .expect("a listed file has a name")
             .to_string_lossy();
         let schema = std::fs::read_to_string(&path).expect("a listed schema can be read");
-        writeln!(list, "    ({event_type:?}, {schema:?}),")
-            .expect("a String takes what is written");
+        writeln!(list, "    ({event_type:?}, {schema:?}),").expect("a String takes what is written");
     }
     list.push_str("]\n");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo names a folder for build output"));
