@@ -365,15 +365,20 @@ impl BrowserTokens {
         self.revocations.add(by, kind, &name, now).await
     }
 
-    /// Reads the keys of other hubs, and what was revoked, an API key above all.
-    pub(crate) async fn look_again(&self, now: DateTime<Utc>) -> Result<(), EngineError> {
-        self.revocations.refresh(now).await?;
+    /// Reads what was revoked, an API key above all.
+    pub(crate) async fn read_revocations(&self, now: DateTime<Utc>) -> Result<(), EngineError> {
+        self.revocations.refresh(now).await
+    }
+
+    /// Reads the keys of all hubs.
+    pub(crate) async fn read_keys(&self, now: DateTime<Utc>) -> Result<(), EngineError> {
         self.signing.refresh(now).await
     }
 
     /// Has every hub sign with another key from now on. With `end_tokens` what was signed before is over; else it is
     /// good to its end.
     async fn rotate(&self, end_tokens: bool, now: DateTime<Utc>) -> Result<(), EngineError> {
+        let _what_signs_is_known = self.signing.make_none().await;
         if end_tokens {
             for key in self.store.signing_keys(now).await? {
                 self.revocations
