@@ -59,12 +59,14 @@ pub(super) struct Signing {
     reading: tokio::sync::Mutex<()>,
     /// The last time that the database was asked about a key that nobody here knew. Those who come meanwhile wait.
     asked: tokio::sync::Mutex<Option<Asked>>,
-    /// Counts those times.
+    /// Counts those times, also those that ended without an answer because nobody waited any more.
     times_asked: AtomicU64,
 }
 
 #[derive(Clone, Copy)]
 struct Asked {
+    /// Which time it was.
+    time: u64,
     at: DateTime<Utc>,
     answered: bool,
 }
@@ -155,15 +157,18 @@ impl Signing {
         }
         let before = self.times_asked.load(Ordering::Relaxed);
         let mut asked = self.asked.lock().await;
-        // Whoever waited while another time began knows what it brought, so that a database that is away makes no queue.
-        let has_waited = self.times_asked.load(Ordering::Relaxed) > before;
-        let last = asked.filter(|last| has_waited || (now - last.at).abs() < ASK_AGAIN);
+        // Whoever came before a time that was answered knows what it brought, so that a database that is away makes no queue.
+        let last = asked.filter(|last| last.time > before || (now - last.at).abs() < ASK_AGAIN);
         let answered = match last {
             Some(last) => last.answered,
             None => {
-                self.times_asked.fetch_add(1, Ordering::Relaxed);
+                let time = self.times_asked.fetch_add(1, Ordering::Relaxed) + 1;
                 let answered = self.refresh(now).await.is_ok();
-                *asked = Some(Asked { at: now, answered });
+                *asked = Some(Asked {
+                    time,
+                    at: now,
+                    answered,
+                });
                 answered
             }
         };

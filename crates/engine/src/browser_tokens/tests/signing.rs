@@ -61,8 +61,11 @@ async fn no_key_that_is_made_meanwhile_survives_a_rotation() {
     let putting_in = database.signing_key.lock().await;
     let mut minting = Box::pin(minted(&hub, &["a"]));
     assert!(poll!(&mut minting).is_pending());
+    let asked_before = place.asked.load(Ordering::SeqCst);
     let mut rotating = Box::pin(hub.rotate(true, at(1)));
     assert!(poll!(&mut rotating).is_pending());
+    // It would not see the key yet.
+    assert_eq!(place.asked.load(Ordering::SeqCst), asked_before);
     drop(putting_in);
     let (before, rotated) = join!(minting, rotating);
     rotated.unwrap();
@@ -70,4 +73,25 @@ async fn no_key_that_is_made_meanwhile_survives_a_rotation() {
     assert_eq!(refused.unwrap_err(), TokenFault::Revoked);
     let after = hub.mint(asked(&["a"]), &grantor(&["#"]), at(1)).await.unwrap();
     hub.admit(&after.token, Keys::AtHand, at(1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_question_that_nobody_waited_for_answers_nobody() {
+    let place = Place::new().await;
+    let (hub, other) = (place.hub(), place.hub());
+    let first = minted(&hub, &["a"]).await;
+    other.admit(&first.token, Keys::All, now()).await.unwrap();
+    hub.rotate(false, at(10)).await.unwrap();
+    let next = hub.mint(asked(&["a"]), &grantor(&["#"]), at(10)).await.unwrap();
+    let asking = other.signing.hold_questions().await;
+    let mut asker = Box::pin(other.admit(&next.token, Keys::All, at(10)));
+    let mut waiting = Box::pin(other.admit(&next.token, Keys::All, at(10)));
+    for one in [&mut asker, &mut waiting] {
+        assert!(poll!(one).is_pending());
+    }
+    let handing_out = place.database.signing_keys.lock().await;
+    drop(asking);
+    assert!(poll!(&mut asker).is_pending());
+    drop((asker, handing_out));
+    waiting.await.unwrap();
 }
