@@ -407,6 +407,32 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_order_by_can_refuse_odd_values() {
+        let of = |order_by: &str, at: Value| {
+            let rule = format!("{RULE}order_by = '{order_by}'\n");
+            make(&rule, json!({ "data": { "at": at } }))
+                .remove(0)
+                .map(|change| change.order)
+        };
+        let (times, numbers) = (
+            ".data.at | utc(\"UTC\")",
+            ".data.at | if . < 1000000 then . else error end",
+        );
+        let time = StateOrder::Time("2023-01-31T00:00:00Z".parse().unwrap());
+        assert_eq!(of(times, json!("2023-01-31")), Ok(time));
+        assert_eq!(of(numbers, json!(7)), Ok(StateOrder::Number(7)));
+        for (order_by, odd) in [
+            (times, json!("yesterday")),
+            (times, json!(7)),
+            (numbers, json!(i64::MAX)),
+            (numbers, json!("7")),
+            (numbers, Value::Null),
+        ] {
+            assert!(of(order_by, odd.clone()).is_err(), "{odd}");
+        }
+    }
+
     proptest! {
         /// A time, however it is written, never stands among times as a text.
         #[test]
