@@ -311,8 +311,8 @@ impl BrowserTokens {
     }
 
     /// The same for somebody who comes from this address. After many guesses from there the next ones are told to
-    /// wait, and nobody is asked for the keys that they name; a token that is good passes all the same, since thousands
-    /// may share an address and no guess hits a signature.
+    /// wait, and nobody is asked for the keys that they name; a token that is good by a key that is known passes all the
+    /// same, since thousands may share an address and no guess hits a signature.
     pub(crate) async fn log_in(
         &self,
         token: &str,
