@@ -134,7 +134,8 @@ impl Hub {
             options.token_issuers,
             &options.outbound,
         );
-        browser_tokens.look_again(now).await?;
+        browser_tokens.read_revocations(now).await?;
+        browser_tokens.read_keys(now).await?;
 
         measures::describe();
         let rest = CancellationToken::new();
@@ -336,7 +337,7 @@ impl Hub {
     pub async fn revoke_key(&self, id: &str) -> Result<(), EngineError> {
         let now = self.shared.clock.now();
         self.shared.keys.revoke(id, now).await?;
-        if let Err(error) = self.shared.browser_tokens.look_again(now).await {
+        if let Err(error) = self.shared.browser_tokens.read_revocations(now).await {
             tracing::debug!(%error, "the browser tokens of a key that was revoked end in a moment");
         }
         Ok(())

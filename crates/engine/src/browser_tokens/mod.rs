@@ -127,16 +127,20 @@ impl TokenFault {
         }
     }
 
-    /// Whether somebody who guesses tokens would run into it. One that somebody signed whose tokens are taken is no guess.
+    /// Whether somebody who guesses tokens would run into it: all that is found before a signature is. One that
+    /// somebody signed whose tokens are taken is no guess, nor is one that nobody can judge now.
     fn is_a_guess(self) -> bool {
         matches!(
             self,
             Self::TooLong
                 | Self::Malformed
+                | Self::ApiKey
                 | Self::Critical
                 | Self::NoKeyId
                 | Self::UnknownKey
                 | Self::UnknownIssuer
+                // Whoever has no issuer has no key that could have signed.
+                | Self::Claim("iss")
                 | Self::Algorithm
                 | Self::Signature
         )
@@ -307,8 +311,8 @@ impl BrowserTokens {
     }
 
     /// The same for somebody who comes from this address. After many guesses from there the next ones are told to
-    /// wait, and nobody is asked for the keys that they name; a token that is good passes all the same, since thousands
-    /// may share an address and no guess hits a signature.
+    /// wait, and nobody is asked for the keys that they name; a token that is good by a key that is known passes all the
+    /// same, since thousands may share an address and no guess hits a signature.
     pub(crate) async fn log_in(
         &self,
         token: &str,
@@ -361,15 +365,20 @@ impl BrowserTokens {
         self.revocations.add(by, kind, &name, now).await
     }
 
-    /// Reads the keys of other hubs, and what was revoked, an API key above all.
-    pub(crate) async fn look_again(&self, now: DateTime<Utc>) -> Result<(), EngineError> {
-        self.revocations.refresh(now).await?;
+    /// Reads what was revoked, an API key above all.
+    pub(crate) async fn read_revocations(&self, now: DateTime<Utc>) -> Result<(), EngineError> {
+        self.revocations.refresh(now).await
+    }
+
+    /// Reads the keys of all hubs.
+    pub(crate) async fn read_keys(&self, now: DateTime<Utc>) -> Result<(), EngineError> {
         self.signing.refresh(now).await
     }
 
     /// Has every hub sign with another key from now on. With `end_tokens` what was signed before is over; else it is
     /// good to its end.
     async fn rotate(&self, end_tokens: bool, now: DateTime<Utc>) -> Result<(), EngineError> {
+        let _what_signs_is_known = self.signing.make_none().await;
         if end_tokens {
             for key in self.store.signing_keys(now).await? {
                 self.revocations

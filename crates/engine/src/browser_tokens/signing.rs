@@ -6,12 +6,12 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use crossdock_store::{SigningKey, Store};
@@ -36,7 +36,7 @@ const KID_CHARS: usize = 16;
 struct Own {
     kid: String,
     private: EncodingKey,
-    made: DateTime<Utc>,
+    public: Public,
     until: DateTime<Utc>,
 }
 
@@ -49,16 +49,24 @@ struct Public {
 
 pub(super) struct Signing {
     store: Store,
-    own: tokio::sync::Mutex<Option<Own>>,
+    own: ArcSwapOption<Own>,
     known: ArcSwap<HashMap<String, Public>>,
+    /// Held while `own` and `known` change together, for no longer than that.
+    placing: Mutex<()>,
+    /// One pair at a time is made: who waits for it signs with it.
+    making: tokio::sync::Mutex<()>,
+    /// What is read later is put in place later.
+    reading: tokio::sync::Mutex<()>,
     /// The last time that the database was asked about a key that nobody here knew. Those who come meanwhile wait.
     asked: tokio::sync::Mutex<Option<Asked>>,
-    /// Counts those times.
+    /// Counts those times, also those that ended without an answer because nobody waited any more.
     times_asked: AtomicU64,
 }
 
 #[derive(Clone, Copy)]
 struct Asked {
+    /// Which time it was.
+    time: u64,
     at: DateTime<Utc>,
     answered: bool,
 }
@@ -67,8 +75,11 @@ impl Signing {
     pub(super) fn new(store: Store) -> Self {
         Self {
             store,
-            own: tokio::sync::Mutex::default(),
+            own: ArcSwapOption::empty(),
             known: ArcSwap::default(),
+            placing: Mutex::default(),
+            making: tokio::sync::Mutex::default(),
+            reading: tokio::sync::Mutex::default(),
             asked: tokio::sync::Mutex::default(),
             times_asked: AtomicU64::default(),
         }
@@ -80,24 +91,29 @@ impl Signing {
         claims: &impl Serialize,
         now: DateTime<Utc>,
     ) -> Result<String, EngineError> {
-        let mut own = self.own.lock().await;
-        if own.as_ref().is_none_or(|key| key.until <= now) {
-            *own = Some(self.make(now).await?);
-        }
-        let signed = own.as_ref().map(|key| {
-            let mut header = Header::new(Algorithm::EdDSA);
-            header.kid = Some(key.kid.clone());
-            jsonwebtoken::encode(&header, claims, &key.private)
-        });
-        match signed {
-            Some(Ok(token)) => Ok(token),
-            Some(Err(error)) => Err(EngineError::Internal(format!("a token was not signed: {error}"))),
-            None => Err(EngineError::Internal("there is no signing key".into())),
-        }
+        let own = match self.own(now) {
+            Some(own) => own,
+            None => {
+                let _one_at_a_time = self.making.lock().await;
+                match self.own(now) {
+                    Some(made_meanwhile) => made_meanwhile,
+                    None => self.make(now).await?,
+                }
+            }
+        };
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.kid = Some(own.kid.clone());
+        jsonwebtoken::encode(&header, claims, &own.private)
+            .map_err(|error| EngineError::Internal(format!("a token was not signed: {error}")))
+    }
+
+    /// The pair that signs now, if there is one.
+    fn own(&self, now: DateTime<Utc>) -> Option<Arc<Own>> {
+        self.own.load_full().filter(|own| now < own.until)
     }
 
     /// Makes the pair that is signed with from now on, and makes it known to all hubs before anything is signed.
-    async fn make(&self, now: DateTime<Utc>) -> Result<Own, EngineError> {
+    async fn make(&self, now: DateTime<Utc>) -> Result<Arc<Own>, EngineError> {
         let failed = |_| EngineError::Internal("no signing key could be made".into());
         // As exactly as the database keeps it.
         let made = now.trunc_subsecs(6);
@@ -111,17 +127,17 @@ impl Signing {
             verifies_until: made + SIGNS_FOR + VERIFIES_AFTER,
         };
         self.store.add_signing_key(key.clone()).await?;
-        let own = Own {
+        let own = Arc::new(Own {
             kid: key.kid.clone(),
             private: EncodingKey::from_ed_der(private.as_ref()),
-            made,
+            public: public(&key),
             until: key.signs_until,
-        };
-        self.known.rcu(|known| {
-            let mut known = HashMap::clone(known);
-            known.insert(key.kid.clone(), public(&key));
-            known
         });
+        let _together = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = HashMap::clone(&self.known.load());
+        known.insert(key.kid, own.public.clone());
+        self.known.store(Arc::new(known));
+        self.own.store(Some(own.clone()));
         tracing::info!(kid = own.kid, "a key that signs browser tokens was made");
         Ok(own)
     }
@@ -141,15 +157,18 @@ impl Signing {
         }
         let before = self.times_asked.load(Ordering::Relaxed);
         let mut asked = self.asked.lock().await;
-        // Whoever waited while another time began knows what it brought, so that a database that is away makes no queue.
-        let has_waited = self.times_asked.load(Ordering::Relaxed) > before;
-        let last = asked.filter(|last| has_waited || (now - last.at).abs() < ASK_AGAIN);
+        // Whoever came before a time that was answered knows what it brought, so that a database that is away makes no queue.
+        let last = asked.filter(|last| last.time > before || (now - last.at).abs() < ASK_AGAIN);
         let answered = match last {
             Some(last) => last.answered,
             None => {
-                self.times_asked.fetch_add(1, Ordering::Relaxed);
+                let time = self.times_asked.fetch_add(1, Ordering::Relaxed) + 1;
                 let answered = self.refresh(now).await.is_ok();
-                *asked = Some(Asked { at: now, answered });
+                *asked = Some(Asked {
+                    time,
+                    at: now,
+                    answered,
+                });
                 answered
             }
         };
@@ -171,23 +190,34 @@ impl Signing {
         Some(known.verifier.clone())
     }
 
-    /// Reads the keys of all hubs. A pair of this hub's that signs no longer by the database's word is given up.
+    /// Reads the keys of all hubs. A pair of this hub's that signs no longer by the database's word is given up. It waits
+    /// for nobody who makes a pair, which takes as long as the database does: one that is made meanwhile stays.
     pub(super) async fn refresh(&self, now: DateTime<Utc>) -> Result<(), EngineError> {
+        let _one_at_a_time = self.reading.lock().await;
+        let before = self.own.load_full();
         let read = self.store.signing_keys(now).await?;
-        // Behind whoever signs just then: that is over at once, or a new pair is made.
-        let mut own = self.own.lock().await;
-        if let Some(key) = own.as_ref()
-            && key.made < now
-            && !read
-                .iter()
-                .any(|known| known.kid == key.kid && known.signs_until > now)
-        {
-            *own = None;
+        let signs = |own: &Own| read.iter().any(|key| key.kid == own.kid && key.signs_until > now);
+        let mut known: HashMap<_, _> = read.iter().map(|key| (key.kid.clone(), public(key))).collect();
+        let _together = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
+        match (self.own.load_full(), before) {
+            (Some(own), Some(before)) if Arc::ptr_eq(&own, &before) => {
+                if !signs(&own) {
+                    self.own.store(None);
+                }
+            }
+            (Some(made_meanwhile), _) => {
+                let Own { kid, public, .. } = &*made_meanwhile;
+                known.entry(kid.clone()).or_insert_with(|| public.clone());
+            }
+            (None, _) => {}
         }
-        drop(own);
-        let read: HashMap<_, _> = read.iter().map(|key| (key.kid.clone(), public(key))).collect();
-        self.known.store(Arc::new(read));
+        self.known.store(Arc::new(known));
         Ok(())
+    }
+
+    /// While it lives no pair is made: one that is under way is in use before.
+    pub(super) async fn make_none(&self) -> impl Sized + '_ {
+        self.making.lock().await
     }
 }
 

@@ -4,6 +4,7 @@ mod faults;
 mod minting;
 mod outside;
 mod revoking;
+mod signing;
 mod table;
 
 use std::{
@@ -52,9 +53,18 @@ fn no_outbound() -> Outbound {
     Outbound::new(Vec::new()).unwrap()
 }
 
+impl BrowserTokens {
+    /// What a hub does every few seconds.
+    async fn look_again(&self, now: DateTime<Utc>) -> Result<(), EngineError> {
+        self.read_revocations(now).await?;
+        self.read_keys(now).await
+    }
+}
+
 /// A database that can be away, and the hubs that use it.
 struct Place {
     store: Store,
+    database: Arc<Moody>,
     away: Arc<AtomicBool>,
     asked: Arc<AtomicU32>,
     _folder: TempDir,
@@ -65,14 +75,15 @@ impl Place {
         let folder = tempfile::tempdir().unwrap();
         let (away, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
         let (is_away, count) = (away.clone(), asked.clone());
-        let store: Store = Moody::store(database(&folder).await, move |_| {
+        let database = Moody::store(database(&folder).await, move |_| {
             count.fetch_add(1, Ordering::SeqCst);
             is_away
                 .load(Ordering::SeqCst)
                 .then(|| StoreError::Unavailable("away".into()))
         });
         Self {
-            store,
+            store: database.clone(),
+            database,
             away,
             asked,
             _folder: folder,

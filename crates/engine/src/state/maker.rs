@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use crossdock_config::{StateRule, StateRules};
 use crossdock_model::{
     event::Event,
@@ -194,7 +194,8 @@ fn failure(what: &str, error: &JqError) -> Failure {
     }
 }
 
-/// The order value in JSON. One that would make everything later late is none.
+/// The order value in JSON. A time that is far ahead is none: all that comes after it would be late. Nor is one that is
+/// written in another way than times are: among them it would be a text, and what comes after a text counts, however old.
 fn order(json: &str, now: DateTime<Utc>) -> Result<StateOrder, String> {
     const EXPECTED: &str = "expected a time, a whole number or a text";
     match serde_json::from_str(json) {
@@ -221,24 +222,30 @@ fn order_of_text(text: String, now: DateTime<Utc>) -> Result<StateOrder, String>
             AHEAD_MAX.num_hours()
         )),
         Ok(time) => Ok(StateOrder::Time(time.to_utc())),
-        Err(_) if is_time_without_a_zone(&text) => Err(
-            "yields a time without a zone, expected one as RFC 3339 has it, such as 2026-01-31T12:00:00Z"
+        Err(_) if begins_like_a_time(&text) => Err(
+            "yields a time that is not as RFC 3339 has it, with seconds and a zone, such as 2026-01-31T12:00:00Z"
                 .to_owned(),
         ),
         Err(_) => Ok(StateOrder::Text(text)),
     }
 }
 
-fn is_time_without_a_zone(text: &str) -> bool {
-    let formats = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M"];
-    let mut formats = formats.into_iter();
-    formats.any(|format| NaiveDateTime::parse_from_str(text, format).is_ok())
+/// Whether a text begins with a date and an hour.
+fn begins_like_a_time(text: &str) -> bool {
+    const DATE_AND_HOUR: &[u8] = b"0000-00-00T0";
+    let is_alike = |(found, expected): (u8, &u8)| match expected {
+        b'0' => found.is_ascii_digit(),
+        b'T' => matches!(found, b'T' | b't' | b' '),
+        _ => found == *expected,
+    };
+    text.len() >= DATE_AND_HOUR.len() && text.bytes().zip(DATE_AND_HOUR).all(is_alike)
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use crossdock_config::{SourceFile, load_shared};
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -361,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn no_order_value_makes_everything_later_late() {
+    fn no_time_makes_everything_later_late() {
         let of = |text: &str| order(&json!(text).to_string(), now());
         let ahead = |delta: TimeDelta| of(&(now() + delta).to_rfc3339());
         assert!(ahead(TimeDelta::days(1)).is_ok());
@@ -376,11 +383,65 @@ mod tests {
             "2023-01-31T12:00:00.123",
             "2023-01-31 12:00:00",
             "2023-01-31T12:00",
+            "2023-01-31T12:00Z",
+            "2023-01-31t12",
+            "2023-01-31T12:00:00+0000",
+            "2023-01-31T12:00:00+01",
+            "2023-01-31 12:00:00 UTC",
+            "2023-01-31T12:00:00Z[Europe/London]",
+            "2023-02-31T12:00:00Z",
+            "2023-01-31T25:00:00Z",
         ] {
-            assert!(of(text).unwrap_err().contains("a time without a zone"), "{text}");
+            assert!(of(text).unwrap_err().contains("not as RFC 3339 has it"), "{text}");
         }
-        for text in ["2023-01-31", "20260131", "A-12", "12:00:00"] {
+        for text in [
+            "2023-01-31",
+            "2023-01-31T",
+            "2023-01-31/1",
+            "20260131",
+            "A-12",
+            "12:00:00",
+            "２023-01-31T1",
+        ] {
             assert_eq!(of(text), Ok(StateOrder::Text(text.into())));
+        }
+    }
+
+    #[test]
+    fn an_order_by_can_refuse_odd_values() {
+        let of = |order_by: &str, at: Value| {
+            let rule = format!("{RULE}order_by = '{order_by}'\n");
+            make(&rule, json!({ "data": { "at": at } }))
+                .remove(0)
+                .map(|change| change.order)
+        };
+        let (times, numbers) = (
+            ".data.at | utc(\"UTC\")",
+            ".data.at | if . < 1000000 then . else error end",
+        );
+        let time = StateOrder::Time("2023-01-31T00:00:00Z".parse().unwrap());
+        assert_eq!(of(times, json!("2023-01-31")), Ok(time));
+        assert_eq!(of(numbers, json!(7)), Ok(StateOrder::Number(7)));
+        for (order_by, odd) in [
+            (times, json!("yesterday")),
+            (times, json!(7)),
+            (numbers, json!(i64::MAX)),
+            (numbers, json!("7")),
+            (numbers, Value::Null),
+        ] {
+            assert!(of(order_by, odd.clone()).is_err(), "{odd}");
+        }
+    }
+
+    proptest! {
+        /// A time, however it is written, never stands among times as a text.
+        #[test]
+        fn a_time_is_a_time_or_nothing(
+            date in "[0-9]{4}-[01][0-9]-[0-3][0-9]",
+            rest in "[Tt ][0-2][0-9](:?[0-9]{2}){0,2}([.,][0-9]{1,9})?( ?(Z|z|UTC|[+-][0-9]{2}(:?[0-9]{2})?))?",
+        ) {
+            let order = order_of_text(format!("{date}{rest}"), now());
+            prop_assert!(!matches!(order, Ok(StateOrder::Text(_))), "{order:?}");
         }
     }
 }

@@ -33,6 +33,12 @@ pub(crate) struct Moody {
     pub(crate) refusals: AtomicU32,
     /// Nothing of the quarantine is forgotten while a test holds it.
     pub(crate) quarantine: tokio::sync::Mutex<()>,
+    /// No signing key is put in while a test holds it.
+    pub(crate) signing_key: tokio::sync::Mutex<()>,
+    /// Signing keys are read, and not handed out while a test holds it.
+    pub(crate) signing_keys: tokio::sync::Mutex<()>,
+    /// Told when signing keys were read, or one is about to be put in.
+    pub(crate) at_signing_keys: tokio::sync::Notify,
 }
 
 impl Moody {
@@ -45,6 +51,9 @@ impl Moody {
             mood: Box::new(mood),
             refusals: AtomicU32::new(0),
             quarantine: tokio::sync::Mutex::default(),
+            signing_key: tokio::sync::Mutex::default(),
+            signing_keys: tokio::sync::Mutex::default(),
+            at_signing_keys: tokio::sync::Notify::new(),
         })
     }
 
@@ -332,11 +341,16 @@ impl crossdock_store::Tokens for Moody {
     }
     async fn add_signing_key(&self, key: SigningKey) -> Result<()> {
         self.ask(["signing key"])?;
+        self.at_signing_keys.notify_one();
+        let _turn = self.signing_key.lock().await;
         self.inner.add_signing_key(key).await
     }
     async fn signing_keys(&self, at: DateTime<Utc>) -> Result<Vec<SigningKey>> {
         self.ask(["signing keys"])?;
-        self.inner.signing_keys(at).await
+        let read = self.inner.signing_keys(at).await;
+        self.at_signing_keys.notify_one();
+        let _turn = self.signing_keys.lock().await;
+        read
     }
     async fn retire_signing_keys(&self, at: DateTime<Utc>, verifies_until: DateTime<Utc>) -> Result<()> {
         self.inner.retire_signing_keys(at, verifies_until).await

@@ -5,7 +5,7 @@ use std::{os::unix::ffi::OsStrExt, path::Path, time::Duration};
 
 use anyhow::Context as _;
 use crossdock_config::Settings;
-use crossdock_engine::EngineError;
+use crossdock_engine::{AuthError, EngineError};
 use crossdock_store::{Store, StoreError};
 
 use super::data_dir::DataDir;
@@ -63,6 +63,7 @@ impl Database {
 fn is_away(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(StoreError::Unavailable(_)))
         || matches!(error.downcast_ref(), Some(EngineError::Unavailable { .. }))
+        || matches!(error.downcast_ref(), Some(AuthError::Unavailable))
 }
 
 /// The URL of a file, whatever characters its path has.
@@ -83,6 +84,28 @@ fn sqlite_url(file: &Path) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_step_is_taken_again_while_the_database_is_away_whoever_says_so() {
+        let unavailable = EngineError::Unavailable {
+            reason: "away".into(),
+            retry_after_s: 1,
+        };
+        for away in [
+            anyhow::Error::from(StoreError::Unavailable("away".into())),
+            unavailable.into(),
+            AuthError::Unavailable.into(),
+        ] {
+            assert!(is_away(&away) && is_away(&away.context("cannot remove the key")));
+        }
+        for other in [
+            anyhow::Error::from(StoreError::Corrupt("torn".into())),
+            AuthError::Unknown.into(),
+            anyhow::anyhow!("away"),
+        ] {
+            assert!(!is_away(&other), "{other}");
+        }
+    }
 
     #[tokio::test]
     async fn a_database_lies_in_its_data_folder_whatever_that_is_called() {

@@ -297,7 +297,9 @@ impl Hall {
         self.api = Some(api.clone());
         let websocket = mqtt::start(&hub, mqtt, settings, &mut self.tasks, &self.stop_tasks);
         let shop = if self.shows_demo {
-            demo::storefront::router(&hub, data_dir).await?
+            database
+                .patiently(|| demo::storefront::router(&hub, data_dir))
+                .await?
         } else {
             database
                 .patiently(|| demo::storefront::withdraw_key(&hub, data_dir))

@@ -232,6 +232,47 @@ async fn who_guesses_has_to_wait_and_who_was_once_right_does_not() {
 }
 
 #[tokio::test]
+async fn whatever_nobody_has_signed_is_a_guess() {
+    let forger = Forger::new().await;
+    let good = forger.token(json!({}));
+    let signed_by = |kid: &str| with_head(&good, &format!(r#"{{"alg":"EdDSA","kid":"{kid}"}}"#));
+    for (number, (guess, fault)) in [
+        ("x".repeat(BROWSER_TOKEN_MAX_BYTES + 1), TokenFault::TooLong),
+        ("guessed".into(), TokenFault::Malformed),
+        ("cdk_000000000000_x".into(), TokenFault::ApiKey),
+        (
+            with_head(&good, r#"{"alg":"EdDSA","crit":[]}"#),
+            TokenFault::Critical,
+        ),
+        (with_head(&good, r#"{"alg":"EdDSA"}"#), TokenFault::NoKeyId),
+        (signed_by("nobody"), TokenFault::UnknownKey),
+        (signed_by(&"x".repeat(256)), TokenFault::UnknownKey),
+        (forger.token(json!({"iss": "nobody"})), TokenFault::UnknownIssuer),
+        ("e30.e30.x".into(), TokenFault::Malformed),
+        (forger.token(json!({"iss": null})), TokenFault::Claim("iss")),
+        (
+            with_head(&good, r#"{"alg":"none","kid":"k"}"#),
+            TokenFault::Algorithm,
+        ),
+        (format!("{good}A"), TokenFault::Signature),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let from = format!("192.0.2.{number}").parse().unwrap();
+        let log_in = async || forger.hub.log_in(&guess, from, now()).await.map(drop);
+        for _ in 0..30 {
+            assert_eq!(log_in().await, Err(fault.into()));
+        }
+        assert_eq!(
+            log_in().await,
+            Err(LoginError::TooSoon { retry_after_s: 1 }),
+            "{fault}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn where_others_guess_a_good_token_passes_and_nobody_is_asked_for_keys() {
     let forger = Forger::new().await;
     let good = forger.token(json!({}));

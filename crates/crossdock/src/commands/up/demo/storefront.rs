@@ -80,8 +80,10 @@ pub(in super::super) async fn withdraw_key(hub: &Hub, data_dir: &DataDir) -> any
             holder: Holder::Key { id, .. },
             ..
         }) => hub.revoke_key(&id).await?,
-        // The next start will.
-        Err(AuthError::Unavailable) => return Ok(()),
+        // The key may be good: nobody forgets it.
+        Err(error @ AuthError::Unavailable) => {
+            return Err(error).with_context(|| format!("cannot remove the key {KEY_NAME}"));
+        }
         Ok(_) | Err(_) => {}
     }
     std::fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
