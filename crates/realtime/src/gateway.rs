@@ -17,6 +17,7 @@ mod stream;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+mod unread;
 mod versions;
 
 use std::convert::Infallible;

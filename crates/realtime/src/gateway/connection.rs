@@ -10,7 +10,6 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -24,6 +23,7 @@ use super::fan_out::retained_manner;
 use super::reads::Read;
 use super::session::{BATCH_BYTES, Session, Standing};
 use super::stream::{Over, Wire};
+use super::unread::{Unread, UnreadOf};
 use super::{Shared, locked, sessions};
 use crate::session::{Alive, Effect, Rights};
 use crate::wire::{ConnAck, Incoming, Outgoing, Reason, Version, Will, WireError};
@@ -39,9 +39,6 @@ const STUCK_MAX_MS: u64 = 30_000;
 const OWN_READS: u32 = 4;
 /// Nothing is read while this much waits to be written.
 const UNWRITTEN_MAX: usize = 64 * 1024;
-/// What all clients together may have sent of packets that are not whole; beyond it those go that sent much.
-const UNREAD_MAX: usize = 64 * 1024 * 1024;
-const UNREAD_SMALL: usize = 16 * 1024;
 
 thread_local! {
     static WRITE: RefCell<BytesMut> = RefCell::new(BytesMut::new());
@@ -70,7 +67,7 @@ where
         read_begins: None,
         packet_since_ms: None,
         stuck_since_ms: None,
-        unread: 0,
+        unread: Unread::default(),
         wire,
     };
     connection.run(welcome.taken.wills).await;
@@ -87,7 +84,8 @@ where
 {
     let opened = async {
         let mut wire = Wire::over(opening.await?);
-        let first = wire.packet().await;
+        let mut unread = UnreadOf::new(&shared.unread);
+        let first = wire.packet(|bytes| unread.count(bytes)).await;
         io::Result::Ok((wire, first))
     };
     let opened = {
@@ -154,8 +152,7 @@ struct Connection<'a, S> {
     packet_since_ms: Option<u64>,
     /// Since when nothing could be written of what there is.
     stuck_since_ms: Option<u64>,
-    /// What is counted of bytes that are not yet a packet.
-    unread: usize,
+    unread: Unread,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
@@ -172,7 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
             Ok(never) => match never {},
             Err(over) => over,
         };
-        self.count_unread(0);
+        let _ = self.unread.count(0, &self.shared.unread);
         if self.read_begins.is_some() || !self.reads_due.is_empty() {
             self.session.miss();
         }
@@ -223,10 +220,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                 let now_ms = self.shared.clock.now_ms();
                 self.packet_since_ms.get_or_insert(now_ms);
             }
-            let unread = self.wire.unread.len();
-            if self.count_unread(unread) > UNREAD_MAX && unread > UNREAD_SMALL {
-                return Err(Over::Ended(Reason::QuotaExceeded));
-            }
+            self.unread.count(self.wire.unread.len(), &self.shared.unread)?;
             poll_fn(|cx| {
                 if stopped.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(Err(Over::Ended(Reason::ServerShuttingDown)));
@@ -235,16 +229,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
             })
             .await?;
         }
-    }
-
-    /// Gives what all have.
-    fn count_unread(&mut self, now: usize) -> usize {
-        let before = std::mem::replace(&mut self.unread, now);
-        if before != now {
-            self.shared.unread.fetch_add(now, Relaxed);
-            self.shared.unread.fetch_sub(before, Relaxed);
-        }
-        self.shared.unread.load(Relaxed)
     }
 
     /// Writes all that can be written; ready when something was read, or the connection is over.
