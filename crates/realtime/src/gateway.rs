@@ -34,12 +34,12 @@ use tokio_util::sync::CancellationToken;
 use crate::outside::{Doorkeeper, State, States};
 use crate::session::Limits;
 use crate::wire::{Message, MessageProperties, QoS};
-use bus::{Bus, Kind, Tickets};
+use bus::{Bus, Kind, ReadPlaces, Tickets};
 pub(crate) use counters::Counters;
 pub use counters::Figures;
 use fan_out::FanOut;
 use pending::Pending;
-use reads::{Read, Reads};
+use reads::Reads;
 use retained::Retained;
 use seats::Seats;
 pub(crate) use seats::{NoSeat, Seat};
@@ -176,7 +176,7 @@ impl Gateway {
     /// A state has changed: all who subscribed get it, unless they have it or a newer one. Waits while
     /// the gateway has more to do than it can.
     pub async fn state_changed(&self, state: State) {
-        self.0.publish_state(state, None).await;
+        self.0.publish_state(state, None, None).await;
     }
 
     /// States may have changed without a word: they are read anew for all who subscribed.
@@ -186,12 +186,7 @@ impl Gateway {
             index.unwrap_or_else(PoisonError::into_inner).filters()
         };
         for filter in filters {
-            let read = Read {
-                filter,
-                reader: None,
-                _place: None,
-            };
-            self.0.reads.add(read).await;
+            self.0.reads.add(filter, None).await;
         }
     }
 
@@ -223,7 +218,13 @@ impl Gateway {
 }
 
 impl Shared {
-    async fn publish_state(&self, state: State, reader: Option<Arc<Session>>) {
+    /// `places`: of whom it has to wait for one.
+    async fn publish_state(
+        &self,
+        state: State,
+        reader: Option<Arc<Session>>,
+        places: Option<&mut ReadPlaces>,
+    ) {
         let expiry_s = match state.expires_ms {
             None => None,
             Some(expires_ms) => match expires_ms.checked_sub(self.clock.now_ms()) {
@@ -246,9 +247,11 @@ impl Shared {
             },
         };
         let version = state.version;
-        self.bus
-            .publish(Arc::new(message), Kind::State { version, reader })
-            .await;
+        let (message, kind) = (Arc::new(message), Kind::State { version, reader });
+        match places {
+            Some(places) => self.bus.publish_from(places, message, kind).await,
+            None => self.bus.publish(message, kind).await,
+        }
     }
 
     async fn fan_out(self: Arc<Self>) -> Infallible {

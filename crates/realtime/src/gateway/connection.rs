@@ -17,10 +17,9 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 
-use super::bus::{Kind, OwnPlaces, Places};
+use super::bus::{Kind, OwnPlaces};
 use super::connect::{self, Welcome};
 use super::fan_out::retained_manner;
-use super::reads::Read;
 use super::session::{BATCH_BYTES, Session, Standing};
 use super::stream::{Over, Wire};
 use super::unread::{Unread, UnreadOf};
@@ -35,8 +34,6 @@ const CONNECT_MAX: Duration = Duration::from_secs(10);
 const PACKET_MAX_MS: u64 = 30_000;
 /// How long a client may take nothing of what is sent to it.
 const STUCK_MAX_MS: u64 = 30_000;
-/// Reads of states that one client may have waiting.
-const OWN_READS: u32 = 4;
 /// Nothing is read while this much waits to be written.
 const UNWRITTEN_MAX: usize = 64 * 1024;
 
@@ -62,7 +59,6 @@ where
         alive: Alive::new(welcome.keep_alive_s, shared.clock.now_ms()),
         rights: welcome.rights,
         places: OwnPlaces::default(),
-        reads: Places::default(),
         reads_due: welcome.taken.reread.into(),
         read_begins: None,
         packet_since_ms: None,
@@ -143,9 +139,7 @@ struct Connection<'a, S> {
     rights: Arc<dyn Rights>,
     alive: Alive,
     places: OwnPlaces,
-    /// Of its reads of states: who subscribes to much waits for itself.
-    reads: Places<OWN_READS>,
-    /// What is to be read, and the read that waits for its place among all.
+    /// What is to be read, and the read that waits for its place: who subscribes to much waits for itself.
     reads_due: VecDeque<TopicFilter>,
     read_begins: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// Since when a packet is not whole.
@@ -262,15 +256,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
             let Some(filter) = self.reads_due.pop_front() else {
                 return;
             };
-            let place = self.reads.take();
             let (shared, session) = (self.shared.clone(), self.session.clone());
             self.read_begins = Some(Box::pin(async move {
-                let read = Read {
-                    filter,
-                    reader: Some(session),
-                    _place: place.await,
-                };
-                shared.reads.add(read).await;
+                shared.reads.add(filter, Some(session)).await;
             }));
         }
     }
