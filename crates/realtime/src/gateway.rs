@@ -32,6 +32,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 use crate::outside::{Doorkeeper, State, States};
+use crate::said::Said;
 use crate::session::Limits;
 use crate::wire::{Message, MessageProperties, QoS};
 use bus::{Bus, Kind, ReadPlaces, Tickets};
@@ -110,6 +111,7 @@ pub(crate) struct Shared {
     reads: Reads,
     clock: Clock,
     seats: Arc<Seats>,
+    filters_refused: Said,
     stop: CancellationToken,
 }
 
@@ -141,6 +143,7 @@ impl Gateway {
             reads,
             clock,
             seats: Arc::new(Seats::new(capacity.connections)),
+            filters_refused: Said::default(),
             stop: stop.clone(),
         });
         tokio::spawn(stop.clone().run_until_cancelled_owned(shared.clone().fan_out()));

@@ -25,7 +25,7 @@ use super::stream::{Over, Wire};
 use super::unread::{Unread, UnreadOf};
 use super::{Shared, locked, sessions};
 use crate::session::{Alive, Effect, Rights};
-use crate::wire::{ConnAck, Incoming, Outgoing, Reason, Version, Will, WireError};
+use crate::wire::{ConnAck, Incoming, Outgoing, Reason, SubscribeFilter, Version, Will, WireError};
 use crossdock_model::topic::TopicFilter;
 
 /// How long a client may take to say who it is, a TLS handshake before it included, and to be answered.
@@ -355,21 +355,47 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
         }
     }
 
-    fn take(&mut self, packet: Incoming) -> Result<Vec<Effect>, Over> {
-        if let Incoming::Subscribe { id, filters, .. } = &packet
-            && self.shared.sessions.are_full()
-        {
-            let granted = vec![Err(Reason::QuotaExceeded); filters.len()];
-            return Ok(vec![Effect::Send(Outgoing::SubAck { id: *id, granted })]);
-        }
+    fn take(&mut self, mut packet: Incoming) -> Result<Vec<Effect>, Over> {
+        let without_room = match &mut packet {
+            Incoming::Subscribe { filters, .. } => self.refuse(filters),
+            _ => Vec::new(),
+        };
         let now_ms = self.shared.clock.now_ms();
-        let effects = self
+        let mut effects = self
             .session
             .handle(self.epoch, packet, now_ms)
             .map_err(Over::Ended)?;
+        for effect in &mut effects {
+            if let Effect::Send(Outgoing::SubAck { granted, .. }) = effect {
+                for place in &without_room {
+                    granted.insert(*place, Err(Reason::QuotaExceeded));
+                }
+            }
+        }
         // An acknowledgement may have made room for what waits.
         self.session.look_again();
         Ok(effects)
+    }
+
+    /// Takes away the filters for which there is no room, and gives their places, the first one first.
+    fn refuse(&self, filters: &mut Vec<SubscribeFilter>) -> Vec<usize> {
+        let shared = self.shared;
+        let principal = &*self.session.key.principal;
+        let places = shared.sessions.without_room(principal, filters);
+        if places.is_empty() {
+            return places;
+        }
+        shared.counters.dropped_no_room.add(places.len() as u64);
+        if shared.filters_refused.is_news(principal, shared.clock.now_ms()) {
+            tracing::warn!(
+                principal,
+                "subscriptions are refused: the filters of all clients have too many levels"
+            );
+        }
+        for place in places.iter().rev() {
+            filters.remove(*place);
+        }
+        places
     }
 
     async fn carry_out(&mut self, effects: Vec<Effect>) -> Result<(), Over> {

@@ -129,6 +129,15 @@ async fn connected(gateway: &Gateway, user: &str, client_id: &str) -> Client {
     client
 }
 
+async fn until(holds: impl Fn() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, waiting).await.expect("in time");
+}
+
 #[tokio::test]
 async fn who_has_no_rights_is_not_let_in() {
     let (gateway, _) = open(Door::default());

@@ -35,15 +35,6 @@ fn serve(gateway: &Gateway, over_websocket: bool) -> DuplexStream {
     near
 }
 
-async fn until(met: impl Fn() -> bool) {
-    let waiting = async {
-        while !met() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, waiting).await.expect("in time");
-}
-
 #[tokio::test]
 async fn what_nobody_knows_yet_is_counted_over_tcp_and_websocket_and_has_its_bound() {
     for (over_websocket, begun) in [(false, begun()), (true, begun_in_a_message())] {
