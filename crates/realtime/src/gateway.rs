@@ -112,6 +112,7 @@ pub(crate) struct Shared {
     clock: Clock,
     seats: Arc<Seats>,
     filters_refused: Said,
+    origins_refused: Said,
     stop: CancellationToken,
 }
 
@@ -144,6 +145,7 @@ impl Gateway {
             clock,
             seats: Arc::new(Seats::new(capacity.connections)),
             filters_refused: Said::default(),
+            origins_refused: Said::default(),
             stop: stop.clone(),
         });
         tokio::spawn(stop.clone().run_until_cancelled_owned(shared.clone().fan_out()));
@@ -166,6 +168,11 @@ impl Gateway {
     pub(crate) fn take_seat(&self, peer: IpAddr) -> Result<Seat, NoSeat> {
         let seat = self.0.seats.take(peer);
         seat.inspect_err(|_| self.0.counters.refused.add(1))
+    }
+
+    /// Whether the log is to say that pages of this origin were refused.
+    pub(crate) fn is_news_of_origin(&self, origin: &str) -> bool {
+        self.0.origins_refused.is_news(origin, self.0.clock.now_ms())
     }
 
     /// Serves one connection, until it ends. `opening` is what comes before MQTT: a client has the same time for both.

@@ -3,6 +3,7 @@
 
 mod back;
 mod client;
+mod origins;
 mod shares;
 mod unread;
 
