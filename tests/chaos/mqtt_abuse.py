@@ -33,6 +33,7 @@ SIZES = {
     "logins": 100,
     "topics": 50_000,
     "websocket_pings": 30,
+    "websocket_fragments": 4_000,
     "aliases": 400,
     "deep_filters": 100,
     "repeated_filter": 50,
@@ -43,6 +44,7 @@ SIZES = {
 RSS_MAX_BYTES = 384 * 1024 * 1024
 LESS_RSS_MAX_BYTES = {
     "websocket_pings": 64 * 1024 * 1024,
+    "websocket_fragments": 192 * 1024 * 1024,
     "aliases": 128 * 1024 * 1024,
     "repeated_filter": 64 * 1024 * 1024,
 }

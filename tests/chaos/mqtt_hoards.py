@@ -6,10 +6,11 @@ from __future__ import annotations
 import base64
 import contextlib
 import socket
+import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from harness.mqtt import HOST, Wire, connect_packet, publish_packet, subscribe_packet
+from harness.mqtt import HOST, Wire, connect_packet, publish_packet, subscribe_packet, text
 
 if TYPE_CHECKING:
     from chaos.mqtt_attacks import Attacker
@@ -24,6 +25,7 @@ REPEATED, RETAINED = 20_000, 2_000
 USER_PROPERTIES = 50_000
 PINGS = 200_000
 WAITING, WAITING_BYTES = 16, 250_000
+FRAGMENT_BYTES = 250_000
 
 
 def websocket_pings(attacker: Attacker) -> Iterator[None]:
@@ -42,6 +44,35 @@ def websocket_pings(attacker: Attacker) -> Iterator[None]:
                 each.close()
                 open_ones.remove(each)
         yield
+
+
+def websocket_fragments(attacker: Attacker) -> Iterator[None]:
+    """WebSockets that begin a message with most of a packet in it and never end either, every other one without having
+    said who it is."""
+    publish = b"\x30\x90\xa1\x0f" + text("fragment").ljust(FRAGMENT_BYTES, b"f")
+    connect = b"\x10\xe0\xd4\x03" + text("MQTT").ljust(50_000, b"f")
+    open_ones: list[socket.socket] = []
+    while True:
+        for each in open_ones:
+            each.close()
+        open_ones.clear()
+        for number in range(attacker.size):
+            with contextlib.suppress(*ENDED):
+                made = websocket(attacker.websocket_port)
+                open_ones.append(made)
+                if number % 2:
+                    made.sendall(frame(connect, is_final=False))
+                    continue
+                made.sendall(frame(connect_packet(attacker.name(), keep_alive_s=0)))
+                made.recv(4096)
+                made.sendall(frame(publish, is_final=False))
+        yield
+
+
+def frame(payload: bytes, *, is_final: bool = True) -> bytes:
+    """A binary one, under a mask that changes nothing."""
+    length = struct.pack(">BQ", 0xFF, len(payload))
+    return (b"\x82" if is_final else b"\x02") + length + bytes(4) + payload
 
 
 def websocket(port: int) -> socket.socket:
@@ -144,6 +175,7 @@ def leave_waiting(attacker: Attacker, *, stays: bool) -> None:
 
 HOARDS = {
     "websocket_pings": websocket_pings,
+    "websocket_fragments": websocket_fragments,
     "aliases": aliases,
     "deep_filters": deep_filters,
     "repeated_filter": repeated_filter,

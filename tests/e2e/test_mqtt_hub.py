@@ -69,8 +69,14 @@ def read_one(port: int, token: str, *options: str) -> subprocess.CompletedProces
 @pytest.mark.parametrize("version", ["mqttv311", "mqttv5"])
 @pytest.mark.parametrize("listener", ["tcp", "tls"])
 def test_a_state_is_read_at_every_listener(hub, token, papers, tls_port, listener, version):
-    hub.must_accept(event("stock.level.v1", "/stock", data={"sku": "MUG", "location": "LDN1", "on_hand": 4}))
-    eventually("the state", lambda: hub.request("GET", "/v1/state/stock/LDN1/MUG").status_code == 200)
+    def is_there() -> bool:
+        return hub.request("GET", "/v1/state/stock/LDN1/MUG").status_code == 200
+
+    if not is_there():  # A change while it is read would come as one.
+        hub.must_accept(
+            event("stock.level.v1", "/stock", data={"sku": "MUG", "location": "LDN1", "on_hand": 4})
+        )
+    eventually("the state", is_there)
     port, tls = (hub.mqtt_port, []) if listener == "tcp" else (tls_port, ["--cafile", str(papers / "ca.pem")])
     read = read_one(port, token, "-V", version, *tls)
     assert read.returncode == 0, read.stderr

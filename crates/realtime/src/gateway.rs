@@ -17,6 +17,7 @@ mod stream;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+mod unread;
 mod versions;
 
 use std::convert::Infallible;
@@ -31,14 +32,15 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 use crate::outside::{Doorkeeper, State, States};
+use crate::said::Said;
 use crate::session::Limits;
 use crate::wire::{Message, MessageProperties, QoS};
-use bus::{Bus, Kind, Tickets};
+use bus::{Bus, Kind, ReadPlaces, Tickets};
 pub(crate) use counters::Counters;
 pub use counters::Figures;
 use fan_out::FanOut;
 use pending::Pending;
-use reads::{Read, Reads};
+use reads::Reads;
 use retained::Retained;
 use seats::Seats;
 pub(crate) use seats::{NoSeat, Seat};
@@ -109,6 +111,8 @@ pub(crate) struct Shared {
     reads: Reads,
     clock: Clock,
     seats: Arc<Seats>,
+    filters_refused: Said,
+    origins_refused: Said,
     stop: CancellationToken,
 }
 
@@ -140,6 +144,8 @@ impl Gateway {
             reads,
             clock,
             seats: Arc::new(Seats::new(capacity.connections)),
+            filters_refused: Said::default(),
+            origins_refused: Said::default(),
             stop: stop.clone(),
         });
         tokio::spawn(stop.clone().run_until_cancelled_owned(shared.clone().fan_out()));
@@ -164,6 +170,11 @@ impl Gateway {
         seat.inspect_err(|_| self.0.counters.refused.add(1))
     }
 
+    /// Whether the log is to say that pages of this origin were refused.
+    pub(crate) fn is_news_of_origin(&self, origin: &str) -> bool {
+        self.0.origins_refused.is_news(origin, self.0.clock.now_ms())
+    }
+
     /// Serves one connection, until it ends. `opening` is what comes before MQTT: a client has the same time for both.
     pub(crate) async fn serve<S>(&self, seat: Seat, opening: impl Future<Output = io::Result<S>>)
     where
@@ -175,7 +186,7 @@ impl Gateway {
     /// A state has changed: all who subscribed get it, unless they have it or a newer one. Waits while
     /// the gateway has more to do than it can.
     pub async fn state_changed(&self, state: State) {
-        self.0.publish_state(state, None).await;
+        self.0.publish_state(state, None, None).await;
     }
 
     /// States may have changed without a word: they are read anew for all who subscribed.
@@ -185,12 +196,7 @@ impl Gateway {
             index.unwrap_or_else(PoisonError::into_inner).filters()
         };
         for filter in filters {
-            let read = Read {
-                filter,
-                reader: None,
-                _place: None,
-            };
-            self.0.reads.add(read).await;
+            self.0.reads.add(filter, None).await;
         }
     }
 
@@ -222,7 +228,13 @@ impl Gateway {
 }
 
 impl Shared {
-    async fn publish_state(&self, state: State, reader: Option<Arc<Session>>) {
+    /// `places`: of whom it has to wait for one.
+    async fn publish_state(
+        &self,
+        state: State,
+        reader: Option<Arc<Session>>,
+        places: Option<&mut ReadPlaces>,
+    ) {
         let expiry_s = match state.expires_ms {
             None => None,
             Some(expires_ms) => match expires_ms.checked_sub(self.clock.now_ms()) {
@@ -245,9 +257,11 @@ impl Shared {
             },
         };
         let version = state.version;
-        self.bus
-            .publish(Arc::new(message), Kind::State { version, reader })
-            .await;
+        let (message, kind) = (Arc::new(message), Kind::State { version, reader });
+        match places {
+            Some(places) => self.bus.publish_from(places, message, kind).await,
+            None => self.bus.publish(message, kind).await,
+        }
     }
 
     async fn fan_out(self: Arc<Self>) -> Infallible {

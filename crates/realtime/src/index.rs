@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::sync::Arc;
 
 use crossdock_model::topic::{ALL_LEVELS, ONE_LEVEL, SEPARATOR, TopicFilter, TopicName};
 
@@ -17,7 +18,14 @@ mod tests;
 pub(crate) struct Index<K, V> {
     root: Node<K, V>,
     len: usize,
-    levels: usize,
+    levels: Levels,
+}
+
+/// How many there are, and of whom: a level counts for who was the first to need it.
+#[derive(Debug, Default)]
+struct Levels {
+    all: usize,
+    by_owner: HashMap<Arc<str>, usize>,
 }
 
 #[derive(Debug)]
@@ -25,13 +33,15 @@ struct Node<K, V> {
     /// In boxes, since a map has room for more than it holds and most have one child.
     children: HashMap<Box<str>, Box<Node<K, V>>>,
     holders: HashMap<K, V>,
+    owner: Arc<str>,
 }
 
-impl<K, V> Default for Node<K, V> {
-    fn default() -> Self {
+impl<K, V> Node<K, V> {
+    fn of(owner: Arc<str>) -> Self {
         Self {
             children: HashMap::new(),
             holders: HashMap::new(),
+            owner,
         }
     }
 }
@@ -39,9 +49,9 @@ impl<K, V> Default for Node<K, V> {
 impl<K, V> Default for Index<K, V> {
     fn default() -> Self {
         Self {
-            root: Node::default(),
+            root: Node::of(Arc::from("")),
             len: 0,
-            levels: 0,
+            levels: Levels::default(),
         }
     }
 }
@@ -56,16 +66,34 @@ impl<K: Eq + Hash, V> Index<K, V> {
     /// How many levels it keeps, of all filters, each once.
     #[must_use]
     pub(crate) fn levels(&self) -> usize {
-        self.levels
+        self.levels.all
     }
 
-    /// Adds a subscription, or replaces the holder's own under this filter; gives what was there.
-    pub(crate) fn insert(&mut self, filter: &TopicFilter, key: K, value: V) -> Option<V> {
+    /// How many of them count for this owner.
+    #[must_use]
+    pub(crate) fn levels_of(&self, owner: &str) -> usize {
+        self.levels.by_owner.get(owner).copied().unwrap_or(0)
+    }
+
+    /// Whether all levels of a filter are there.
+    #[must_use]
+    pub(crate) fn has_levels(&self, filter: &TopicFilter) -> bool {
+        let mut node = &self.root;
+        filter.levels().all(|level| {
+            let child = node.children.get(level);
+            child.inspect(|child| node = child).is_some()
+        })
+    }
+
+    /// Adds a subscription, or replaces the holder's own under this filter; gives what was there. Levels that it adds count
+    /// for the owner.
+    pub(crate) fn insert(&mut self, filter: &TopicFilter, owner: &Arc<str>, key: K, value: V) -> Option<V> {
         let mut node = &mut self.root;
         for level in filter.levels() {
             if !node.children.contains_key(level) {
-                node.children.insert(level.into(), Box::default());
-                self.levels += 1;
+                let child = Box::new(Node::of(owner.clone()));
+                node.children.insert(level.into(), child);
+                self.levels.add(owner);
             }
             node = node.children.get_mut(level).expect("it was put there above");
         }
@@ -103,8 +131,25 @@ impl<K: Eq + Hash, V> Index<K, V> {
     }
 }
 
+impl Levels {
+    fn add(&mut self, owner: &Arc<str>) {
+        self.all += 1;
+        *self.by_owner.entry(owner.clone()).or_default() += 1;
+    }
+
+    fn remove(&mut self, owner: &Arc<str>) {
+        self.all -= 1;
+        if let Some(own) = self.by_owner.get_mut(owner) {
+            *own -= 1;
+            if *own == 0 {
+                self.by_owner.remove(owner);
+            }
+        }
+    }
+}
+
 impl<K: Eq + Hash, V> Node<K, V> {
-    fn remove(&mut self, path: &str, key: &K, levels: &mut usize) -> Option<V> {
+    fn remove(&mut self, path: &str, key: &K, levels: &mut Levels) -> Option<V> {
         let (level, rest) = split(path);
         let child = self.children.get_mut(level)?;
         let removed = match rest {
@@ -112,8 +157,8 @@ impl<K: Eq + Hash, V> Node<K, V> {
             None => child.take(key),
         };
         if child.children.is_empty() && child.holders.is_empty() {
+            levels.remove(&child.owner);
             self.children.remove(level);
-            *levels -= 1;
             shrink(&mut self.children);
         }
         removed

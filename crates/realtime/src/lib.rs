@@ -8,6 +8,7 @@ mod index;
 mod listen;
 mod origin;
 mod outside;
+mod said;
 pub mod session;
 mod websocket;
 pub mod wire;

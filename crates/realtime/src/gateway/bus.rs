@@ -20,6 +20,8 @@ use crate::wire::Message;
 const WINDOW_KIB: u32 = 8 * 1024;
 /// How many messages of one publisher may be in it: a flood does not stand in the way of the others.
 const OWN_MESSAGES: u32 = 64;
+/// How many of one read: what changes meanwhile does not wait behind all that is read.
+const READ_MESSAGES: u32 = 256;
 /// How long a ticket may be on its way before the router counts as dead.
 const SILENCE_MAX: Duration = Duration::from_secs(2);
 /// How long a router may take to start.
@@ -43,21 +45,22 @@ pub(super) struct Parcel {
     pub(super) own: Option<OwnedSemaphorePermit>,
 }
 
-/// The places that one client has in what all share, made when it first needs one.
+/// The places of one publisher in the window, made when it first needs one.
 #[derive(Debug, Default)]
 pub(super) struct Places<const COUNT: u32>(Option<Arc<Semaphore>>);
 
-/// A publisher's places in the window.
+/// Those of a client.
 pub(super) type OwnPlaces = Places<OWN_MESSAGES>;
+/// Those of a read of states.
+pub(super) type ReadPlaces = Places<READ_MESSAGES>;
 
 impl<const COUNT: u32> Places<COUNT> {
     /// Waits for one.
-    pub(super) fn take(&mut self) -> impl Future<Output = Option<OwnedSemaphorePermit>> + use<COUNT> {
+    async fn take(&mut self) -> Option<OwnedSemaphorePermit> {
         let free = self
             .0
-            .get_or_insert_with(|| Arc::new(Semaphore::new(COUNT as usize)))
-            .clone();
-        async move { free.acquire_owned().await.ok() }
+            .get_or_insert_with(|| Arc::new(Semaphore::new(COUNT as usize)));
+        free.clone().acquire_owned().await.ok()
     }
 
     /// Until all are free.
@@ -120,7 +123,12 @@ impl Bus {
     }
 
     /// As [`Bus::publish`], once one of these places is free.
-    pub(super) async fn publish_from(&self, places: &mut OwnPlaces, message: Arc<Message>, kind: Kind) {
+    pub(super) async fn publish_from<const COUNT: u32>(
+        &self,
+        places: &mut Places<COUNT>,
+        message: Arc<Message>,
+        kind: Kind,
+    ) {
         let own = places.take().await;
         self.put(message, kind, own).await;
     }

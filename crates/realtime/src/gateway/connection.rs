@@ -10,7 +10,6 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -18,15 +17,15 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 
-use super::bus::{Kind, OwnPlaces, Places};
+use super::bus::{Kind, OwnPlaces};
 use super::connect::{self, Welcome};
 use super::fan_out::retained_manner;
-use super::reads::Read;
 use super::session::{BATCH_BYTES, Session, Standing};
 use super::stream::{Over, Wire};
+use super::unread::{Unread, UnreadOf};
 use super::{Shared, locked, sessions};
 use crate::session::{Alive, Effect, Rights};
-use crate::wire::{ConnAck, Incoming, Outgoing, Reason, Version, Will, WireError};
+use crate::wire::{ConnAck, Incoming, Outgoing, Reason, SubscribeFilter, Version, Will, WireError};
 use crossdock_model::topic::TopicFilter;
 
 /// How long a client may take to say who it is, a TLS handshake before it included, and to be answered.
@@ -35,13 +34,8 @@ const CONNECT_MAX: Duration = Duration::from_secs(10);
 const PACKET_MAX_MS: u64 = 30_000;
 /// How long a client may take nothing of what is sent to it.
 const STUCK_MAX_MS: u64 = 30_000;
-/// Reads of states that one client may have waiting.
-const OWN_READS: u32 = 4;
 /// Nothing is read while this much waits to be written.
 const UNWRITTEN_MAX: usize = 64 * 1024;
-/// What all clients together may have sent of packets that are not whole; beyond it those go that sent much.
-const UNREAD_MAX: usize = 64 * 1024 * 1024;
-const UNREAD_SMALL: usize = 16 * 1024;
 
 thread_local! {
     static WRITE: RefCell<BytesMut> = RefCell::new(BytesMut::new());
@@ -65,12 +59,11 @@ where
         alive: Alive::new(welcome.keep_alive_s, shared.clock.now_ms()),
         rights: welcome.rights,
         places: OwnPlaces::default(),
-        reads: Places::default(),
         reads_due: welcome.taken.reread.into(),
         read_begins: None,
         packet_since_ms: None,
         stuck_since_ms: None,
-        unread: 0,
+        unread: Unread::default(),
         wire,
     };
     connection.run(welcome.taken.wills).await;
@@ -87,7 +80,8 @@ where
 {
     let opened = async {
         let mut wire = Wire::over(opening.await?);
-        let first = wire.packet().await;
+        let mut unread = UnreadOf::new(&shared.unread);
+        let first = wire.packet(|bytes| unread.count(bytes)).await;
         io::Result::Ok((wire, first))
     };
     let opened = {
@@ -145,17 +139,14 @@ struct Connection<'a, S> {
     rights: Arc<dyn Rights>,
     alive: Alive,
     places: OwnPlaces,
-    /// Of its reads of states: who subscribes to much waits for itself.
-    reads: Places<OWN_READS>,
-    /// What is to be read, and the read that waits for its place among all.
+    /// What is to be read, and the read that waits for its place: who subscribes to much waits for itself.
     reads_due: VecDeque<TopicFilter>,
     read_begins: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// Since when a packet is not whole.
     packet_since_ms: Option<u64>,
     /// Since when nothing could be written of what there is.
     stuck_since_ms: Option<u64>,
-    /// What is counted of bytes that are not yet a packet.
-    unread: usize,
+    unread: Unread,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
@@ -172,7 +163,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
             Ok(never) => match never {},
             Err(over) => over,
         };
-        self.count_unread(0);
+        let _ = self.unread.count(0, &self.shared.unread);
         if self.read_begins.is_some() || !self.reads_due.is_empty() {
             self.session.miss();
         }
@@ -223,10 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                 let now_ms = self.shared.clock.now_ms();
                 self.packet_since_ms.get_or_insert(now_ms);
             }
-            let unread = self.wire.unread.len();
-            if self.count_unread(unread) > UNREAD_MAX && unread > UNREAD_SMALL {
-                return Err(Over::Ended(Reason::QuotaExceeded));
-            }
+            self.unread.count(self.wire.unread.len(), &self.shared.unread)?;
             poll_fn(|cx| {
                 if stopped.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(Err(Over::Ended(Reason::ServerShuttingDown)));
@@ -235,16 +223,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
             })
             .await?;
         }
-    }
-
-    /// Gives what all have.
-    fn count_unread(&mut self, now: usize) -> usize {
-        let before = std::mem::replace(&mut self.unread, now);
-        if before != now {
-            self.shared.unread.fetch_add(now, Relaxed);
-            self.shared.unread.fetch_sub(before, Relaxed);
-        }
-        self.shared.unread.load(Relaxed)
     }
 
     /// Writes all that can be written; ready when something was read, or the connection is over.
@@ -278,15 +256,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
             let Some(filter) = self.reads_due.pop_front() else {
                 return;
             };
-            let place = self.reads.take();
             let (shared, session) = (self.shared.clone(), self.session.clone());
             self.read_begins = Some(Box::pin(async move {
-                let read = Read {
-                    filter,
-                    reader: Some(session),
-                    _place: place.await,
-                };
-                shared.reads.add(read).await;
+                shared.reads.add(filter, Some(session)).await;
             }));
         }
     }
@@ -383,21 +355,47 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
         }
     }
 
-    fn take(&mut self, packet: Incoming) -> Result<Vec<Effect>, Over> {
-        if let Incoming::Subscribe { id, filters, .. } = &packet
-            && self.shared.sessions.are_full()
-        {
-            let granted = vec![Err(Reason::QuotaExceeded); filters.len()];
-            return Ok(vec![Effect::Send(Outgoing::SubAck { id: *id, granted })]);
-        }
+    fn take(&mut self, mut packet: Incoming) -> Result<Vec<Effect>, Over> {
+        let without_room = match &mut packet {
+            Incoming::Subscribe { filters, .. } => self.refuse(filters),
+            _ => Vec::new(),
+        };
         let now_ms = self.shared.clock.now_ms();
-        let effects = self
+        let mut effects = self
             .session
             .handle(self.epoch, packet, now_ms)
             .map_err(Over::Ended)?;
+        for effect in &mut effects {
+            if let Effect::Send(Outgoing::SubAck { granted, .. }) = effect {
+                for place in &without_room {
+                    granted.insert(*place, Err(Reason::QuotaExceeded));
+                }
+            }
+        }
         // An acknowledgement may have made room for what waits.
         self.session.look_again();
         Ok(effects)
+    }
+
+    /// Takes away the filters for which there is no room, and gives their places, the first one first.
+    fn refuse(&self, filters: &mut Vec<SubscribeFilter>) -> Vec<usize> {
+        let shared = self.shared;
+        let principal = &*self.session.key.principal;
+        let places = shared.sessions.without_room(principal, filters);
+        if places.is_empty() {
+            return places;
+        }
+        shared.counters.dropped_no_room.add(places.len() as u64);
+        if shared.filters_refused.is_news(principal, shared.clock.now_ms()) {
+            tracing::warn!(
+                principal,
+                "subscriptions are refused: the filters of all clients have too many levels"
+            );
+        }
+        for place in places.iter().rev() {
+            filters.remove(*place);
+        }
+        places
     }
 
     async fn carry_out(&mut self, effects: Vec<Effect>) -> Result<(), Over> {

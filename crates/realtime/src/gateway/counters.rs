@@ -52,7 +52,7 @@ pub struct Figures {
     /// Messages written to clients.
     pub messages_out: u64,
     /// Messages not delivered, with the reason: `slow` (its client reads too slowly), `denied`,
-    /// `too_large` (for its client), `outdated` (a newer state was there before), `no_room` (to be retained).
+    /// `too_large` (for its client), `outdated` (a newer state was there before), `no_room` (to be retained, or for a filter).
     pub dropped: Vec<(&'static str, u64)>,
     /// Clients that were not let in.
     pub refused: u64,

@@ -14,13 +14,18 @@ use super::session::{Key, Session};
 use super::{Clock, Counters, RECEIVE_MAXIMUM, SESSION_LIMITS, locked};
 use crate::index::Index;
 use crate::session::{Client, Options, Rights, Terms};
-use crate::wire::{Outgoing, Reason, Will};
+use crate::wire::{Outgoing, Reason, SubscribeFilter, Will};
 
 /// The most sessions, with their client or without: beyond it the one goes whose client is away and whose
 /// time is nearest.
 const SESSIONS_MAX: usize = 100_000;
-/// The most levels of all filters together, those that several share counted once: about 500 MiB.
-const LEVELS_MAX: usize = 2_000_000;
+/// The most levels of all filters together, those that several share counted once: about 500 MiB. Tests have not the time
+/// to add as many.
+const LEVELS_MAX: usize = if cfg!(test) { 3_200 } else { 2_000_000 };
+/// Beyond so many only those add to them that have not their share: nobody alone takes it all, and as long as there is
+/// room for all nobody is held to a share.
+const LEVELS_MANY: usize = LEVELS_MAX / 2;
+const LEVELS_SHARE: usize = LEVELS_MAX / 16;
 
 /// Who subscribed, and how.
 #[derive(Debug, Clone)]
@@ -107,7 +112,8 @@ impl Sessions {
             options,
         };
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-        index.insert(&subscription.filter, session.number, route);
+        let owner = &session.key.principal;
+        index.insert(&subscription.filter, owner, session.number, route);
         if session.is_closed() {
             index.remove(&subscription.filter, &session.number);
         }
@@ -118,10 +124,24 @@ impl Sessions {
         index.remove(&subscription.filter, &session.number);
     }
 
-    /// Whether the filters take all the memory that they may.
-    pub(super) fn are_full(&self) -> bool {
+    /// The places of the filters that would take more memory than this principal may add. Those that are there already, of
+    /// whomever, take none.
+    pub(super) fn without_room(&self, principal: &str, filters: &[SubscribeFilter]) -> Vec<usize> {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-        index.levels() >= LEVELS_MAX
+        let levels = index.levels();
+        let has_room =
+            levels < LEVELS_MANY || levels < LEVELS_MAX && index.levels_of(principal) < LEVELS_SHARE;
+        if has_room {
+            return Vec::new();
+        }
+        let adds = |filter: &SubscribeFilter| {
+            let subscription = Subscription::new(&filter.text);
+            subscription.is_ok_and(|subscription| !index.has_levels(&subscription.filter))
+        };
+        let filters = filters.iter().enumerate();
+        filters
+            .filter_map(|(place, filter)| adds(filter).then_some(place))
+            .collect()
     }
 
     /// Forgets a session that its client has left, unless somebody came back; gives the will that it leaves.

@@ -59,12 +59,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// The next packet.
-    pub(super) async fn packet(&mut self) -> Result<Incoming, Over> {
+    /// The next packet. `count` is told what there is of it, and may end it.
+    pub(super) async fn packet(
+        &mut self,
+        mut count: impl FnMut(usize) -> Result<(), Over>,
+    ) -> Result<Incoming, Over> {
         loop {
             if let Some(packet) = self.decode()? {
                 return Ok(packet);
             }
+            count(self.unread.len())?;
             poll_fn(|cx| self.poll_read(cx)).await?;
         }
     }

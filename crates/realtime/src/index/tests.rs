@@ -16,9 +16,9 @@ fn filter(text: &str) -> TopicFilter {
 #[test]
 fn what_is_not_used_is_freed() {
     let mut index = Index::default();
-    index.insert(&filter("state/#"), 1, ());
+    index.insert(&filter("state/#"), &"me".into(), 1, ());
     for key in 0..10_000 {
-        index.insert(&filter(&format!("state/preflight/{key}")), 2, ());
+        index.insert(&filter(&format!("state/preflight/{key}")), &"me".into(), 2, ());
     }
     assert_eq!((index.len(), index.levels()), (10_001, 10_003));
     for key in 0..10_000 {
@@ -33,10 +33,24 @@ fn what_is_not_used_is_freed() {
 }
 
 #[test]
+fn a_level_counts_for_who_needed_it_first_until_nobody_does() {
+    let (mut index, one, other) = (Index::default(), "one".into(), "other".into());
+    assert!(!index.has_levels(&filter("a")));
+    index.insert(&filter("a/b/c"), &one, 1, ());
+    index.insert(&filter("a/b/d/e"), &other, 2, ());
+    assert_eq!((index.levels_of("one"), index.levels_of("other")), (3, 2));
+    assert!(index.has_levels(&filter("a/b")) && !index.has_levels(&filter("a/c")));
+    index.remove(&filter("a/b/c"), &1);
+    assert_eq!((index.levels_of("one"), index.levels_of("other")), (2, 2));
+    index.remove(&filter("a/b/d/e"), &2);
+    assert!(index.levels() == 0 && index.levels.by_owner.is_empty());
+}
+
+#[test]
 fn a_holder_has_a_filter_once() {
     let mut index = Index::default();
-    assert_eq!(index.insert(&filter("a"), "x", 0), None);
-    assert_eq!(index.insert(&filter("a"), "x", 1), Some(0));
+    assert_eq!(index.insert(&filter("a"), &"me".into(), "x", 0), None);
+    assert_eq!(index.insert(&filter("a"), &"me".into(), "x", 1), Some(0));
     assert_eq!(index.remove(&filter("a/b"), &"x"), None);
     assert_eq!(index.remove(&filter("a"), &"y"), None);
     assert_eq!(index.len(), 1);
@@ -76,7 +90,7 @@ proptest! {
         for (text, holder, keep) in changes {
             let pattern = filter(&text);
             if keep {
-                index.insert(&pattern, holder, text.clone());
+                index.insert(&pattern, &"me".into(), holder, text.clone());
                 held.insert((holder, text));
             } else {
                 prop_assert_eq!(index.remove(&pattern, &holder).is_some(), held.remove(&(holder, text)));

@@ -9,8 +9,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use async_trait::async_trait;
 use axum::Router;
-use axum::extract::{ConnectInfo, State as Shared, ws::WebSocketUpgrade};
-use axum::http::HeaderMap;
+use axum::extract::{ConnectInfo, Request, State as Shared};
 use axum::response::{Html, Response};
 use axum::routing::get;
 use axum::serve::ListenerExt as _;
@@ -158,10 +157,9 @@ async fn websockets(gateway: Gateway, listener: TcpListener, stop: CancellationT
 async fn upgrade(
     Shared(gateway): Shared<Gateway>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-    upgrade: WebSocketUpgrade,
+    request: Request,
 ) -> Response {
-    serve_websocket(gateway, &Origins::default(), peer.ip(), &headers, upgrade)
+    serve_websocket(gateway, &Origins::default(), peer.ip(), request)
 }
 
 fn tls(certificate: &Path, key: &Path) -> anyhow::Result<Tls> {

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use async_trait::async_trait;
 use axum::{
     Router,
-    extract::{Request, State as Shared, WebSocketUpgrade},
+    extract::{Request, State as Shared},
     response::Response,
     routing,
 };
@@ -299,11 +299,11 @@ struct Websocket {
     trusted_proxies: Arc<[IpRange]>,
 }
 
-async fn upgrade(Shared(shared): Shared<Websocket>, upgrade: WebSocketUpgrade, request: Request) -> Response {
+async fn upgrade(Shared(shared): Shared<Websocket>, request: Request) -> Response {
     let (headers, extensions) = (request.headers(), request.extensions());
     let peer = crossdock_api::client_address(extensions, headers, &shared.trusted_proxies);
     let peer = peer.unwrap_or(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
-    serve_websocket(shared.gateway, &shared.origins, peer, headers, upgrade)
+    serve_websocket(shared.gateway, &shared.origins, peer, request)
 }
 
 fn read_certificate(tls: &MqttTls) -> anyhow::Result<Tls> {

@@ -3,6 +3,9 @@
 
 mod back;
 mod client;
+mod origins;
+mod shares;
+mod unread;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -96,6 +99,9 @@ impl States for Memory {
         if self.is_away.load(Relaxed) {
             return Err(StatesError("away".to_owned()));
         }
+        if filter.as_str().starts_with("stuck/") {
+            std::future::pending::<()>().await;
+        }
         let states = locked(&self.states);
         let matching = states.values().filter(|state| filter.matches(&state.topic));
         Ok(matching.cloned().collect())
@@ -122,6 +128,15 @@ async fn connected(gateway: &Gateway, user: &str, client_id: &str) -> Client {
     let (client, answer) = Client::connect(gateway, hello(user, client_id)).await;
     assert_eq!(answer.1, Reason::Success.code());
     client
+}
+
+async fn until(holds: impl Fn() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, waiting).await.expect("in time");
 }
 
 #[tokio::test]
