@@ -249,7 +249,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
 
     /// Writes all that can be written; ready when something was read, or the connection is over.
     fn poll(&mut self, cx: &mut Context<'_>, due: Pin<&mut Sleep>) -> Poll<Result<(), Over>> {
-        self.session.register(cx.waker());
+        if !self.session.register(self.epoch, cx.waker()) {
+            return Poll::Ready(Err(Over::Ended(Reason::SessionTakenOver)));
+        }
         match self.poll_write(cx)? {
             Poll::Ready(()) => self.stuck_since_ms = None,
             Poll::Pending => {

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
+use std::task::Waker;
 
 use bytes::BytesMut;
 use crossdock_model::topic::{Subscription, TopicFilter, TopicName};
@@ -323,9 +324,15 @@ impl Session {
         self.wake();
     }
 
-    /// Registers who is to be woken; before looking for what there is.
-    pub(super) fn register(&self, waker: &std::task::Waker) {
-        self.waker.register(waker);
+    /// Registers who is to be woken; before looking for what there is. Gives whether the connection of this epoch still has
+    /// the session: one that lost it must not take the place of the one that is to be woken now.
+    pub(super) fn register(&self, epoch: u64, waker: &Waker) -> bool {
+        let held = locked(&self.held);
+        let is_held = held.epoch == epoch;
+        if is_held {
+            self.waker.register(waker);
+        }
+        is_held
     }
 
     /// There may be something to write, though nothing came.
@@ -350,6 +357,9 @@ impl Session {
     ) -> Standing {
         let mut held = locked(&self.held);
         if held.epoch != epoch {
+            // The news was for whoever has it now.
+            drop(held);
+            self.wake();
             return Standing::Ended(Reason::SessionTakenOver);
         }
         if let Some(reason) = held.ended {

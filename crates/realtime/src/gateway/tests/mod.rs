@@ -3,6 +3,7 @@
 
 mod back;
 mod client;
+mod held;
 
 use std::collections::HashMap;
 use std::sync::Arc;
