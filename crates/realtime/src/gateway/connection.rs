@@ -173,9 +173,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
             Err(over) => over,
         };
         self.count_unread(0);
-        if self.read_begins.is_some() || !self.reads_due.is_empty() {
-            self.session.miss();
-        }
         let (reason, will) = match over {
             Over::Lost => (
                 Reason::Success,
@@ -276,6 +273,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                     return;
                 }
                 self.read_begins = None;
+                if self.reads_due.is_empty() {
+                    self.session.reads_begun(self.epoch);
+                }
             }
             let Some(filter) = self.reads_due.pop_front() else {
                 return;

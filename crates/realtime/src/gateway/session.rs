@@ -40,6 +40,8 @@ struct Held {
     epoch: u64,
     connected: bool,
     closed: bool,
+    /// Whether states are to be read for it that its connection has not asked for yet: the next one does.
+    reads_due: bool,
     /// Why the connection has to end.
     ended: Option<Reason>,
     /// What is published once it has been away for its delay, or is forgotten.
@@ -101,6 +103,7 @@ impl Session {
             epoch: 0,
             connected: true,
             closed: false,
+            reads_due: false,
             ended: None,
             delayed_will: None,
             counted_messages: 0,
@@ -133,11 +136,13 @@ impl Session {
         held.client.outbox.keep_only(may_get);
         held.rights = rights;
         let again = held.client.resume(terms);
-        let reread = if held.client.outbox.has_missed() {
+        // Who loses the session leaves what it has not asked for.
+        let reread = if held.client.outbox.has_missed() || held.reads_due {
             held.filters()
         } else {
             Vec::new()
         };
+        held.reads_due = !reread.is_empty();
         held.count(pressure, Some(now_ms));
         let epoch = held.epoch;
         drop(held);
@@ -217,9 +222,10 @@ impl Session {
         held.connected
     }
 
-    /// What was to be read for it is not.
-    pub(super) fn miss(&self) {
-        locked(&self.held).client.outbox.miss();
+    /// All that is to be read for the connection of this epoch was asked for: it comes, whoever holds the session then.
+    pub(super) fn reads_begun(&self, epoch: u64) {
+        let mut held = locked(&self.held);
+        held.reads_due &= held.epoch != epoch;
     }
 
     /// Whether it was forgotten.
@@ -234,7 +240,11 @@ impl Session {
             return Err(Reason::SessionTakenOver);
         }
         let rights = held.rights.clone();
-        Ok(held.client.handle(packet, &*rights, now_ms))
+        let effects = held.client.handle(packet, &*rights, now_ms);
+        held.reads_due |= effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Subscribed { retained: true, .. }));
+        Ok(effects)
     }
 
     /// The will of a connection that ends for this reason.

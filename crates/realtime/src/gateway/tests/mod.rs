@@ -83,6 +83,8 @@ impl Doorkeeper for Door {
 struct Memory {
     states: Mutex<HashMap<TopicName, State>>,
     is_away: AtomicBool,
+    /// How often it was asked while it was there.
+    reads: AtomicU64,
 }
 
 impl Memory {
@@ -97,6 +99,7 @@ impl States for Memory {
         if self.is_away.load(Relaxed) {
             return Err(StatesError("away".to_owned()));
         }
+        self.reads.fetch_add(1, Relaxed);
         let states = locked(&self.states);
         let matching = states.values().filter(|state| filter.matches(&state.topic));
         Ok(matching.cloned().collect())
