@@ -133,7 +133,7 @@ impl Session {
         held.delayed_will = None;
         held.connected = true;
         let may_get = |topic: &TopicName| rights.may(Action::Receive(topic), now_ms);
-        held.client.outbox.keep_only(may_get);
+        let a_state_went = held.client.outbox.keep_only(may_get);
         held.rights = rights;
         let again = held.client.resume(terms);
         // Who loses the session leaves what it has not asked for.
@@ -143,6 +143,10 @@ impl Session {
             Vec::new()
         };
         held.reads_due = !reread.is_empty();
+        if a_state_went {
+            // It is nothing to this connection, but to one whose rights cover it again.
+            held.client.outbox.miss();
+        }
         held.count(pressure, Some(now_ms));
         let epoch = held.epoch;
         drop(held);
@@ -324,8 +328,9 @@ impl Session {
     pub(super) fn unload(&self, counters: &Counters, pressure: &Pressure) {
         let mut held = locked(&self.held);
         counters.dropped_slow.add(held.client.outbox.len() as u64);
-        held.client.outbox.keep_only(|_| false);
-        held.client.outbox.miss();
+        if held.client.outbox.keep_only(|_| false) {
+            held.client.outbox.miss();
+        }
         if held.connected {
             held.ended = Some(Reason::QuotaExceeded);
         }

@@ -50,6 +50,25 @@ async fn with_less_rights_it_gets_less() {
 }
 
 #[tokio::test]
+async fn what_went_with_its_rights_is_read_anew_once_it_has_them_again() {
+    let (gateway, states) = open(Door::default());
+    let (mut client, _) = Client::connect(&gateway, staying("@me a b", "x")).await;
+    client.subscribe("b", QoS::AtLeastOnce).await;
+    until(|| states.reads.load(Relaxed) == 1).await;
+    gone(&gateway, client, 0).await;
+    states.keep(&state("b", 1));
+    gateway.state_changed(state("b", 1)).await;
+    until(|| gateway.figures().queue_bytes > 0).await;
+    let (client, answer) = Client::connect(&gateway, staying("@me a", "x")).await;
+    assert!(answer.0);
+    gone(&gateway, client, 0).await;
+    assert_eq!(states.reads.load(Relaxed), 1, "with less it need not read");
+    let (mut client, answer) = Client::connect(&gateway, staying("@me a b", "x")).await;
+    assert!(answer.0);
+    assert_eq!(client.message().await, Some(("b".to_owned(), "v1".to_owned())));
+}
+
+#[tokio::test]
 async fn what_it_missed_is_read_anew() {
     let (gateway, states) = open(Door::default());
     let (mut client, _) = Client::connect(&gateway, staying("state/#", "x")).await;
