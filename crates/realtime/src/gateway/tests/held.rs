@@ -3,11 +3,15 @@
 use std::sync::atomic::AtomicUsize;
 use std::task::{Wake, Waker};
 
-use super::super::session::{Manner, Standing};
+use bytes::BytesMut;
+
+use super::super::session::{Key, Manner, Standing};
 use super::super::sessions::Taken;
 use super::*;
 use crate::session::Terms;
-use crate::wire::{Message, QoS, Version};
+use crate::wire::{Incoming, Message, QoS, RetainHandling, SubscribeFilter, Version};
+
+const NOW_MS: u64 = 1_000;
 
 fn terms() -> Terms {
     Terms {
@@ -18,21 +22,20 @@ fn terms() -> Terms {
     }
 }
 
-/// As a connection does, with rights under this filter.
-fn take(sessions: &Sessions, client_id: &str, filter: &str) -> Taken {
+/// As a connection does.
+fn take(sessions: &Sessions, client_id: &str) -> Taken {
     let rights = Under {
         user: "me".to_owned(),
-        filters: vec![TopicFilter::new(filter).unwrap()],
+        filters: vec![TopicFilter::new("#").unwrap()],
         ends_ms: None,
         revoked: Arc::default(),
     };
-    let key = super::super::session::Key {
+    let key = Key {
         principal: "me".into(),
         client_id: client_id.into(),
     };
-    let now_ms = Clock::new().now_ms();
     sessions
-        .take(key, false, terms(), Arc::new(rights), now_ms)
+        .take(key, false, terms(), Arc::new(rights), NOW_MS)
         .unwrap()
 }
 
@@ -43,8 +46,7 @@ fn push(sessions: &Sessions, session: &Session, message: &Arc<Message>) {
         subscription_ids: Vec::new(),
         is_state: true,
     };
-    let now_ms = Clock::new().now_ms();
-    session.push(message, manner, &Counters::default(), &sessions.pressure, now_ms);
+    session.push(message, manner, &Counters::default(), &sessions.pressure, NOW_MS);
 }
 
 fn message(topic: &str, bytes: usize) -> Arc<Message> {
@@ -59,9 +61,8 @@ fn message(topic: &str, bytes: usize) -> Arc<Message> {
 
 /// Writes what waits; gives how the connection stands.
 fn fill(sessions: &Sessions, session: &Session, epoch: u64) -> Standing {
-    let (counters, now_ms) = (Counters::default(), Clock::new().now_ms());
-    let buffer = &mut bytes::BytesMut::new();
-    session.fill(epoch, buffer, usize::MAX, &counters, &sessions.pressure, now_ms)
+    let (counters, buffer) = (Counters::default(), &mut BytesMut::new());
+    session.fill(epoch, buffer, usize::MAX, &counters, &sessions.pressure, NOW_MS)
 }
 
 #[derive(Default)]
@@ -76,8 +77,7 @@ impl Wake for Woken {
 #[test]
 fn who_lost_a_session_neither_stands_before_who_has_it_nor_takes_its_news() {
     let sessions = Sessions::default();
-    let first = take(&sessions, "x", "a");
-    let second = take(&sessions, "x", "a");
+    let (first, second) = (take(&sessions, "x"), take(&sessions, "x"));
     let session = &second.session;
     let (old, new) = (Arc::<Woken>::default(), Arc::<Woken>::default());
     assert!(session.register(second.epoch, &Waker::from(new.clone())));
@@ -94,4 +94,61 @@ fn who_lost_a_session_neither_stands_before_who_has_it_nor_takes_its_news() {
     assert_eq!(new.0.load(Relaxed), 2);
     assert!(session.has_news());
     assert_eq!(fill(&sessions, session, second.epoch), Standing::Holds);
+}
+
+/// Takes a session for each that is named, and puts almost 4 MiB to each, which is what it may have.
+fn loaded(sessions: &Sessions, names: &str, count: usize) -> Vec<Taken> {
+    let large: Vec<_> = (0..15)
+        .map(|number| message(&format!("big/{number}"), PACKET_BYTES_MAX))
+        .collect();
+    let taken = (0..count).map(|number| take(sessions, &format!("{names}-{number}")));
+    let loaded = taken.inspect(|taken| {
+        for message in &large {
+            push(sessions, &taken.session, message);
+        }
+    });
+    loaded.collect()
+}
+
+/// Its client subscribes and is gone.
+fn left(sessions: &Sessions, taken: &Taken) {
+    let filter = SubscribeFilter {
+        text: "#".to_owned(),
+        qos: QoS::AtLeastOnce,
+        no_local: false,
+        retain_as_published: false,
+        retain_handling: RetainHandling::Never,
+    };
+    let subscribe = Incoming::Subscribe {
+        id: 1,
+        filters: vec![filter],
+        subscription_id: None,
+    };
+    let session = &taken.session;
+    session.handle(taken.epoch, subscribe, NOW_MS).unwrap();
+    session
+        .leave(taken.epoch, None, &sessions.pressure, NOW_MS)
+        .unwrap();
+}
+
+#[test]
+fn who_is_away_loses_what_makes_room_and_nothing_where_it_would_make_none() {
+    for (reading, away, lost) in [(40, 30, 19), (60, 10, 10), (70, 10, 0)] {
+        let sessions = Sessions::default();
+        let reading = loaded(&sessions, "reading", reading);
+        let away = loaded(&sessions, "away", away);
+        let empty = take(&sessions, "empty");
+        for taken in away.iter().chain([&empty]) {
+            left(&sessions, taken);
+        }
+        assert!(sessions.pressure.is_full());
+        sessions.unload(&Counters::default(), NOW_MS, |keeps_up| !keeps_up);
+        let is_empty = |taken: &&Taken| taken.session.load(NOW_MS).1 == 0;
+        assert_eq!(away.iter().filter(is_empty).count(), lost);
+        assert_eq!(reading.iter().filter(is_empty).count(), 0);
+        let rereads = |name: &str| take(&sessions, name).reread.len();
+        let again = (0..away.len()).map(|number| rereads(&format!("away-{number}")));
+        assert_eq!(again.sum::<usize>(), lost);
+        assert_eq!(rereads("empty"), 0, "nothing went past it");
+    }
 }
