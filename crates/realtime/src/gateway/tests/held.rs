@@ -5,6 +5,8 @@ use std::task::{Wake, Waker};
 
 use bytes::BytesMut;
 
+use futures::FutureExt;
+
 use super::super::session::{Key, Manner, Standing};
 use super::super::sessions::Taken;
 use super::*;
@@ -151,4 +153,24 @@ fn who_is_away_loses_what_makes_room_and_nothing_where_it_would_make_none() {
         assert_eq!(again.sum::<usize>(), lost);
         assert_eq!(rereads("empty"), 0, "nothing went past it");
     }
+}
+
+/// Not for a moment: it is asked once, and has to be ready.
+#[tokio::test]
+async fn nobody_waits_for_those_who_do_not_read_though_all_together_hold_too_much() {
+    let sessions = Arc::<Sessions>::default();
+    let _deaf = loaded(&sessions, "deaf", 35);
+    for taken in loaded(&sessions, "away", 35) {
+        left(&sessions, &taken);
+    }
+    assert!(sessions.pressure.is_full());
+    let fan_out = FanOut {
+        sessions: sessions.clone(),
+        retained: Arc::default(),
+        counters: Arc::default(),
+        clock: Clock::new(),
+        versions: Versions::default(),
+    };
+    assert_eq!(fan_out.wait_for_room().now_or_never(), Some(()));
+    assert!(sessions.pressure.has_room());
 }
