@@ -54,7 +54,7 @@ impl Rights for Under {
 /// Users are named by the filters that they have, separated by spaces; nobody has none. Where the first word begins with
 /// @ it is who they are, whatever they have.
 #[derive(Default)]
-struct Door {
+pub(super) struct Door {
     revoked: Arc<AtomicBool>,
     ends_ms: Option<u64>,
 }
@@ -80,7 +80,7 @@ impl Doorkeeper for Door {
 }
 
 #[derive(Default)]
-struct Memory {
+pub(super) struct Memory {
     states: Mutex<HashMap<TopicName, State>>,
     is_away: AtomicBool,
     /// How often it was asked while it was there.
@@ -106,7 +106,7 @@ impl States for Memory {
     }
 }
 
-fn open(door: Door) -> (Gateway, Arc<Memory>) {
+pub(super) fn open(door: Door) -> (Gateway, Arc<Memory>) {
     let states = Arc::new(Memory::default());
     let capacity = Capacity { connections: 100 };
     let gateway = Gateway::start(Arc::new(door), states.clone(), capacity, CancellationToken::new());
