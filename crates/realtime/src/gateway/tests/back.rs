@@ -20,15 +20,6 @@ async fn gone(gateway: &Gateway, client: Client, clients_left: u64) {
     until(|| gateway.figures().clients == clients_left).await;
 }
 
-async fn until(holds: impl Fn() -> bool) {
-    let waiting = async {
-        while !holds() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, waiting).await.expect("in time");
-}
-
 #[tokio::test]
 async fn with_less_rights_it_gets_less() {
     let (gateway, _) = open(Door::default());

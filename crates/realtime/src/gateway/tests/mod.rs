@@ -128,6 +128,15 @@ async fn connected(gateway: &Gateway, user: &str, client_id: &str) -> Client {
     client
 }
 
+async fn until(holds: impl Fn() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, waiting).await.expect("in time");
+}
+
 #[tokio::test]
 async fn who_has_no_rights_is_not_let_in() {
     let (gateway, _) = open(Door::default());
@@ -155,7 +164,13 @@ async fn a_router_that_dies_loses_nothing_and_nobody_notices() {
     let sending = async {
         for number in 0..MESSAGES {
             if number % 500 == 250 {
-                gateway.0.bus.break_router();
+                // There may be none yet.
+                let restarts = gateway.figures().router_restarts;
+                until(|| {
+                    gateway.0.bus.break_router();
+                    gateway.figures().router_restarts > restarts
+                })
+                .await;
             }
             writer.publish("a/b", &number.to_string(), false).await;
             tokio::task::yield_now().await;
