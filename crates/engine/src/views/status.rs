@@ -94,7 +94,7 @@ pub struct MqttView {
     pub dropped: BTreeMap<String, u64>,
     /// Clients that were not let in.
     pub refused: u64,
-    /// Connections that were ended, by reason: `slow`, `bad_packet`.
+    /// Connections that were ended, by reason: `slow`, `no_room`, `bad_packet`.
     pub ended: BTreeMap<String, u64>,
     /// Routers that ended and were replaced.
     pub router_restarts: u64,

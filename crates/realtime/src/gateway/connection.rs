@@ -2,6 +2,10 @@
 //! writes what waits for the client, and ends it when it is silent, stuck or no longer allowed. An idle
 //! one holds no buffers.
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -164,25 +168,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
             Err(over) => over,
         };
         let _ = self.unread.count(0, &self.shared.unread);
-        if self.read_begins.is_some() || !self.reads_due.is_empty() {
-            self.session.miss();
-        }
-        let (reason, will) = match over {
-            Over::Lost => (
-                Reason::Success,
-                self.session.end(self.epoch, Reason::UnspecifiedError),
-            ),
-            Over::Said(reason, will) => (reason, will.map(|will| *will)),
-            Over::Ended(reason) => (reason, self.session.end(self.epoch, reason)),
-            Over::Broken(error) => {
-                self.shared.counters.ended_bad_packet.add(1);
-                tracing::debug!(client_id = %self.session.key.client_id, %error, "a client broke the protocol");
-                (error.reason(), self.session.end(self.epoch, error.reason()))
-            }
-        };
-        if reason == Reason::QuotaExceeded {
-            self.shared.counters.ended_slow.add(1);
-        }
+        let (reason, will) = self.end(over);
         let shared = self.shared;
         let held = (self.session.clone(), self.epoch);
         // Boxes, here and below: what is rare takes no room in what every connection holds.
@@ -192,6 +178,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
             self.wire.queue(self.version, &Outgoing::Disconnect { reason });
         }
         Box::pin(self.wire.goodbye()).await;
+    }
+
+    /// Counts why it is over; gives what its client is told, and the will that is due.
+    fn end(&self, over: Over) -> (Reason, Option<Will>) {
+        let counters = &self.shared.counters;
+        let reason = match over {
+            Over::Said(reason, will) => return (reason, will.map(|will| *will)),
+            Over::Lost => {
+                return (
+                    Reason::Success,
+                    self.session.end(self.epoch, Reason::UnspecifiedError),
+                );
+            }
+            Over::Slow => {
+                counters.ended_slow.add(1);
+                Reason::QuotaExceeded
+            }
+            Over::Ended(reason) => {
+                if reason == Reason::QuotaExceeded {
+                    counters.ended_no_room.add(1);
+                }
+                reason
+            }
+            Over::Broken(error) => {
+                counters.ended_bad_packet.add(1);
+                tracing::debug!(client_id = %self.session.key.client_id, %error, "a client broke the protocol");
+                error.reason()
+            }
+        };
+        (reason, self.session.end(self.epoch, reason))
     }
 
     async fn work(&mut self) -> Result<Infallible, Over> {
@@ -227,7 +243,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
 
     /// Writes all that can be written; ready when something was read, or the connection is over.
     fn poll(&mut self, cx: &mut Context<'_>, due: Pin<&mut Sleep>) -> Poll<Result<(), Over>> {
-        self.session.register(cx.waker());
+        if !self.session.register(self.epoch, cx.waker()) {
+            return Poll::Ready(Err(Over::Ended(Reason::SessionTakenOver)));
+        }
         match self.poll_write(cx)? {
             Poll::Ready(()) => self.stuck_since_ms = None,
             Poll::Pending => {
@@ -252,6 +270,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                     return;
                 }
                 self.read_begins = None;
+                if self.reads_due.is_empty() {
+                    self.session.reads_begun(self.epoch);
+                }
             }
             let Some(filter) = self.reads_due.pop_front() else {
                 return;
@@ -266,7 +287,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
     /// Ready when there is nothing left to write.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Over> {
         loop {
-            if self.wire.poll_write(cx)?.is_pending() {
+            let unwritten = self.wire.unwritten.len();
+            let written = self.wire.poll_write(cx)?;
+            if self.wire.unwritten.len() < unwritten {
+                self.stuck_since_ms = None;
+            }
+            if written.is_pending() {
                 return Ok(Poll::Pending);
             }
             if !self.session.has_news() {
@@ -283,8 +309,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                     &shared.sessions.pressure,
                     shared.clock.now_ms(),
                 );
-                if let Standing::Ended(reason) = standing {
-                    return Err(Over::Ended(reason));
+                match standing {
+                    Standing::Holds => {}
+                    Standing::Ended(Reason::QuotaExceeded) => return Err(Over::Slow),
+                    Standing::Ended(reason) => return Err(Over::Ended(reason)),
                 }
                 let full = batch.len() >= BATCH_BYTES;
                 self.write_batch(cx, batch)?;
@@ -344,7 +372,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                 return Poll::Pending;
             };
             if at_ms <= now_ms {
-                return Poll::Ready(Err(Over::Ended(reason)));
+                return Poll::Ready(Err(match reason {
+                    Reason::QuotaExceeded => Over::Slow,
+                    reason => Over::Ended(reason),
+                }));
             }
             let at = Instant::now() + Duration::from_millis(at_ms - now_ms);
             // It may ring too early, when the deadline has moved meanwhile; not too late.

@@ -28,6 +28,7 @@ pub(crate) struct Counters {
     pub(crate) dropped_no_room: Counter,
     pub(crate) refused: Counter,
     pub(crate) ended_slow: Counter,
+    pub(crate) ended_no_room: Counter,
     pub(crate) ended_bad_packet: Counter,
     pub(crate) router_restarts: Counter,
 }
@@ -56,7 +57,7 @@ pub struct Figures {
     pub dropped: Vec<(&'static str, u64)>,
     /// Clients that were not let in.
     pub refused: u64,
-    /// Connections that were ended, with the reason: `slow`, `bad_packet`.
+    /// Connections that were ended, with the reason: `slow`, `no_room` (for what they sent of a packet), `bad_packet`.
     pub ended: Vec<(&'static str, u64)>,
     /// Routers that ended and were replaced.
     pub router_restarts: u64,
@@ -77,6 +78,7 @@ impl Counters {
             refused: self.refused.get(),
             ended: vec![
                 ("slow", self.ended_slow.get()),
+                ("no_room", self.ended_no_room.get()),
                 ("bad_packet", self.ended_bad_packet.get()),
             ],
             router_restarts: self.router_restarts.get(),

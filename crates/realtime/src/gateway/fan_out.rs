@@ -126,7 +126,7 @@ impl FanOut {
 
     /// While all sessions together hold too much. Whoever does not keep up is found out meanwhile and no
     /// longer counted, and unloaded where it is bytes that are too many.
-    async fn wait_for_room(&self) {
+    pub(super) async fn wait_for_room(&self) {
         let pressure = &self.sessions.pressure;
         if !pressure.is_high() {
             return;

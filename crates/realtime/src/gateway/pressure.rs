@@ -68,6 +68,11 @@ impl Pressure {
         self.bytes.load(Relaxed) > BYTES_MAX
     }
 
+    /// Whether it would be if these bytes were gone.
+    pub(super) fn is_full_without(&self, bytes: usize) -> bool {
+        self.held_bytes().saturating_sub(bytes) > BYTES_MAX
+    }
+
     pub(super) fn held_bytes(&self) -> usize {
         self.bytes.load(Relaxed)
     }

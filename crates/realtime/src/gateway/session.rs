@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
+use std::task::Waker;
 
 use bytes::BytesMut;
 use crossdock_model::topic::{Subscription, TopicFilter, TopicName};
@@ -39,6 +40,8 @@ struct Held {
     epoch: u64,
     connected: bool,
     closed: bool,
+    /// Whether states are to be read for it that its connection has not asked for yet: the next one does.
+    reads_due: bool,
     /// Why the connection has to end.
     ended: Option<Reason>,
     /// What is published once it has been away for its delay, or is forgotten.
@@ -100,6 +103,7 @@ impl Session {
             epoch: 0,
             connected: true,
             closed: false,
+            reads_due: false,
             ended: None,
             delayed_will: None,
             counted_messages: 0,
@@ -129,14 +133,20 @@ impl Session {
         held.delayed_will = None;
         held.connected = true;
         let may_get = |topic: &TopicName| rights.may(Action::Receive(topic), now_ms);
-        held.client.outbox.keep_only(may_get);
+        let a_state_went = held.client.outbox.keep_only(may_get);
         held.rights = rights;
         let again = held.client.resume(terms);
-        let reread = if held.client.outbox.has_missed() {
+        // Who loses the session leaves what it has not asked for.
+        let reread = if held.client.outbox.has_missed() || held.reads_due {
             held.filters()
         } else {
             Vec::new()
         };
+        held.reads_due = !reread.is_empty();
+        if a_state_went {
+            // It is nothing to this connection, but to one whose rights cover it again.
+            held.client.outbox.miss();
+        }
         held.count(pressure, Some(now_ms));
         let epoch = held.epoch;
         drop(held);
@@ -216,9 +226,10 @@ impl Session {
         held.connected
     }
 
-    /// What was to be read for it is not.
-    pub(super) fn miss(&self) {
-        locked(&self.held).client.outbox.miss();
+    /// All that is to be read for the connection of this epoch was asked for: it comes, whoever holds the session then.
+    pub(super) fn reads_begun(&self, epoch: u64) {
+        let mut held = locked(&self.held);
+        held.reads_due &= held.epoch != epoch;
     }
 
     /// Whether it was forgotten.
@@ -233,7 +244,11 @@ impl Session {
             return Err(Reason::SessionTakenOver);
         }
         let rights = held.rights.clone();
-        Ok(held.client.handle(packet, &*rights, now_ms))
+        let effects = held.client.handle(packet, &*rights, now_ms);
+        held.reads_due |= effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Subscribed { retained: true, .. }));
+        Ok(effects)
     }
 
     /// The will of a connection that ends for this reason.
@@ -313,8 +328,9 @@ impl Session {
     pub(super) fn unload(&self, counters: &Counters, pressure: &Pressure) {
         let mut held = locked(&self.held);
         counters.dropped_slow.add(held.client.outbox.len() as u64);
-        held.client.outbox.keep_only(|_| false);
-        held.client.outbox.miss();
+        if held.client.outbox.keep_only(|_| false) {
+            held.client.outbox.miss();
+        }
         if held.connected {
             held.ended = Some(Reason::QuotaExceeded);
         }
@@ -323,9 +339,15 @@ impl Session {
         self.wake();
     }
 
-    /// Registers who is to be woken; before looking for what there is.
-    pub(super) fn register(&self, waker: &std::task::Waker) {
-        self.waker.register(waker);
+    /// Registers who is to be woken; before looking for what there is. Gives whether the connection of this epoch still has
+    /// the session: one that lost it must not take the place of the one that is to be woken now.
+    pub(super) fn register(&self, epoch: u64, waker: &Waker) -> bool {
+        let held = locked(&self.held);
+        let is_held = held.epoch == epoch;
+        if is_held {
+            self.waker.register(waker);
+        }
+        is_held
     }
 
     /// There may be something to write, though nothing came.
@@ -350,6 +372,9 @@ impl Session {
     ) -> Standing {
         let mut held = locked(&self.held);
         if held.epoch != epoch {
+            // The news was for whoever has it now.
+            drop(held);
+            self.wake();
             return Standing::Ended(Reason::SessionTakenOver);
         }
         if let Some(reason) = held.ended {

@@ -156,13 +156,18 @@ impl Sessions {
     }
 
     /// Makes room where more waits than may, for all sessions together: first at the expense of who does not read, and of
-    /// those whom most waits for. `who`: which of them at all, by whether they keep up.
+    /// those whom most waits for. `who`: which of them at all, by whether they keep up; they keep it where it would still be
+    /// too much without all of theirs.
     pub(super) fn unload(&self, counters: &Counters, now_ms: u64, who: impl Fn(bool) -> bool) {
         let all = self.all().into_iter();
         let mut loaded: Vec<_> = all
             .map(|session| (session.load(now_ms), session))
-            .filter(|((keeps_up, _), _)| who(*keeps_up))
+            .filter(|((keeps_up, bytes), _)| *bytes > 0 && who(*keeps_up))
             .collect();
+        let theirs = loaded.iter().map(|((_, bytes), _)| bytes).sum();
+        if self.pressure.is_full_without(theirs) {
+            return;
+        }
         loaded.sort_unstable_by_key(|((keeps_up, bytes), _)| (*keeps_up, Reverse(*bytes)));
         for (_, session) in loaded {
             if self.pressure.has_room() {

@@ -37,6 +37,8 @@ pub(super) enum Over {
     Lost,
     /// The client sent what it must not.
     Broken(WireError),
+    /// It takes nothing, or less than it is sent.
+    Slow,
     /// It is to be ended.
     Ended(Reason),
     /// A packet of the client ends it, and says what becomes of its will.

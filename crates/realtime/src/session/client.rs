@@ -306,7 +306,8 @@ impl Client {
         {
             return vec![self.end(Reason::ProtocolError)];
         }
-        // A filter that comes twice counts as it came last.
+        // A filter that comes twice counts as it came last; what is retained is due where it was for any of them, as if
+        // they had come one by one (MQTT 5.0, section 3.8.4).
         let mut subscribed = HashMap::new();
         let mut granted = Vec::with_capacity(filters.len());
         for filter in filters {
@@ -321,10 +322,14 @@ impl Client {
                         subscription_id,
                     };
                     let is_new = self.hold(&filter.text, options);
+                    let was_due = matches!(
+                        subscribed.get(&filter.text),
+                        Some(Effect::Subscribed { retained: true, .. })
+                    );
                     let retained = match filter.retain_handling {
                         RetainHandling::Always => true,
-                        RetainHandling::IfNew => is_new,
-                        RetainHandling::Never => false,
+                        RetainHandling::IfNew => is_new || was_due,
+                        RetainHandling::Never => was_due,
                     };
                     let effect = Effect::Subscribed {
                         subscription,

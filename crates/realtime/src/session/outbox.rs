@@ -66,6 +66,7 @@ enum Flight {
         publish: PublishOut,
         since_ms: u64,
         bytes: usize,
+        is_state: bool,
     },
     Released,
 }
@@ -237,7 +238,7 @@ impl Outbox {
                 qos,
                 retain,
                 subscription_ids,
-                ..
+                is_state,
             } = slot.waiting;
             let mut publish = PublishOut {
                 message,
@@ -254,6 +255,7 @@ impl Outbox {
                     publish: publish.clone(),
                     since_ms: slot.since_ms,
                     bytes: slot.bytes,
+                    is_state,
                 };
                 self.bytes += slot.bytes;
                 self.flights.insert(at, (publish.id, sent));
@@ -348,25 +350,31 @@ impl Outbox {
         }
     }
 
-    /// Leaves out what is of other topics than these. An identifier of QoS 2 is still released: its client may have it.
-    pub fn keep_only(&mut self, kept: impl Fn(&TopicName) -> bool) {
+    /// Leaves out what is of other topics than these, and gives whether a state was among it. An identifier of QoS 2 is still
+    /// released: its client may have it.
+    pub fn keep_only(&mut self, kept: impl Fn(&TopicName) -> bool) -> bool {
+        let mut a_state_went = false;
         let goes = |message: &Message| !kept(&message.topic);
         let waiting = self.waiting.iter();
         let waiting = waiting.filter(|(_, slot)| goes(&slot.waiting.message));
         for at in waiting.map(|(at, _)| *at).collect::<Vec<_>>() {
-            self.take(at);
+            a_state_went |= self.take(at).is_some_and(|slot| slot.waiting.is_state);
         }
         let sent = self.flights.iter().filter_map(|(at, (_, flight))| match flight {
-            Flight::Sent { publish, .. } => goes(&publish.message).then_some((*at, publish.qos)),
+            Flight::Sent {
+                publish, is_state, ..
+            } => goes(&publish.message).then_some((*at, publish.qos, *is_state)),
             Flight::Released => None,
         });
-        for (at, qos) in sent.collect::<Vec<_>>() {
+        for (at, qos, is_state) in sent.collect::<Vec<_>>() {
+            a_state_went |= is_state;
             if qos == QoS::ExactlyOnce {
                 self.release(at);
             } else {
                 self.land(at);
             }
         }
+        a_state_went
     }
 
     /// A new connection took the session up, with its own window: what was on its way is sent again, in its order, before

@@ -195,13 +195,27 @@ fn who_comes_back_with_less_rights_gets_less() {
     outbox.pop(0).unwrap();
     outbox.push(waiting("theirs", "3", QoS::AtLeastOnce), 0);
     outbox.push(waiting("mine", "4", QoS::AtLeastOnce), 0);
-    outbox.keep_only(|topic| topic.as_str() == "mine");
+    assert!(!outbox.keep_only(|topic| topic.as_str() == "mine"));
     let release = Outgoing::PubRel {
         id: first.id,
         reason: Reason::Success,
     };
     assert_eq!(outbox.resume(2), [release], "its client may know the identifier");
     assert_eq!(payloads(&mut outbox), ["4"]);
+}
+
+#[test]
+fn a_state_that_goes_is_told_of_wherever_it_is() {
+    for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        for is_sent in [false, qos != QoS::AtMostOnce] {
+            let mut outbox = Outbox::new(LIMITS);
+            outbox.push(waiting("state/a", "1", qos), 0);
+            assert!(!is_sent || outbox.pop(0).is_some());
+            assert!(!outbox.keep_only(|_| true));
+            assert!(outbox.keep_only(|_| false), "{qos:?}, sent: {is_sent}");
+            assert!(!outbox.keep_only(|_| false), "it is gone");
+        }
+    }
 }
 
 #[test]

@@ -261,7 +261,7 @@ fn describe() {
     );
     describe_counter!(
         "crossdock_mqtt_ended_total",
-        "MQTT connections that were ended: slow, bad_packet"
+        "MQTT connections that were ended: slow, no_room, bad_packet"
     );
     describe_counter!(
         "crossdock_mqtt_router_restarts_total",

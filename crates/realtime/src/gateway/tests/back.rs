@@ -1,5 +1,7 @@
 //! Who goes and comes back, and what others have to do with it: what waits, what was missed, what it costs.
 
+use std::collections::HashSet;
+
 use super::*;
 use crate::gateway::tests::client::Hello;
 
@@ -39,6 +41,25 @@ async fn with_less_rights_it_gets_less() {
 }
 
 #[tokio::test]
+async fn what_went_with_its_rights_is_read_anew_once_it_has_them_again() {
+    let (gateway, states) = open(Door::default());
+    let (mut client, _) = Client::connect(&gateway, staying("@me a b", "x")).await;
+    client.subscribe("b", QoS::AtLeastOnce).await;
+    until(|| states.reads.load(Relaxed) == 1).await;
+    gone(&gateway, client, 0).await;
+    states.keep(&state("b", 1));
+    gateway.state_changed(state("b", 1)).await;
+    until(|| gateway.figures().queue_bytes > 0).await;
+    let (client, answer) = Client::connect(&gateway, staying("@me a", "x")).await;
+    assert!(answer.0);
+    gone(&gateway, client, 0).await;
+    assert_eq!(states.reads.load(Relaxed), 1, "with less it need not read");
+    let (mut client, answer) = Client::connect(&gateway, staying("@me a b", "x")).await;
+    assert!(answer.0);
+    assert_eq!(client.message().await, Some(("b".to_owned(), "v1".to_owned())));
+}
+
+#[tokio::test]
 async fn what_it_missed_is_read_anew() {
     let (gateway, states) = open(Door::default());
     let (mut client, _) = Client::connect(&gateway, staying("state/#", "x")).await;
@@ -65,6 +86,40 @@ async fn a_read_that_was_not_done_is_done_for_who_comes_back() {
     states.is_away.store(false, Relaxed);
     let (mut client, _) = Client::connect(&gateway, staying("state/#", "x")).await;
     assert_eq!(client.message().await.unwrap().1, "v1");
+}
+
+/// More than one connection may have under way: what still waits for its turn goes with the connection.
+#[tokio::test]
+async fn what_was_to_be_read_is_read_for_who_takes_over() {
+    let (gateway, states) = open(Door::default());
+    states.is_away.store(true, Relaxed);
+    let (mut first, _) = Client::connect(&gateway, staying("state/#", "x")).await;
+    let mut due: HashSet<_> = (0..10).map(|number| format!("state/{number}")).collect();
+    for topic in &due {
+        states.keep(&state(topic, 1));
+        first.subscribe(topic, QoS::AtLeastOnce).await;
+    }
+    let (mut second, answer) = Client::connect(&gateway, staying("state/#", "x")).await;
+    assert!(answer.0);
+    states.is_away.store(false, Relaxed);
+    while !due.is_empty() {
+        due.remove(&second.message().await.unwrap().0);
+    }
+    assert_eq!(first.ended().await, Some(DisconnectReasonCode::SessionTakenOver));
+}
+
+#[tokio::test]
+async fn who_takes_over_where_nothing_is_due_reads_nothing() {
+    let (gateway, states) = open(Door::default());
+    states.keep(&state("state/a", 1));
+    let (mut first, _) = Client::connect(&gateway, staying("state/#", "x")).await;
+    first.subscribe("state/a", QoS::AtLeastOnce).await;
+    assert_eq!(first.message().await.unwrap().1, "v1");
+    let (mut second, _) = Client::connect(&gateway, staying("state/#", "x")).await;
+    states.keep(&state("state/b", 1));
+    second.subscribe("state/b", QoS::AtLeastOnce).await;
+    while second.message().await.unwrap().0 != "state/b" {}
+    assert_eq!(states.reads.load(Relaxed), 2);
 }
 
 #[tokio::test]

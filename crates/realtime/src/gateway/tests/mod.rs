@@ -3,6 +3,7 @@
 
 mod back;
 mod client;
+mod held;
 mod origins;
 mod shares;
 mod unread;
@@ -56,7 +57,7 @@ impl Rights for Under {
 /// Users are named by the filters that they have, separated by spaces; nobody has none. Where the first word begins with
 /// @ it is who they are, whatever they have.
 #[derive(Default)]
-struct Door {
+pub(super) struct Door {
     revoked: Arc<AtomicBool>,
     ends_ms: Option<u64>,
 }
@@ -82,9 +83,11 @@ impl Doorkeeper for Door {
 }
 
 #[derive(Default)]
-struct Memory {
+pub(super) struct Memory {
     states: Mutex<HashMap<TopicName, State>>,
     is_away: AtomicBool,
+    /// How often it was asked while it was there.
+    reads: AtomicU64,
 }
 
 impl Memory {
@@ -99,6 +102,7 @@ impl States for Memory {
         if self.is_away.load(Relaxed) {
             return Err(StatesError("away".to_owned()));
         }
+        self.reads.fetch_add(1, Relaxed);
         if filter.as_str().starts_with("stuck/") {
             std::future::pending::<()>().await;
         }
@@ -108,7 +112,7 @@ impl States for Memory {
     }
 }
 
-fn open(door: Door) -> (Gateway, Arc<Memory>) {
+pub(super) fn open(door: Door) -> (Gateway, Arc<Memory>) {
     let states = Arc::new(Memory::default());
     let capacity = Capacity { connections: 100 };
     let gateway = Gateway::start(Arc::new(door), states.clone(), capacity, CancellationToken::new());
@@ -166,7 +170,13 @@ async fn a_router_that_dies_loses_nothing_and_nobody_notices() {
     let sending = async {
         for number in 0..MESSAGES {
             if number % 500 == 250 {
-                gateway.0.bus.break_router();
+                // There may be none yet.
+                let restarts = gateway.figures().router_restarts;
+                until(|| {
+                    gateway.0.bus.break_router();
+                    gateway.figures().router_restarts > restarts
+                })
+                .await;
             }
             writer.publish("a/b", &number.to_string(), false).await;
             tokio::task::yield_now().await;

@@ -211,6 +211,33 @@ fn each_filter_is_answered_by_itself() {
 }
 
 #[test]
+fn what_is_retained_is_due_where_it_was_for_any_of_the_same_filters() {
+    use RetainHandling::{Always, IfNew, Never};
+    for (handling, expected) in [
+        ([IfNew, IfNew], true),
+        ([IfNew, Never], true),
+        ([Always, IfNew], true),
+        ([Never, IfNew], false),
+        ([Never, Never], false),
+    ] {
+        let filters = handling.map(|retain_handling| SubscribeFilter {
+            retain_handling,
+            ..filter("mine/a")
+        });
+        let subscribe = Incoming::Subscribe {
+            id: 1,
+            filters: filters.into(),
+            subscription_id: None,
+        };
+        let effects = client(Version::V5).handle(subscribe, &rights(), 0);
+        let [_, Effect::Subscribed { retained, .. }] = effects[..] else {
+            panic!("{effects:?}")
+        };
+        assert_eq!(retained, expected, "{handling:?}");
+    }
+}
+
+#[test]
 fn a_goodbye_takes_the_will_back() {
     let rights = rights();
     let goodbye = Incoming::Disconnect {

@@ -1,0 +1,92 @@
+use futures::task::noop_waker_ref;
+use tokio::io::{AsyncReadExt, DuplexStream};
+
+use super::super::tests::{Door, open};
+use super::super::{Gateway, SESSION_LIMITS, session::Key};
+use super::*;
+use crate::session::Client;
+
+/// What fits between the two ends.
+const PIPE_BYTES: usize = 64;
+
+struct Nobody;
+
+impl Rights for Nobody {
+    fn principal(&self) -> &'static str {
+        "nobody"
+    }
+}
+
+/// One that has more to write than its client has taken, and the client's end.
+fn writing(gateway: &Gateway) -> (Connection<'_, DuplexStream>, DuplexStream) {
+    let (near, far) = tokio::io::duplex(PIPE_BYTES);
+    let mut wire = Wire::over(near);
+    wire.unwritten.extend_from_slice(&[b'x'; 10 * PIPE_BYTES]);
+    let terms = crate::session::Terms {
+        version: Version::V5,
+        session_expiry_s: 0,
+        will: None,
+        in_flight: 1,
+    };
+    let key = Key {
+        principal: "nobody".into(),
+        client_id: "x".into(),
+    };
+    let rights = Arc::new(Nobody);
+    let client = Client::new(terms, 1, SESSION_LIMITS);
+    let connection = Connection {
+        shared: &gateway.0,
+        session: Arc::new(Session::new(1, key, client, rights.clone())),
+        epoch: 0,
+        version: Version::V5,
+        max_packet_bytes: usize::MAX,
+        alive: Alive::new(60, gateway.0.clock.now_ms()),
+        rights,
+        places: OwnPlaces::default(),
+        reads_due: VecDeque::new(),
+        read_begins: None,
+        packet_since_ms: None,
+        stuck_since_ms: None,
+        unread: Default::default(),
+        wire,
+    };
+    (connection, far)
+}
+
+#[tokio::test]
+async fn who_takes_a_little_is_not_stuck_and_who_takes_nothing_is() {
+    let (gateway, _) = open(Door::default());
+    let (mut connection, mut far) = writing(&gateway);
+    let mut due = Box::pin(tokio::time::sleep(Duration::ZERO));
+    let mut poll = |connection: &mut Connection<'_, _>| {
+        connection.poll(&mut Context::from_waker(noop_waker_ref()), due.as_mut())
+    };
+    assert!(poll(&mut connection).is_pending());
+    assert!(connection.stuck_since_ms.is_some());
+    for _ in 0..3 {
+        // Since long ago.
+        connection.stuck_since_ms = Some(0);
+        far.read_exact(&mut [0; PIPE_BYTES / 2]).await.unwrap();
+        assert!(poll(&mut connection).is_pending());
+    }
+    connection.stuck_since_ms = Some(0);
+    assert!(matches!(poll(&mut connection), Poll::Ready(Err(Over::Slow))));
+}
+
+#[tokio::test]
+async fn only_who_is_slow_is_counted_as_slow() {
+    let (gateway, _) = open(Door::default());
+    let (connection, _far) = writing(&gateway);
+    for (over, expected) in [
+        (Over::Slow, [1, 0, 0]),
+        (Over::Ended(Reason::QuotaExceeded), [1, 1, 0]),
+        (Over::Broken(WireError::UserProperties), [1, 1, 1]),
+    ] {
+        assert_eq!(connection.end(over).0, Reason::QuotaExceeded);
+        let ended = gateway.figures().ended;
+        assert_eq!(
+            ended.into_iter().map(|(_, count)| count).collect::<Vec<_>>(),
+            expected
+        );
+    }
+}
