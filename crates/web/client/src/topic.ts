@@ -3,7 +3,7 @@ import type { Snapshot } from './types.js';
 
 export interface Listener {
   /** What it was told last, by this topic or by an earlier one of the name. */
-  readonly current: Snapshot<unknown> | undefined;
+  readonly current?: Snapshot<unknown> | undefined;
   next(snapshot: Snapshot<unknown>): void;
   /** Nothing more will come: because of `error`, or because all is done. */
   end(error?: Error): void;
