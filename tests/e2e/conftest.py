@@ -33,6 +33,12 @@ def pytest_runtest_makereport(item: pytest.Item):
     return report
 
 
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Says of each test that was tried once more what had not come in time."""
+    for report in terminalreporter.stats.get("rerun", []):
+        terminalreporter.write_line(f"RERUN {report.nodeid}: {report.longrepr.reprcrash.message}")
+
+
 @pytest.fixture(scope="session")
 def broker() -> Iterator[Broker]:
     """A RabbitMQ that the hubs of this run share; whoever stops or freezes one takes a node of their own."""
