@@ -10,6 +10,7 @@ mod issuers;
 mod jwks;
 mod looking;
 mod minting;
+mod refusals;
 mod revocations;
 mod signing;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use tokio::sync::watch;
 use self::{
     issuers::Issuers,
     minting::Said,
+    refusals::Refusals,
     revocations::{Marks, Revocations, Revoker},
     signing::{Signing, VERIFIES_AFTER},
     token::{Claims, NAME_MAX_BYTES, SKEW, Unverified},
@@ -37,6 +39,7 @@ use crate::{
 pub use grants::Grants;
 pub(crate) use looking::run;
 pub use minting::{BrowserToken, MintError, NewBrowserToken};
+pub(crate) use refusals::ManyRefused;
 pub use token::BROWSER_TOKEN_MAX_BYTES;
 
 /// Topic filters of one token, and of one API key, at most.
@@ -179,6 +182,7 @@ pub(crate) struct BrowserTokens {
     revocations: Arc<Revocations>,
     issuers: Issuers,
     attempts: Attempts,
+    pub(crate) refusals: Refusals,
 }
 
 impl BrowserTokens {
@@ -198,6 +202,7 @@ impl BrowserTokens {
             revocations: Arc::new(Revocations::new(store.clone())),
             issuers: Issuers::new(issuers, outbound),
             attempts: Attempts::new(),
+            refusals: Refusals::default(),
             store,
         }
     }
@@ -322,17 +327,22 @@ impl BrowserTokens {
         let wait_s = self.attempts.wait(from, now);
         let keys = if wait_s.is_some() { Keys::AtHand } else { Keys::All };
         let fault = match self.admit(token, keys, now).await {
-            Ok(grants) => return Ok(grants),
+            Ok(grants) => {
+                self.refusals.admitted(now);
+                return Ok(grants);
+            }
             Err(fault) => fault,
         };
         if fault.is_a_guess() {
             if let Some(retry_after_s) = wait_s {
+                self.refusals.refused_soon(fault, from, now);
                 measures::token_refused("too_soon");
                 tracing::debug!(client = %from, reason = fault.word(), "a login came too soon after others that failed");
                 return Err(LoginError::TooSoon { retry_after_s });
             }
             self.attempts.failed(from, now);
         }
+        self.refusals.refused(fault, from, now);
         measures::token_refused(fault.word());
         tracing::info!(client = %from, reason = fault.word(), detail = %fault, "a browser token was refused");
         Err(fault.into())
@@ -442,6 +452,12 @@ impl Hub {
     pub async fn log_in_browser(&self, token: &str, from: IpAddr) -> Result<Grants, LoginError> {
         let now = self.shared.clock.now();
         self.shared.browser_tokens.log_in(token, from, now).await
+    }
+
+    /// A page of another origin than those that may connect came from this address and was turned away.
+    pub fn note_refused_origin(&self, origin: &str, from: IpAddr) {
+        let (shared, now) = (&self.shared, self.shared.clock.now());
+        shared.browser_tokens.refusals.refused_origin(origin, from, now);
     }
 
     /// Changes whenever the grants of somebody who is here may have been ended: then ask [`Grants::revoked`] again.
