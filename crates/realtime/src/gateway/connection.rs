@@ -38,6 +38,8 @@ const CONNECT_MAX: Duration = Duration::from_secs(10);
 const PACKET_MAX_MS: u64 = 30_000;
 /// How long a client may take nothing of what is sent to it.
 const STUCK_MAX_MS: u64 = 30_000;
+/// Others have their turn after so many bytes of one who sends without a pause.
+const TURN_BYTES: usize = 16 * 1024;
 /// Nothing is read while this much waits to be written.
 const UNWRITTEN_MAX: usize = 64 * 1024;
 
@@ -214,6 +216,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
         let stop = self.shared.stop.clone();
         let mut stopped = pin!(stop.cancelled());
         let mut due = pin!(tokio::time::sleep(Duration::ZERO));
+        let mut turn_bytes = 0;
         loop {
             while let Some(packet) = self.wire.decode()? {
                 self.packet_since_ms = None;
@@ -231,13 +234,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                 self.packet_since_ms.get_or_insert(now_ms);
             }
             self.unread.count(self.wire.unread.len(), &self.shared.unread)?;
+            if turn_bytes >= TURN_BYTES {
+                turn_bytes = 0;
+                tokio::task::yield_now().await;
+            }
+            let unread = self.wire.unread.len();
             poll_fn(|cx| {
                 if stopped.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(Err(Over::Ended(Reason::ServerShuttingDown)));
                 }
-                self.poll(cx, due.as_mut())
+                let polled = self.poll(cx, due.as_mut());
+                if polled.is_pending() {
+                    turn_bytes = 0;
+                }
+                polled
             })
             .await?;
+            turn_bytes += self.wire.unread.len() - unread;
         }
     }
 

@@ -1,5 +1,5 @@
 use futures::task::noop_waker_ref;
-use tokio::io::{AsyncReadExt, DuplexStream};
+use tokio::io::{AsyncReadExt, DuplexStream, ReadBuf};
 
 use super::super::tests::{Door, open};
 use super::super::{Gateway, SESSION_LIMITS, session::Key};
@@ -22,6 +22,10 @@ fn writing(gateway: &Gateway) -> (Connection<'_, DuplexStream>, DuplexStream) {
     let (near, far) = tokio::io::duplex(PIPE_BYTES);
     let mut wire = Wire::over(near);
     wire.unwritten.extend_from_slice(&[b'x'; 10 * PIPE_BYTES]);
+    (connected(gateway, wire), far)
+}
+
+fn connected<S>(gateway: &Gateway, wire: Wire<S>) -> Connection<'_, S> {
     let terms = crate::session::Terms {
         version: Version::V5,
         session_expiry_s: 0,
@@ -34,7 +38,7 @@ fn writing(gateway: &Gateway) -> (Connection<'_, DuplexStream>, DuplexStream) {
     };
     let rights = Arc::new(Nobody);
     let client = Client::new(terms, 1, SESSION_LIMITS);
-    let connection = Connection {
+    Connection {
         shared: &gateway.0,
         session: Arc::new(Session::new(1, key, client, rights.clone())),
         epoch: 0,
@@ -49,8 +53,60 @@ fn writing(gateway: &Gateway) -> (Connection<'_, DuplexStream>, DuplexStream) {
         stuck_since_ms: None,
         unread: Default::default(),
         wire,
-    };
-    (connection, far)
+    }
+}
+
+/// A client that sends PINGREQ without a pause and takes every answer, until so many bytes are sent.
+struct Torrent(usize);
+
+impl AsyncRead for Torrent {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        space: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let bytes = space.remaining().min(self.0);
+        space.put_slice(&[0xc0, 0x00].repeat(bytes / 2));
+        self.0 -= bytes;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Torrent {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn who_sends_without_a_pause_lets_the_others_in_between() {
+    const TURNS: usize = 10;
+    let (gateway, _) = open(Door::default());
+    let mut wire = Wire::over(Torrent(TURNS * TURN_BYTES));
+    wire.unread
+        .extend_from_slice(b"\x10\x0d\0\x04MQTT\x05\x02\0\x3c\0\0\0");
+    assert!(matches!(wire.decode(), Ok(Some(Incoming::Connect(_)))));
+    let mut connection = connected(&gateway, wire);
+    let mut others_turns = 0;
+    tokio::select! {
+        biased;
+        over = connection.work() => assert!(matches!(over, Err(Over::Lost))),
+        () = async {
+            loop {
+                others_turns += 1;
+                tokio::task::yield_now().await;
+            }
+        } => {}
+    }
+    assert!(others_turns >= TURNS, "{others_turns}");
 }
 
 #[tokio::test]
