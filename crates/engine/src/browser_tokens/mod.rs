@@ -450,7 +450,7 @@ impl Hub {
     /// What the holder of a browser token may do, who logs in from this address: failures have the next one wait.
     ///
     /// # Errors
-    /// See [`LoginError`]; the client is told no more than that it may not.
+    /// See [`LoginError`]; what the client may know of it says [`TokenFault::told`].
     pub async fn log_in_browser(&self, token: &str, from: IpAddr) -> Result<Grants, LoginError> {
         let now = self.shared.clock.now();
         self.shared.browser_tokens.log_in(token, from, now).await

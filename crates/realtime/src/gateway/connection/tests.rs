@@ -81,6 +81,23 @@ async fn who_takes_a_little_is_not_stuck_and_who_takes_nothing_is() {
 }
 
 #[tokio::test]
+async fn who_takes_nothing_is_told_codes_alone() {
+    let (gateway, _) = open(Door::default());
+    let (mut connection, _far) = writing(&gateway);
+    let refusal = Outgoing::PubAck {
+        id: 1,
+        reason: Reason::NotAuthorized,
+        said: Some(ReasonString::of(&"no")),
+    };
+    let mut queued = |waits: usize| {
+        connection.wire.unwritten.resize(waits, 0);
+        connection.wire.queue(connection.takes, &refusal);
+        connection.wire.unwritten.len() - waits
+    };
+    assert_eq!([queued(UNWRITTEN_MAX - 1), queued(UNWRITTEN_MAX)], [11, 6]);
+}
+
+#[tokio::test]
 async fn only_who_is_slow_is_counted_as_slow() {
     let (gateway, _) = open(Door::default());
     let (connection, _far) = writing(&gateway);
