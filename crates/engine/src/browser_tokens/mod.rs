@@ -47,7 +47,8 @@ const CLIENT_ID_CHARS: usize = 20;
 const TOKEN_ID_CHARS: usize = 22;
 const ENVIRONMENT_CHARS: usize = 16;
 
-/// Why a token opens nothing. For the log and the metrics: whoever showed it is told no more than that it does not.
+/// Why a token opens nothing. For the log and the metrics; whoever showed it is [`told`](TokenFault::told) as much as helps
+/// nobody to guess one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenFault {
     /// More bytes than any token has here.
@@ -124,6 +125,17 @@ impl TokenFault {
             Self::Revoked => "revoked",
             Self::Topics => "topics",
             Self::KeysUnavailable => "keys_unavailable",
+        }
+    }
+
+    /// What whoever showed it may know. Whether a key is known, and what for, is not told to those whose token it did not
+    /// sign.
+    pub fn told(self) -> String {
+        match self {
+            Self::NoKeyId | Self::UnknownKey | Self::Algorithm | Self::Signature => {
+                "no key that is known here has signed it".to_owned()
+            }
+            fault => fault.to_string(),
         }
     }
 
@@ -438,7 +450,7 @@ impl Hub {
     /// What the holder of a browser token may do, who logs in from this address: failures have the next one wait.
     ///
     /// # Errors
-    /// See [`LoginError`]; the client is told no more than that it may not.
+    /// See [`LoginError`]; what the client may know of it says [`TokenFault::told`].
     pub async fn log_in_browser(&self, token: &str, from: IpAddr) -> Result<Grants, LoginError> {
         let now = self.shared.clock.now();
         self.shared.browser_tokens.log_in(token, from, now).await

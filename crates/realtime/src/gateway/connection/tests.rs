@@ -5,6 +5,7 @@ use super::super::tests::{Door, open};
 use super::super::{Gateway, SESSION_LIMITS, session::Key};
 use super::*;
 use crate::session::Client;
+use crate::wire::Reason;
 
 /// What fits between the two ends.
 const PIPE_BYTES: usize = 64;
@@ -42,8 +43,11 @@ fn connected<S>(gateway: &Gateway, wire: Wire<S>) -> Connection<'_, S> {
         shared: &gateway.0,
         session: Arc::new(Session::new(1, key, client, rights.clone())),
         epoch: 0,
-        version: Version::V5,
-        max_packet_bytes: usize::MAX,
+        takes: Takes {
+            version: Version::V5,
+            max_packet_bytes: usize::MAX,
+            problems: true,
+        },
         alive: Alive::new(60, gateway.0.clock.now_ms()),
         rights,
         places: OwnPlaces::default(),
@@ -126,7 +130,27 @@ async fn who_takes_a_little_is_not_stuck_and_who_takes_nothing_is() {
         assert!(poll(&mut connection).is_pending());
     }
     connection.stuck_since_ms = Some(0);
-    assert!(matches!(poll(&mut connection), Poll::Ready(Err(Over::Slow))));
+    assert!(matches!(
+        poll(&mut connection),
+        Poll::Ready(Err(Over::Ended(Why::Stuck)))
+    ));
+}
+
+#[tokio::test]
+async fn who_takes_nothing_is_told_codes_alone() {
+    let (gateway, _) = open(Door::default());
+    let (mut connection, _far) = writing(&gateway);
+    let refusal = Outgoing::PubAck {
+        id: 1,
+        reason: Reason::NotAuthorized,
+        said: Some(ReasonString::of(&"no")),
+    };
+    let mut queued = |waits: usize| {
+        connection.wire.unwritten.resize(waits, 0);
+        connection.wire.queue(connection.takes, &refusal);
+        connection.wire.unwritten.len() - waits
+    };
+    assert_eq!([queued(UNWRITTEN_MAX - 1), queued(UNWRITTEN_MAX)], [11, 6]);
 }
 
 #[tokio::test]
@@ -134,11 +158,11 @@ async fn only_who_is_slow_is_counted_as_slow() {
     let (gateway, _) = open(Door::default());
     let (connection, _far) = writing(&gateway);
     for (over, expected) in [
-        (Over::Slow, [1, 0, 0]),
-        (Over::Ended(Reason::QuotaExceeded), [1, 1, 0]),
-        (Over::Broken(WireError::UserProperties), [1, 1, 1]),
+        (Over::Ended(Why::Slow), [1, 0, 0]),
+        (Over::Ended(Why::TooMuchUnread), [1, 1, 0]),
+        (Over::Ended(Why::Wire(WireError::UserProperties)), [1, 1, 1]),
     ] {
-        assert_eq!(connection.end(over).0, Reason::QuotaExceeded);
+        assert_eq!(connection.judge(over).0.reason(), Reason::QuotaExceeded);
         let ended = gateway.figures().ended;
         assert_eq!(
             ended.into_iter().map(|(_, count)| count).collect::<Vec<_>>(),
