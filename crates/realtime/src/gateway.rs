@@ -36,16 +36,21 @@ use crate::said::Said;
 use crate::session::Limits;
 use crate::wire::{Message, MessageProperties, QoS};
 use bus::{Bus, Kind, ReadPlaces, Tickets};
+pub(crate) use connect::CLIENT_ID_BYTES_MAX;
+pub(crate) use connection::{PACKET_MAX_MS, STUCK_MAX_MS};
 pub(crate) use counters::Counters;
 pub use counters::Figures;
 use fan_out::FanOut;
 use pending::Pending;
+pub(crate) use pressure::BYTES_MAX as WAITING_BYTES_MAX;
 use reads::Reads;
 use retained::Retained;
 use seats::Seats;
 pub(crate) use seats::{NoSeat, Seat};
 use session::Session;
+pub(crate) use sessions::SESSIONS_MAX;
 use sessions::Sessions;
+pub(crate) use unread::ALL_MAX as UNREAD_BYTES_MAX;
 use versions::Versions;
 
 /// The most bytes of a packet from a client that is known.

@@ -11,6 +11,7 @@ mod outside;
 mod said;
 pub mod session;
 mod websocket;
+mod why;
 pub mod wire;
 
 pub use gateway::{Capacity, Figures, Gateway};
@@ -18,6 +19,7 @@ pub use listen::{Tls, serve_tcp, serve_tls};
 pub use origin::Origins;
 pub use outside::{Arrival, Doorkeeper, State, States, StatesError};
 pub use websocket::serve_websocket;
+pub use why::{Refusal, Why};
 
 /// What the broker inside says of its own tickets is of no use to operators.
 pub const LOG_FILTER: &str = "rumqttd=warn";

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use crossdock_model::topic::{TopicFilter, TopicName};
 
 use crate::session::Rights;
-use crate::wire::{Login, Reason};
+use crate::why::Refusal;
+use crate::wire::Login;
 
 /// A client at the door.
 #[derive(Debug, Clone, Copy)]
@@ -27,9 +28,9 @@ pub trait Doorkeeper: Send + Sync {
     /// What the client may do.
     ///
     /// # Errors
-    /// The reason that the client is told: `BadUserNameOrPassword` or `NotAuthorized` where it is not
+    /// What the client is told: `BadUserNameOrPassword` or `NotAuthorized` where it is not
     /// let in, `ConnectionRateExceeded` where it tried too often, `ServerUnavailable` where nobody can say.
-    async fn admit(&self, arrival: Arrival<'_>) -> Result<Arc<dyn Rights>, Reason>;
+    async fn admit(&self, arrival: Arrival<'_>) -> Result<Arc<dyn Rights>, Refusal>;
 
     /// A page of this origin, as its browser says, was turned away before it could show anything.
     fn turned_away(&self, _origin: &str, _peer: IpAddr) {}

@@ -13,6 +13,7 @@ mod rights;
 mod tests;
 
 pub use alive::Alive;
+pub(crate) use client::{ALIASED_BYTES_MAX, MAX_SUBSCRIPTION_BYTES, MAX_SUBSCRIPTION_LEVELS};
 pub use client::{Client, Effect, MAX_SUBSCRIPTIONS, Options, SESSION_EXPIRY_MAX_S, TOPIC_ALIAS_MAX, Terms};
 pub use inbox::{Inbox, Received};
 pub(crate) use outbox::held_bytes;

@@ -15,12 +15,13 @@ mod tests;
 mod walk;
 
 pub use decode::Decoder;
-pub use encode::encode;
+pub use encode::{Takes, encode, encode_for};
 pub use packet::{
     ConnAck, Connect, Incoming, Login, Message, MessageProperties, Outgoing, Publish, PublishOut, QoS,
     RetainHandling, SubscribeFilter, Version, Will,
 };
-pub use reason::Reason;
+pub(crate) use reason::Name;
+pub use reason::{REASON_STRING_BYTES_MAX, Reason, ReasonString};
 
 use crossdock_model::topic::TopicError;
 

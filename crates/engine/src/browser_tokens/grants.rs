@@ -52,6 +52,11 @@ impl Grants {
         self.principal.split_once('/').map_or("", |(voucher, _)| voucher)
     }
 
+    /// The topics that may be read.
+    pub fn filters(&self) -> &[TopicFilter] {
+        &self.filters
+    }
+
     /// Whether every topic that the filter can match may be read.
     pub fn may_subscribe(&self, filter: &TopicFilter) -> bool {
         let is_reserved = filter.as_str().starts_with('$');

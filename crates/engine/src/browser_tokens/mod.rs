@@ -50,7 +50,8 @@ const CLIENT_ID_CHARS: usize = 20;
 const TOKEN_ID_CHARS: usize = 22;
 const ENVIRONMENT_CHARS: usize = 16;
 
-/// Why a token opens nothing. For the log and the metrics: whoever showed it is told no more than that it does not.
+/// Why a token opens nothing. For the log and the metrics; whoever showed it is [`told`](TokenFault::told) as much as helps
+/// nobody to guess one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenFault {
     /// More bytes than any token has here.
@@ -127,6 +128,17 @@ impl TokenFault {
             Self::Revoked => "revoked",
             Self::Topics => "topics",
             Self::KeysUnavailable => "keys_unavailable",
+        }
+    }
+
+    /// What whoever showed it may know. Whether a key is known, and what for, is not told to those whose token it did not
+    /// sign.
+    pub fn told(self) -> String {
+        match self {
+            Self::NoKeyId | Self::UnknownKey | Self::Algorithm | Self::Signature => {
+                "no key that is known here has signed it".to_owned()
+            }
+            fault => fault.to_string(),
         }
     }
 
@@ -326,11 +338,9 @@ impl BrowserTokens {
     ) -> Result<Grants, LoginError> {
         let wait_s = self.attempts.wait(from, now);
         let keys = if wait_s.is_some() { Keys::AtHand } else { Keys::All };
-        let fault = match self.admit(token, keys, now).await {
-            Ok(grants) => {
-                self.refusals.admitted(now);
-                return Ok(grants);
-            }
+        let admitted = self.admit(token, keys, now).await;
+        let fault = match admitted.inspect(|_| self.refusals.admitted(now)) {
+            Ok(grants) => return Ok(grants),
             Err(fault) => fault,
         };
         if fault.is_a_guess() {
@@ -448,16 +458,10 @@ impl Hub {
     /// What the holder of a browser token may do, who logs in from this address: failures have the next one wait.
     ///
     /// # Errors
-    /// See [`LoginError`]; the client is told no more than that it may not.
+    /// See [`LoginError`]; what the client may know of it says [`TokenFault::told`].
     pub async fn log_in_browser(&self, token: &str, from: IpAddr) -> Result<Grants, LoginError> {
         let now = self.shared.clock.now();
         self.shared.browser_tokens.log_in(token, from, now).await
-    }
-
-    /// A page of another origin than those that may connect came from this address and was turned away.
-    pub fn note_refused_origin(&self, origin: &str, from: IpAddr) {
-        let (shared, now) = (&self.shared, self.shared.clock.now());
-        shared.browser_tokens.refusals.refused_origin(origin, from, now);
     }
 
     /// Changes whenever the grants of somebody who is here may have been ended: then ask [`Grants::revoked`] again.

@@ -13,7 +13,7 @@ use crossdock_model::network::site;
 use url::{Origin, Url};
 
 use super::TokenFault;
-use crate::words::counted;
+use crate::{Hub, words::counted};
 
 /// How long a login counts, in minutes; the one that is not over is the last of them.
 const WINDOW_MINUTES: i64 = 5;
@@ -249,6 +249,14 @@ impl fmt::Display for ManyRefused {
             out,
             "{refused} refused in the last {WINDOW_MINUTES} minutes and {admitted} let in, {mostly}because {because}: {remedy}"
         )
+    }
+}
+
+impl Hub {
+    /// A page of another origin than those that may connect came from this address and was turned away.
+    pub fn note_refused_origin(&self, origin: &str, from: IpAddr) {
+        let (shared, now) = (&self.shared, self.shared.clock.now());
+        shared.browser_tokens.refusals.refused_origin(origin, from, now);
     }
 }
 

@@ -10,10 +10,11 @@ use super::sessions::Taken;
 use super::{IN_FLIGHT_MAX, PACKET_BYTES_MAX, RECEIVE_MAXIMUM, Shared};
 use crate::outside::Arrival;
 use crate::session::{Action, Rights, SESSION_EXPIRY_MAX_S, TOPIC_ALIAS_MAX, Terms};
-use crate::wire::{ConnAck, Connect, Reason, Version};
+use crate::why::Why;
+use crate::wire::{ConnAck, Connect, Reason, Takes, Version};
 
 /// The longest client id.
-const CLIENT_ID_BYTES_MAX: usize = 256;
+pub(crate) const CLIENT_ID_BYTES_MAX: usize = 256;
 /// Seconds between packets, at most: a client that vanished is noticed in one and a half times of it.
 /// MQTT 5 only: 3.1.1 has no word for it.
 const KEEP_ALIVE_MAX_S: u16 = 60;
@@ -21,17 +22,20 @@ const KEEP_ALIVE_MAX_S: u16 = 60;
 /// A client that is in.
 pub(super) struct Welcome {
     pub(super) taken: Taken,
-    pub(super) ack: ConnAck,
-    pub(super) version: Version,
+    pub(super) takes: Takes,
     pub(super) keep_alive_s: u16,
-    pub(super) max_packet_bytes: usize,
     pub(super) rights: Arc<dyn Rights>,
 }
 
 /// Decides, and takes the session.
-pub(super) async fn answer(shared: &Shared, mut connect: Connect, peer: IpAddr) -> Result<Welcome, Reason> {
+pub(super) async fn answer(
+    shared: &Shared,
+    mut connect: Connect,
+    peer: IpAddr,
+) -> Result<(Welcome, ConnAck), Why> {
+    let takes = takes(&connect);
     if connect.wants_authentication {
-        return Err(Reason::BadAuthenticationMethod);
+        return Err(Why::EnhancedAuthentication);
     }
     let assigned = assign_client_id(&mut connect)?;
     let arrival = Arrival {
@@ -39,12 +43,12 @@ pub(super) async fn answer(shared: &Shared, mut connect: Connect, peer: IpAddr) 
         client_id: &connect.client_id,
         login: connect.login.as_ref(),
     };
-    let rights = shared.doorkeeper.admit(arrival).await?;
+    let rights = shared.doorkeeper.admit(arrival).await.map_err(Why::NotAdmitted)?;
     let now_ms = shared.clock.now_ms();
     if let Some(will) = &connect.will
         && !rights.may(Action::Publish(&will.message.topic), now_ms)
     {
-        return Err(Reason::NotAuthorized);
+        return Err(Why::WillDenied(will.message.topic.clone()));
     }
     let session_expiry_s = connect.session_expiry_s.min(SESSION_EXPIRY_MAX_S);
     let (keep_alive_s, server_keep_alive_s) = match connect.version {
@@ -77,30 +81,38 @@ pub(super) async fn answer(shared: &Shared, mut connect: Connect, peer: IpAddr) 
         topic_alias_max: Some(TOPIC_ALIAS_MAX),
         server_keep_alive_s,
         shared_subscriptions: false,
-        ..ConnAck::refused(Reason::Success)
+        ..ConnAck::bare(Reason::Success, None)
     };
-    Ok(Welcome {
+    let welcome = Welcome {
         taken,
-        ack,
-        version: connect.version,
+        takes,
         keep_alive_s,
+        rights,
+    };
+    Ok((welcome, ack))
+}
+
+/// What its client takes.
+pub(super) fn takes(connect: &Connect) -> Takes {
+    Takes {
+        version: connect.version,
         max_packet_bytes: connect
             .max_packet_bytes
             .map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
-        rights,
-    })
+        problems: connect.wants_problems,
+    }
 }
 
 /// Gives one to whoever has none; in 3.1.1 only to one that wants no session (section 3.1.3.1).
-fn assign_client_id(connect: &mut Connect) -> Result<bool, Reason> {
+fn assign_client_id(connect: &mut Connect) -> Result<bool, Why> {
     if connect.client_id.len() > CLIENT_ID_BYTES_MAX {
-        return Err(Reason::ClientIdNotValid);
+        return Err(Why::ClientIdTooLong(connect.client_id.len()));
     }
     if !connect.client_id.is_empty() {
         return Ok(false);
     }
     if connect.version == Version::V4 && !connect.clean_start {
-        return Err(Reason::ClientIdNotValid);
+        return Err(Why::NoClientId);
     }
     connect.client_id = Uuid::new_v4().to_string();
     Ok(true)

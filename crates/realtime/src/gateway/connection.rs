@@ -24,22 +24,30 @@ use tokio::time::{Instant, Sleep};
 use super::bus::{Kind, OwnPlaces};
 use super::connect::{self, Welcome};
 use super::fan_out::retained_manner;
-use super::session::{BATCH_BYTES, Session, Standing};
+use super::session::{BATCH_BYTES, Session};
 use super::stream::{Over, Wire};
 use super::unread::{Unread, UnreadOf};
 use super::{Shared, locked, sessions};
 use crate::session::{Alive, Effect, Rights};
-use crate::wire::{ConnAck, Incoming, Outgoing, Reason, SubscribeFilter, Version, Will, WireError};
+use crate::why::{NotGranted, Why};
+use crate::wire::{
+    ConnAck, Incoming, Outgoing, ReasonString, SubscribeFilter, Takes, Version, Will, WireError,
+};
 use crossdock_model::topic::TopicFilter;
 
 /// How long a client may take to say who it is, a TLS handshake before it included, and to be answered.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// How long a packet may take from its first byte to its last.
-const PACKET_MAX_MS: u64 = 30_000;
+pub(crate) const PACKET_MAX_MS: u64 = 30_000;
 /// How long a client may take nothing of what is sent to it.
-const STUCK_MAX_MS: u64 = 30_000;
+pub(crate) const STUCK_MAX_MS: u64 = 30_000;
+/// Others have their turn after so many bytes of one who sends without a pause.
+const TURN_BYTES: usize = 16 * 1024;
 /// Nothing is read while this much waits to be written.
-const UNWRITTEN_MAX: usize = 64 * 1024;
+pub(super) const UNWRITTEN_MAX: usize = 64 * 1024;
+
+/// Why it is over, once that is asked: all that may be due is looked at with every packet.
+type Because = fn(&Alive) -> Why;
 
 thread_local! {
     static WRITE: RefCell<BytesMut> = RefCell::new(BytesMut::new());
@@ -58,8 +66,7 @@ where
         shared,
         session: welcome.taken.session,
         epoch: welcome.taken.epoch,
-        version: welcome.version,
-        max_packet_bytes: welcome.max_packet_bytes,
+        takes: welcome.takes,
         alive: Alive::new(welcome.keep_alive_s, shared.clock.now_ms()),
         rights: welcome.rights,
         places: OwnPlaces::default(),
@@ -101,33 +108,42 @@ where
         .ok()?;
     let refusal = match first {
         Ok(Incoming::Connect(connect)) => {
-            let version = connect.version;
+            let takes = connect::takes(&connect);
             match connect::answer(shared, *connect, peer).await {
-                Ok(welcome) => {
-                    wire.queue(version, &Outgoing::ConnAck(Box::new(welcome.ack.clone())));
+                Ok((welcome, ack)) => {
+                    wire.queue(takes, &Outgoing::ConnAck(Box::new(ack)));
                     for packet in &welcome.taken.again {
-                        wire.queue(version, packet);
+                        wire.queue(takes, packet);
                     }
                     return Some((wire, welcome));
                 }
-                Err(reason) => {
+                Err(why) => {
                     shared.counters.refused.add(1);
-                    Some((version, reason))
+                    Some((takes, why))
                 }
             }
         }
-        Err(Over::Broken(error)) => {
+        Err(Over::Ended(Why::Wire(error))) => {
             shared.counters.ended_bad_packet.add(1);
             tracing::debug!(%peer, %error, "no MQTT client");
-            match error {
-                WireError::Version(_) => Some((Version::V4, error.reason())),
-                _ => wire.decoder.version().map(|version| (version, error.reason())),
-            }
+            let version = match error {
+                WireError::Version(_) => Some(Version::V4),
+                _ => wire.decoder.version(),
+            };
+            let takes = |version| Takes {
+                version,
+                max_packet_bytes: usize::MAX,
+                problems: true,
+            };
+            version.map(|version| (takes(version), Why::Wire(error)))
         }
         _ => None,
     };
-    if let Some((version, reason)) = refusal {
-        wire.queue(version, &Outgoing::ConnAck(Box::new(ConnAck::refused(reason))));
+    if let Some((takes, why)) = refusal {
+        wire.queue(
+            takes,
+            &Outgoing::ConnAck(Box::new(ConnAck::bare(why.reason(), why.said()))),
+        );
         wire.goodbye().await;
     }
     None
@@ -138,8 +154,7 @@ struct Connection<'a, S> {
     wire: Wire<S>,
     session: Arc<Session>,
     epoch: u64,
-    version: Version,
-    max_packet_bytes: usize,
+    takes: Takes,
     rights: Arc<dyn Rights>,
     alive: Alive,
     places: OwnPlaces,
@@ -163,57 +178,56 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
             }
         };
         stop.run_until_cancelled(Box::pin(published)).await;
-        let over = match self.work().await {
+        let will = match self.work().await {
             Ok(never) => match never {},
-            Err(over) => over,
+            Err(over) => self.end(over),
         };
-        let _ = self.unread.count(0, &self.shared.unread);
-        let (reason, will) = self.end(over);
         let shared = self.shared;
         let held = (self.session.clone(), self.epoch);
         // Boxes, here and below: what is rare takes no room in what every connection holds.
         let leaving = sessions::leave(&shared.sessions, &shared.bus, shared.clock, held, will);
         shared.stop.run_until_cancelled(Box::pin(leaving)).await;
-        if reason.is_error() {
-            self.wire.queue(self.version, &Outgoing::Disconnect { reason });
-        }
         Box::pin(self.wire.goodbye()).await;
     }
 
+    /// Says why it is over; gives the will that is due.
+    fn end(&mut self, over: Over) -> Option<Will> {
+        let _ = self.unread.count(0, &self.shared.unread);
+        let (why, will) = self.judge(over);
+        if let Some(said) = why.said() {
+            let reason = why.reason();
+            let said = Some(said);
+            self.wire
+                .queue(self.takes, &Outgoing::Disconnect { reason, said });
+        }
+        will
+    }
+
     /// Counts why it is over; gives what its client is told, and the will that is due.
-    fn end(&self, over: Over) -> (Reason, Option<Will>) {
+    fn judge(&self, over: Over) -> (Why, Option<Will>) {
         let counters = &self.shared.counters;
-        let reason = match over {
-            Over::Said(reason, will) => return (reason, will.map(|will| *will)),
-            Over::Lost => {
-                return (
-                    Reason::Success,
-                    self.session.end(self.epoch, Reason::UnspecifiedError),
-                );
-            }
-            Over::Slow => {
-                counters.ended_slow.add(1);
-                Reason::QuotaExceeded
-            }
-            Over::Ended(reason) => {
-                if reason == Reason::QuotaExceeded {
-                    counters.ended_no_room.add(1);
-                }
-                reason
-            }
-            Over::Broken(error) => {
+        let why = match over {
+            Over::Said(said) => return *said,
+            Over::Lost => Why::Goodbye,
+            Over::Ended(why) => why,
+        };
+        match &why {
+            Why::Slow | Why::Stuck | Why::Unloaded => counters.ended_slow.add(1),
+            Why::TooMuchUnread => counters.ended_no_room.add(1),
+            Why::Wire(error) => {
                 counters.ended_bad_packet.add(1);
                 tracing::debug!(client_id = %self.session.key.client_id, %error, "a client broke the protocol");
-                error.reason()
             }
-        };
-        (reason, self.session.end(self.epoch, reason))
+            _ => {}
+        }
+        (why, self.session.end(self.epoch))
     }
 
     async fn work(&mut self) -> Result<Infallible, Over> {
         let stop = self.shared.stop.clone();
         let mut stopped = pin!(stop.cancelled());
         let mut due = pin!(tokio::time::sleep(Duration::ZERO));
+        let mut turn_bytes = 0;
         loop {
             while let Some(packet) = self.wire.decode()? {
                 self.packet_since_ms = None;
@@ -221,9 +235,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                 let effects = self.take(packet)?;
                 if !effects.is_empty() {
                     let carried_out = stop.run_until_cancelled(Box::pin(self.carry_out(effects)));
-                    carried_out
-                        .await
-                        .unwrap_or(Err(Over::Ended(Reason::ServerShuttingDown)))?;
+                    carried_out.await.unwrap_or(Err(Over::Ended(Why::Stopping)))?;
                 }
             }
             if !self.wire.unread.is_empty() {
@@ -231,20 +243,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                 self.packet_since_ms.get_or_insert(now_ms);
             }
             self.unread.count(self.wire.unread.len(), &self.shared.unread)?;
+            if turn_bytes >= TURN_BYTES {
+                turn_bytes = 0;
+                tokio::task::yield_now().await;
+            }
+            let unread = self.wire.unread.len();
             poll_fn(|cx| {
                 if stopped.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(Err(Over::Ended(Reason::ServerShuttingDown)));
+                    return Poll::Ready(Err(Over::Ended(Why::Stopping)));
                 }
-                self.poll(cx, due.as_mut())
+                let polled = self.poll(cx, due.as_mut());
+                if polled.is_pending() {
+                    turn_bytes = 0;
+                }
+                polled
             })
             .await?;
+            turn_bytes += self.wire.unread.len() - unread;
         }
     }
 
     /// Writes all that can be written; ready when something was read, or the connection is over.
     fn poll(&mut self, cx: &mut Context<'_>, due: Pin<&mut Sleep>) -> Poll<Result<(), Over>> {
         if !self.session.register(self.epoch, cx.waker()) {
-            return Poll::Ready(Err(Over::Ended(Reason::SessionTakenOver)));
+            return Poll::Ready(Err(Over::Ended(Why::TakenOver)));
         }
         match self.poll_write(cx)? {
             Poll::Ready(()) => self.stuck_since_ms = None,
@@ -301,22 +323,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
             let full = WRITE.with_borrow_mut(|batch| {
                 batch.clear();
                 let shared = self.shared;
-                let standing = self.session.fill(
+                let filled = self.session.fill(
                     self.epoch,
                     batch,
-                    self.max_packet_bytes,
+                    self.takes.max_packet_bytes,
                     &shared.counters,
                     &shared.sessions.pressure,
                     shared.clock.now_ms(),
                 );
-                match standing {
-                    Standing::Holds => {}
-                    Standing::Ended(Reason::QuotaExceeded) => return Err(Over::Slow),
-                    Standing::Ended(reason) => return Err(Over::Ended(reason)),
-                }
+                filled.map_err(Over::Ended)?;
                 let full = batch.len() >= BATCH_BYTES;
-                self.write_batch(cx, batch)?;
-                Ok(full)
+                self.write_batch(cx, batch).map(|()| full)
             })?;
             if full {
                 // For what may be left, and nothing wakes for it.
@@ -352,30 +369,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
     fn poll_due(&self, cx: &mut Context<'_>, mut due: Pin<&mut Sleep>) -> Poll<Result<(), Over>> {
         loop {
             let now_ms = self.shared.clock.now_ms();
-            let ends = [
-                (self.rights.ends_ms(), Reason::NotAuthorized),
-                (self.alive.deadline_ms(), Reason::KeepAliveTimeout),
-                (
-                    self.packet_since_ms.map(|since| since + PACKET_MAX_MS),
-                    Reason::MalformedPacket,
-                ),
-                (
-                    self.stuck_since_ms.map(|since| since + STUCK_MAX_MS),
-                    Reason::QuotaExceeded,
-                ),
+            let whole_by_ms = self.packet_since_ms.map(|since| since + PACKET_MAX_MS);
+            let taken_by_ms = self.stuck_since_ms.map(|since| since + STUCK_MAX_MS);
+            let ends: [(Option<u64>, Because); 4] = [
+                (self.rights.ends_ms(), |_| Why::Expired),
+                (self.alive.deadline_ms(), |alive| {
+                    Why::Silent(alive.keep_alive_s())
+                }),
+                (whole_by_ms, |_| Why::NeverWhole),
+                (taken_by_ms, |_| Why::Stuck),
             ];
             let first = ends
                 .into_iter()
-                .filter_map(|(at_ms, reason)| Some((at_ms?, reason)))
+                .filter_map(|(at_ms, why)| Some((at_ms?, why)))
                 .min_by_key(|(at_ms, _)| *at_ms);
-            let Some((at_ms, reason)) = first else {
+            let Some((at_ms, why)) = first else {
                 return Poll::Pending;
             };
             if at_ms <= now_ms {
-                return Poll::Ready(Err(match reason {
-                    Reason::QuotaExceeded => Over::Slow,
-                    reason => Over::Ended(reason),
-                }));
+                return Poll::Ready(Err(Over::Ended(why(&self.alive))));
             }
             let at = Instant::now() + Duration::from_millis(at_ms - now_ms);
             // It may ring too early, when the deadline has moved meanwhile; not too late.
@@ -389,18 +401,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
     fn take(&mut self, mut packet: Incoming) -> Result<Vec<Effect>, Over> {
         let without_room = match &mut packet {
             Incoming::Subscribe { filters, .. } => self.refuse(filters),
-            _ => Vec::new(),
+            _ => None,
         };
         let now_ms = self.shared.clock.now_ms();
         let mut effects = self
             .session
             .handle(self.epoch, packet, now_ms)
             .map_err(Over::Ended)?;
-        for effect in &mut effects {
-            if let Effect::Send(Outgoing::SubAck { granted, .. }) = effect {
-                for place in &without_room {
-                    granted.insert(*place, Err(Reason::QuotaExceeded));
-                }
+        if let Some((places, said_of_first)) = without_room
+            && let Some(Effect::Send(Outgoing::SubAck { granted, said, .. })) = effects.first_mut()
+        {
+            for place in &places {
+                granted.insert(*place, Err(NotGranted::NoRoom.reason()));
+            }
+            if granted.iter().position(Result::is_err) == places.first().copied() {
+                *said = Some(said_of_first);
             }
         }
         // An acknowledgement may have made room for what waits.
@@ -408,14 +423,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
         Ok(effects)
     }
 
-    /// Takes away the filters for which there is no room, and gives their places, the first one first.
-    fn refuse(&self, filters: &mut Vec<SubscribeFilter>) -> Vec<usize> {
+    /// Takes away the filters for which there is no room, and gives their places, and what is said of the first one.
+    fn refuse(&self, filters: &mut Vec<SubscribeFilter>) -> Option<(Vec<usize>, ReasonString)> {
         let shared = self.shared;
         let principal = &*self.session.key.principal;
         let places = shared.sessions.without_room(principal, filters);
-        if places.is_empty() {
-            return places;
-        }
+        let said = NotGranted::NoRoom.said(&filters[*places.first()?].text, &[]);
         shared.counters.dropped_no_room.add(places.len() as u64);
         if shared.filters_refused.is_news(principal, shared.clock.now_ms()) {
             tracing::warn!(
@@ -426,13 +439,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
         for place in places.iter().rev() {
             filters.remove(*place);
         }
-        places
+        Some((places, said))
     }
 
     async fn carry_out(&mut self, effects: Vec<Effect>) -> Result<(), Over> {
         for effect in effects {
             match effect {
-                Effect::Send(packet) => self.wire.queue(self.version, &packet),
+                Effect::Send(packet) => self.wire.queue(self.takes, &packet),
                 Effect::Publish { message, then } => {
                     let by = self.session.number;
                     let (bus, message) = (&self.shared.bus, Arc::new(message));
@@ -444,7 +457,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                         self.places.settled().await;
                     }
                     if let Some(packet) = then {
-                        self.wire.queue(self.version, &packet);
+                        self.wire.queue(self.takes, &packet);
                     }
                 }
                 Effect::Denied => self.shared.counters.dropped_denied.add(1),
@@ -465,7 +478,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                 Effect::Unsubscribed(subscription) => {
                     self.shared.sessions.unsubscribe(&self.session, &subscription);
                 }
-                Effect::End { reason, will } => return Err(Over::Said(reason, will.map(Box::new))),
+                Effect::End { why, will } => return Err(Over::Said(Box::new((why, will)))),
             }
         }
         Ok(())

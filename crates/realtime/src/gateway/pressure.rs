@@ -13,7 +13,7 @@ const MESSAGES_HIGH: usize = 32 * 1024;
 /// until there are no more than this.
 const MESSAGES_LOW: usize = 16 * 1024;
 /// What may wait in all sessions together; past it some are unloaded,
-const BYTES_MAX: usize = 256 * 1024 * 1024;
+pub(crate) const BYTES_MAX: usize = 256 * 1024 * 1024;
 /// until there is no more than this.
 const BYTES_LOW: usize = 192 * 1024 * 1024;
 /// How often the fan-out looks again while it waits.

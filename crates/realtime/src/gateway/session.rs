@@ -12,7 +12,8 @@ use futures::task::AtomicWaker;
 use super::pressure::{PATIENCE_MS, Pressure};
 use super::{Counters, locked};
 use crate::session::{Action, Client, Effect, Pushed, Rights, Terms, Waiting};
-use crate::wire::{self, Incoming, Message, Outgoing, QoS, Reason, Will};
+use crate::why::Why;
+use crate::wire::{self, Incoming, Message, Outgoing, QoS, Will};
 
 /// What is written at once, about.
 pub(super) const BATCH_BYTES: usize = 64 * 1024;
@@ -43,7 +44,7 @@ struct Held {
     /// Whether states are to be read for it that its connection has not asked for yet: the next one does.
     reads_due: bool,
     /// Why the connection has to end.
-    ended: Option<Reason>,
+    ended: Option<Ended>,
     /// What is published once it has been away for its delay, or is forgotten.
     delayed_will: Option<Will>,
     /// What of it the pressure knows.
@@ -61,11 +62,22 @@ pub(super) struct Manner {
     pub(super) is_state: bool,
 }
 
-/// What a connection must do beside writing.
+/// Why a connection has to end, in the one byte that each session has for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
-    Holds,
-    Ended(Reason),
+enum Ended {
+    Slow,
+    Unloaded,
+    Revoked,
+}
+
+impl From<Ended> for Why {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Slow => Self::Slow,
+            Ended::Unloaded => Self::Unloaded,
+            Ended::Revoked => Self::Revoked,
+        }
+    }
 }
 
 /// What a new connection finds.
@@ -238,10 +250,10 @@ impl Session {
     }
 
     /// Takes a packet from the connection of this epoch.
-    pub(super) fn handle(&self, epoch: u64, packet: Incoming, now_ms: u64) -> Result<Vec<Effect>, Reason> {
+    pub(super) fn handle(&self, epoch: u64, packet: Incoming, now_ms: u64) -> Result<Vec<Effect>, Why> {
         let mut held = locked(&self.held);
         if held.epoch != epoch {
-            return Err(Reason::SessionTakenOver);
+            return Err(Why::TakenOver);
         }
         let rights = held.rights.clone();
         let effects = held.client.handle(packet, &*rights, now_ms);
@@ -251,13 +263,13 @@ impl Session {
         Ok(effects)
     }
 
-    /// The will of a connection that ends for this reason.
-    pub(super) fn end(&self, epoch: u64, reason: Reason) -> Option<Will> {
+    /// The will of a connection that ends.
+    pub(super) fn end(&self, epoch: u64) -> Option<Will> {
         let mut held = locked(&self.held);
         if held.epoch != epoch {
             return None;
         }
-        held.end(reason)
+        held.end()
     }
 
     /// Puts a message to what waits. Gives whether the fan-out should wait for it: it reads as fast as it
@@ -294,7 +306,7 @@ impl Session {
         counters.dropped_slow.add(held.client.outbox.lost() - before);
         held.count(pressure, Some(now_ms));
         if pushed == Pushed::Full && held.connected {
-            held.ended = Some(Reason::QuotaExceeded);
+            held.ended = Some(Ended::Slow);
         }
         let outbox = &held.client.outbox;
         let crowded = held.connected && outbox.is_crowded() && outbox.keeps_up(PATIENCE_MS, now_ms);
@@ -332,7 +344,7 @@ impl Session {
             held.client.outbox.miss();
         }
         if held.connected {
-            held.ended = Some(Reason::QuotaExceeded);
+            held.ended = Some(Ended::Unloaded);
         }
         held.count(pressure, None);
         drop(held);
@@ -360,7 +372,10 @@ impl Session {
         self.news.swap(false, Relaxed)
     }
 
-    /// Writes what waits into `buffer`, until that holds [`BATCH_BYTES`], and says how the connection stands.
+    /// Writes what waits into `buffer`, until that holds [`BATCH_BYTES`].
+    ///
+    /// # Errors
+    /// If the connection has to end.
     pub(super) fn fill(
         &self,
         epoch: u64,
@@ -369,16 +384,16 @@ impl Session {
         counters: &Counters,
         pressure: &Pressure,
         now_ms: u64,
-    ) -> Standing {
+    ) -> Result<(), Why> {
         let mut held = locked(&self.held);
         if held.epoch != epoch {
             // The news was for whoever has it now.
             drop(held);
             self.wake();
-            return Standing::Ended(Reason::SessionTakenOver);
+            return Err(Why::TakenOver);
         }
-        if let Some(reason) = held.ended {
-            return Standing::Ended(reason);
+        if let Some(ended) = held.ended {
+            return Err(ended.into());
         }
         let version = held.client.version();
         let mut written = 0;
@@ -402,14 +417,14 @@ impl Session {
             held.awaited = false;
             pressure.relieve();
         }
-        Standing::Holds
+        Ok(())
     }
 
     /// Ends the connection if what it may do was taken back.
     pub(super) fn recheck(&self) {
         let mut held = locked(&self.held);
         if held.connected && held.rights.are_revoked() {
-            held.ended = Some(Reason::NotAuthorized);
+            held.ended = Some(Ended::Revoked);
             drop(held);
             self.wake();
         }
@@ -428,16 +443,14 @@ impl Held {
         self.epoch += 1;
         self.ended = None;
         let connected = std::mem::take(&mut self.connected);
-        let will = self.end(Reason::SessionTakenOver);
+        let will = self.end();
         will.filter(|_| connected)
     }
 
-    /// The will of a connection that ends for this reason, none where its rights were taken back.
-    fn end(&mut self, reason: Reason) -> Option<Will> {
-        match self.client.end(reason) {
-            Effect::End { will, .. } => will.filter(|_| !self.rights.are_revoked()),
-            _ => None,
-        }
+    /// The will of a connection that ends, none where its rights were taken back.
+    fn end(&mut self) -> Option<Will> {
+        let will = self.client.take_will();
+        will.filter(|_| !self.rights.are_revoked())
     }
 
     fn take_delayed_will(&mut self) -> Option<Will> {

@@ -14,11 +14,12 @@ use super::session::{Key, Session};
 use super::{Clock, Counters, RECEIVE_MAXIMUM, SESSION_LIMITS, locked};
 use crate::index::Index;
 use crate::session::{Client, Options, Rights, Terms};
-use crate::wire::{Outgoing, Reason, SubscribeFilter, Will};
+use crate::why::Why;
+use crate::wire::{Outgoing, SubscribeFilter, Will};
 
 /// The most sessions, with their client or without: beyond it the one goes whose client is away and whose
 /// time is nearest.
-const SESSIONS_MAX: usize = 100_000;
+pub(crate) const SESSIONS_MAX: usize = 100_000;
 /// The most levels of all filters together, those that several share counted once: about 500 MiB. Tests have not the time
 /// to add as many.
 const LEVELS_MAX: usize = if cfg!(test) { 3_200 } else { 2_000_000 };
@@ -66,7 +67,7 @@ impl Sessions {
         terms: Terms,
         rights: Arc<dyn Rights>,
         now_ms: u64,
-    ) -> Result<Taken, Reason> {
+    ) -> Result<Taken, Why> {
         let mut by_key = locked(&self.by_key);
         let mut wills = Vec::new();
         match by_key.get(&key) {
@@ -185,10 +186,10 @@ impl Sessions {
         locked(&self.by_key).len()
     }
 
-    fn make_room(&self, by_key: &mut HashMap<Key, Arc<Session>>) -> Result<Option<Will>, Reason> {
+    fn make_room(&self, by_key: &mut HashMap<Key, Arc<Session>>) -> Result<Option<Will>, Why> {
         loop {
             let first = locked(&self.away).first_to_go();
-            let Left { session, epoch, .. } = first.ok_or(Reason::QuotaExceeded)?;
+            let Left { session, epoch, .. } = first.ok_or(Why::TooManySessions)?;
             if session.is_left(epoch) {
                 by_key.remove(&session.key);
                 return Ok(self.close(&session));

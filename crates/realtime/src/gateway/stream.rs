@@ -12,7 +12,9 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::PACKET_BYTES_MAX;
-use crate::wire::{self, Decoder, Incoming, Outgoing, Reason, Version, Will, WireError};
+use super::connection::UNWRITTEN_MAX;
+use crate::why::Why;
+use crate::wire::{self, Decoder, Incoming, Outgoing, Takes, Will};
 
 /// How long a client may take to read its last packet and close.
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
@@ -35,14 +37,10 @@ pub(super) struct Wire<S> {
 pub(super) enum Over {
     /// The stream ended.
     Lost,
-    /// The client sent what it must not.
-    Broken(WireError),
-    /// It takes nothing, or less than it is sent.
-    Slow,
     /// It is to be ended.
-    Ended(Reason),
+    Ended(Why),
     /// A packet of the client ends it, and says what becomes of its will.
-    Said(Reason, Option<Box<Will>>),
+    Said(Box<(Why, Option<Will>)>),
 }
 
 impl From<io::Error> for Over {
@@ -76,7 +74,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     pub(super) fn decode(&mut self) -> Result<Option<Incoming>, Over> {
-        let decoded = self.decoder.decode(&mut self.unread).map_err(Over::Broken)?;
+        let decoded = self
+            .decoder
+            .decode(&mut self.unread)
+            .map_err(|error| Over::Ended(Why::Wire(error)))?;
         if decoded.is_none() && self.unread.is_empty() {
             self.unread = BytesMut::new();
         }
@@ -109,9 +110,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Puts a packet to what is to be written. One that cannot be framed is left out.
-    pub(super) fn queue(&mut self, version: Version, packet: &Outgoing) {
-        if let Err(error) = wire::encode(version, packet, &mut self.unwritten) {
+    /// Puts a packet to what is to be written. One that cannot be framed is left out. Who takes none of what waits is told
+    /// codes only: nobody makes it grow by asking for what is refused.
+    pub(super) fn queue(&mut self, mut takes: Takes, packet: &Outgoing) {
+        takes.problems &= self.unwritten.len() < UNWRITTEN_MAX;
+        if let Err(error) = wire::encode_for(takes, packet, &mut self.unwritten) {
             tracing::warn!(%error, "a packet could not be written");
         }
     }

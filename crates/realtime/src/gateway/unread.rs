@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::stream::Over;
-use crate::wire::Reason;
+use crate::why::Why;
 
 /// What all together may have sent of them; beyond it those go that sent much.
-pub(super) const ALL_MAX: usize = 64 * 1024 * 1024;
+pub(crate) const ALL_MAX: usize = 64 * 1024 * 1024;
 /// What is never too much.
 const SMALL: usize = 16 * 1024;
 
@@ -23,7 +23,7 @@ impl Unread {
             all.fetch_sub(before, Relaxed);
         }
         if now > SMALL && all.load(Relaxed) > ALL_MAX {
-            return Err(Over::Ended(Reason::QuotaExceeded));
+            return Err(Over::Ended(Why::TooMuchUnread));
         }
         Ok(())
     }

@@ -18,6 +18,12 @@ impl Alive {
         }
     }
 
+    /// What it promised, in seconds.
+    #[must_use]
+    pub fn keep_alive_s(&self) -> u16 {
+        self.keep_alive_s
+    }
+
     /// A packet came, of whatever kind.
     pub fn heard(&mut self, now_ms: u64) {
         self.heard_ms = self.heard_ms.max(now_ms);

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use super::{Action, Inbox, Limits, Outbox, Received, Rights};
+use crate::why::{NotGranted, Why};
 use crate::wire::{
     Incoming, Message, Outgoing, Publish, QoS, Reason, RetainHandling, SubscribeFilter, Version, Will,
 };
@@ -19,13 +20,13 @@ use crossdock_model::topic::{SEPARATOR, Subscription, TopicName};
 /// The most subscriptions of one session.
 pub const MAX_SUBSCRIPTIONS: usize = 1_000;
 /// The most bytes of all filters of one session.
-const MAX_SUBSCRIPTION_BYTES: usize = 256 * 1024;
+pub(crate) const MAX_SUBSCRIPTION_BYTES: usize = 256 * 1024;
 /// The most levels of all filters of one session: each costs more in the index than its bytes.
-const MAX_SUBSCRIPTION_LEVELS: usize = 4_000;
+pub(crate) const MAX_SUBSCRIPTION_LEVELS: usize = 4_000;
 /// The highest topic alias that a client may set (MQTT 5.0, section 3.3.2.3.4).
 pub const TOPIC_ALIAS_MAX: u16 = 32;
 /// The longest topic that an alias may stand for, in bytes.
-const ALIASED_BYTES_MAX: usize = 1_024;
+pub(crate) const ALIASED_BYTES_MAX: usize = 1_024;
 /// Seconds that a session is kept without its client, at most: it is in memory.
 pub const SESSION_EXPIRY_MAX_S: u32 = 24 * 60 * 60;
 
@@ -54,10 +55,10 @@ pub enum Effect {
     },
     /// Remove from the index.
     Unsubscribed(Subscription),
-    /// End the connection, after a DISCONNECT where the reason is an error.
+    /// End the connection, after a DISCONNECT where its code is an error.
     End {
         /// Why.
-        reason: Reason,
+        why: Why,
         /// What is published now, or after its delay.
         will: Option<Will>,
     },
@@ -165,7 +166,7 @@ impl Client {
     /// Takes a packet; all that follows from it comes back.
     pub fn handle(&mut self, packet: Incoming, rights: &dyn Rights, now_ms: u64) -> Vec<Effect> {
         match packet {
-            Incoming::Connect(_) => vec![self.end(Reason::ProtocolError)],
+            Incoming::Connect(_) => vec![self.end(Why::SecondConnect)],
             Incoming::Publish(publish) => vec![self.publish(publish, rights, now_ms)],
             Incoming::PubAck { id } => {
                 self.outbox.acknowledged(id, QoS::AtLeastOnce);
@@ -201,46 +202,51 @@ impl Client {
         }
     }
 
-    /// Ends the connection; the will is published with any reason but the client's own goodbye.
-    pub fn end(&mut self, reason: Reason) -> Effect {
+    /// Ends the connection; the will is published whatever the reason, but for the client's own goodbye.
+    fn end(&mut self, why: Why) -> Effect {
         Effect::End {
-            reason,
-            will: self.will.take(),
+            why,
+            will: self.take_will(),
         }
     }
 
-    /// The topic of a PUBLISH, which an alias may stand for or be set by; `Some(None)` where it is denied.
-    #[allow(
-        clippy::option_option,
-        reason = "a topic that is denied is not one that is missing"
-    )]
-    fn topic_of(&mut self, publish: &Publish, rights: &dyn Rights, now_ms: u64) -> Option<Option<TopicName>> {
+    /// The will of a connection that ends.
+    pub fn take_will(&mut self) -> Option<Will> {
+        self.will.take()
+    }
+
+    /// The topic of a PUBLISH, which an alias may stand for or be set by; none where it is denied.
+    fn topic_of(
+        &mut self,
+        publish: &Publish,
+        rights: &dyn Rights,
+        now_ms: u64,
+    ) -> Result<Option<TopicName>, Why> {
         let allowed = |topic: &TopicName| {
             Some(topic.clone()).filter(|topic| rights.may(Action::Publish(topic), now_ms))
         };
         let named = publish.topic.as_ref().map(allowed);
         let Some(alias) = publish.alias else {
-            return named;
+            return Ok(named.flatten());
         };
         if alias > TOPIC_ALIAS_MAX {
-            return None;
+            return Err(Why::AliasTooHigh(alias));
         }
         if let Some(topic) = named {
-            let too_long = topic
-                .as_ref()
-                .is_some_and(|topic| topic.as_str().len() > ALIASED_BYTES_MAX);
-            if too_long {
-                return None;
+            let bytes = topic.as_ref().map_or(0, |topic| topic.as_str().len());
+            if bytes > ALIASED_BYTES_MAX {
+                return Err(Why::AliasedTopicTooLong(bytes));
             }
             self.aliases.insert(alias, topic);
         }
-        let topic = self.aliases.get(&alias)?.as_ref();
-        Some(topic.and_then(allowed))
+        let topic = self.aliases.get(&alias).ok_or(Why::AliasUnknown(alias))?;
+        Ok(topic.as_ref().and_then(allowed))
     }
 
     fn publish(&mut self, publish: Publish, rights: &dyn Rights, now_ms: u64) -> Effect {
-        let Some(topic) = self.topic_of(&publish, rights, now_ms) else {
-            return self.end(Reason::TopicAliasInvalid);
+        let topic = match self.topic_of(&publish, rights, now_ms) {
+            Ok(topic) => topic,
+            Err(why) => return self.end(why),
         };
         if publish.qos == QoS::ExactlyOnce {
             return self.publish_once(publish, topic);
@@ -256,6 +262,7 @@ impl Client {
                 let then = Some(Outgoing::PubAck {
                     id,
                     reason: Reason::Success,
+                    said: None,
                 });
                 Effect::Publish {
                     message: message(topic, publish),
@@ -263,29 +270,42 @@ impl Client {
                 }
             }
             // 3.1.1 cannot say no, and must not say yes to what is not done.
-            (_, None) if self.version == Version::V4 => self.end(Reason::NotAuthorized),
-            (_, None) => Effect::Send(Outgoing::PubAck {
-                id,
-                reason: Reason::NotAuthorized,
-            }),
+            (_, None) if self.version == Version::V4 => self.end(Why::PublishDenied(publish.topic)),
+            (_, None) => {
+                let why = Why::PublishDenied(publish.topic);
+                Effect::Send(Outgoing::PubAck {
+                    id,
+                    reason: why.reason(),
+                    said: why.said(),
+                })
+            }
         }
     }
 
     fn publish_once(&mut self, publish: Publish, topic: Option<TopicName>) -> Effect {
         let id = publish.id;
-        let answer = |reason| Outgoing::PubRec { id, reason };
+        let received = Outgoing::PubRec {
+            id,
+            reason: Reason::Success,
+            said: None,
+        };
         match (self.inbox.publish(id), topic) {
-            (Received::TooMany, _) => self.end(Reason::ReceiveMaximumExceeded),
-            (Received::Repeated, _) => Effect::Send(answer(Reason::Success)),
+            (Received::TooMany, _) => self.end(Why::TooManyOpen(self.inbox.maximum())),
+            (Received::Repeated, _) => Effect::Send(received),
             (Received::Fresh, Some(topic)) => Effect::Publish {
                 message: message(topic, publish),
-                then: Some(answer(Reason::Success)),
+                then: Some(received),
             },
             (Received::Fresh, None) => {
                 self.inbox.release(id);
+                let why = Why::PublishDenied(publish.topic);
                 match self.version {
-                    Version::V4 => self.end(Reason::NotAuthorized),
-                    Version::V5 => Effect::Send(answer(Reason::NotAuthorized)),
+                    Version::V4 => self.end(why),
+                    Version::V5 => Effect::Send(Outgoing::PubRec {
+                        id,
+                        reason: why.reason(),
+                        said: why.said(),
+                    }),
                 }
             }
         }
@@ -304,15 +324,19 @@ impl Client {
             .iter()
             .any(|filter| filter.no_local && filter.text.starts_with("$share/"))
         {
-            return vec![self.end(Reason::ProtocolError)];
+            return vec![self.end(Why::SharedNoLocal)];
         }
         // A filter that comes twice counts as it came last; what is retained is due where it was for any of them, as if
         // they had come one by one (MQTT 5.0, section 3.8.4).
         let mut subscribed = HashMap::new();
+        let mut said = None;
         let mut granted = Vec::with_capacity(filters.len());
         for filter in filters {
             granted.push(match self.subscribable(&filter, rights, now_ms) {
-                Err(reason) => Err(reason),
+                Err(not_granted) => {
+                    said.get_or_insert_with(|| not_granted.said(&filter.text, rights.readable()));
+                    Err(not_granted.reason())
+                }
                 Ok(subscription) => {
                     let qos = filter.qos;
                     let options = Options {
@@ -341,7 +365,7 @@ impl Client {
                 }
             });
         }
-        let answer = Effect::Send(Outgoing::SubAck { id, granted });
+        let answer = Effect::Send(Outgoing::SubAck { id, granted, said });
         [answer].into_iter().chain(subscribed.into_values()).collect()
     }
 
@@ -372,23 +396,22 @@ impl Client {
         filter: &SubscribeFilter,
         rights: &dyn Rights,
         now_ms: u64,
-    ) -> Result<Subscription, Reason> {
-        let subscription = Subscription::new(&filter.text).map_err(|_| Reason::TopicFilterInvalid)?;
+    ) -> Result<Subscription, NotGranted> {
+        let subscription = Subscription::new(&filter.text).map_err(NotGranted::Invalid)?;
         if subscription.share.is_some() {
-            return Err(Reason::SharedSubscriptionsNotSupported);
+            return Err(NotGranted::Shared);
         }
         if !rights.may(Action::Subscribe(&subscription.filter), now_ms) {
-            return Err(Reason::NotAuthorized);
+            return Err(NotGranted::Denied);
         }
         let is_new = !self.subscriptions.contains_key(&filter.text);
         let (bytes, levels) = size(&filter.text);
-        let full = self.subscriptions.len() >= MAX_SUBSCRIPTIONS
-            || self.filter_bytes + bytes > MAX_SUBSCRIPTION_BYTES
-            || self.filter_levels + levels > MAX_SUBSCRIPTION_LEVELS;
-        if is_new && full {
-            return Err(Reason::QuotaExceeded);
+        match is_new {
+            true if self.subscriptions.len() >= MAX_SUBSCRIPTIONS => Err(NotGranted::TooMany),
+            true if self.filter_bytes + bytes > MAX_SUBSCRIPTION_BYTES => Err(NotGranted::TooManyBytes),
+            true if self.filter_levels + levels > MAX_SUBSCRIPTION_LEVELS => Err(NotGranted::TooManyLevels),
+            _ => Ok(subscription),
         }
-        Ok(subscription)
     }
 
     fn unsubscribe(&mut self, id: u16, filters: &[String]) -> Vec<Effect> {
@@ -411,14 +434,14 @@ impl Client {
     /// A client may not make a session last that it began as one that ends (MQTT 5.0, section 3.14.2.2.2).
     fn disconnect(&mut self, with_will: bool, session_expiry_s: Option<u32>) -> Effect {
         if self.session_expiry_s == 0 && session_expiry_s.is_some_and(|seconds| seconds > 0) {
-            return self.end(Reason::ProtocolError);
+            return self.end(Why::ExpiryTooLate);
         }
         self.session_expiry_s =
             session_expiry_s.map_or(self.session_expiry_s, |s| s.min(SESSION_EXPIRY_MAX_S));
         if !with_will {
             self.will = None;
         }
-        self.end(Reason::Success)
+        self.end(Why::Goodbye)
     }
 }
 

@@ -31,6 +31,12 @@ impl Inbox {
         }
     }
 
+    /// The most that may be open.
+    #[must_use]
+    pub fn maximum(&self) -> u16 {
+        self.maximum
+    }
+
     /// A PUBLISH of QoS 2 came.
     pub fn publish(&mut self, id: u16) -> Received {
         if self.open.contains(&id) {

@@ -26,6 +26,11 @@ pub trait Rights: Send + Sync {
         false
     }
 
+    /// What may be subscribed to, for a client that asks for something else; empty where it is not told.
+    fn readable(&self) -> &[TopicFilter] {
+        &[]
+    }
+
     /// When they end by themselves, and the connection with them; none where they do not.
     fn ends_ms(&self) -> Option<u64> {
         None

@@ -36,7 +36,7 @@ impl Decoder {
         }
     }
 
-    /// What the connection speaks, known once its CONNECT is in.
+    /// What the connection speaks, known once its CONNECT has said so.
     #[must_use]
     pub fn version(&self) -> Option<Version> {
         self.version
@@ -77,10 +77,11 @@ impl Decoder {
             Some(version) => version,
             None => announced(&frame[header..])?,
         };
-        walk(version, first, &frame[header..])?;
+        // Known from here on, if only to be told what is wrong.
+        self.version = Some(version);
+        walk(version, &frame, header)?;
         let id = publish_id(first, &frame[header..]);
         let decoded = convert(version, first, id, read(version, packet, frame)?)?;
-        self.version = Some(version);
         Ok(Some(decoded))
     }
 }
@@ -214,6 +215,7 @@ fn convert_connect(
             .and_then(|said| said.receive_maximum)
             .unwrap_or(DEFAULT_RECEIVE_MAXIMUM),
         max_packet_bytes: said.and_then(|said| said.max_packet_size),
+        wants_problems: said.and_then(|said| said.request_problem_info) != Some(0),
         login: login.map(|login| Login {
             user: login.username,
             password: login.password,

@@ -1,14 +1,45 @@
 //! From packets to bytes, as the connection's version has them. rumqttd's writer panics at properties
 //! in 3.1.1 and at reasons that a packet cannot carry, so it is given only what it can write; and it
-//! loses a DISCONNECT's reason or writes a byte after its end, so those four bytes are written here.
+//! loses a DISCONNECT's reason or writes a byte after its end, so that is written here.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use rumqttd::protocol::{self, Packet, Protocol, v4::V4, v5::V5};
 
 use super::walk::DISCONNECT;
-use super::{ConnAck, Outgoing, PublishOut, QoS, Reason, Version, WireError};
+use super::{ConnAck, Outgoing, PublishOut, QoS, Reason, ReasonString, Version, WireError};
 
 const UNAVAILABLE: u8 = 0;
+/// The identifier of a Reason String (MQTT 5.0, section 2.2.2.2).
+const REASON_STRING: u8 = 31;
+
+/// What one client takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Takes {
+    /// What it speaks.
+    pub version: Version,
+    /// The largest packet.
+    pub max_packet_bytes: usize,
+    /// Whether it is told in words what was refused: if not, only a CONNACK and a DISCONNECT may (MQTT 5.0, section 3.1.2.11.7).
+    pub problems: bool,
+}
+
+/// Writes a packet after what `buffer` holds, without its Reason String where the client does not want it or the packet
+/// would be too large with it (MQTT 5.0, sections 3.1.2.11.7 and 3.2.2.3.9). Gives how many bytes that was.
+///
+/// # Errors
+/// As [`encode`].
+pub fn encode_for(takes: Takes, packet: &Outgoing, buffer: &mut BytesMut) -> Result<usize, WireError> {
+    let before = buffer.len();
+    let always = matches!(packet, Outgoing::ConnAck(_) | Outgoing::Disconnect { .. });
+    if takes.problems || always {
+        let bytes = encode(takes.version, packet, buffer)?;
+        if bytes <= takes.max_packet_bytes {
+            return Ok(bytes);
+        }
+        buffer.truncate(before);
+    }
+    write(takes.version, packet, false, buffer)
+}
 
 /// Writes a packet after what `buffer` holds, and gives how many bytes that was. What a version lacks
 /// is left out: in 3.1.1 a DISCONNECT and a CONNACK without a code for its reason write nothing.
@@ -16,12 +47,21 @@ const UNAVAILABLE: u8 = 0;
 /// # Errors
 /// If the packet is larger than the protocol can frame; `buffer` is as before.
 pub fn encode(version: Version, packet: &Outgoing, buffer: &mut BytesMut) -> Result<usize, WireError> {
+    write(version, packet, true, buffer)
+}
+
+fn write(
+    version: Version,
+    packet: &Outgoing,
+    with_said: bool,
+    buffer: &mut BytesMut,
+) -> Result<usize, WireError> {
     let before = buffer.len();
-    if let (Outgoing::Disconnect { reason }, Version::V5) = (packet, version) {
-        buffer.extend_from_slice(&[DISCONNECT << 4, 2, reason.code(), 0]);
+    if let (Outgoing::Disconnect { reason, said }, Version::V5) = (packet, version) {
+        disconnect(*reason, said.as_ref().filter(|_| with_said), buffer);
         return Ok(buffer.len() - before);
     }
-    let Some(packet) = convert(version, packet)? else {
+    let Some(packet) = convert(version, packet, with_said)? else {
         return Ok(0);
     };
     let written = match version {
@@ -38,8 +78,37 @@ pub fn encode(version: Version, packet: &Outgoing, buffer: &mut BytesMut) -> Res
     Ok(buffer.len() - before)
 }
 
-fn convert(version: Version, packet: &Outgoing) -> Result<Option<Packet>, WireError> {
+fn disconnect(reason: Reason, said: Option<&ReasonString>, buffer: &mut BytesMut) {
+    let mut properties = BytesMut::new();
+    if let Some(said) = said.map(ReasonString::as_str) {
+        properties.put_u8(REASON_STRING);
+        properties.put_u16(u16::try_from(said.len()).unwrap_or(0));
+        properties.extend_from_slice(said.as_bytes());
+    }
+    let mut body = BytesMut::new();
+    body.put_u8(reason.code());
+    put_length(properties.len(), &mut body);
+    body.extend_from_slice(&properties);
+    buffer.put_u8(DISCONNECT << 4);
+    put_length(body.len(), buffer);
+    buffer.extend_from_slice(&body);
+}
+
+/// A number in as few bytes as it needs (MQTT 5.0, section 1.5.5).
+fn put_length(mut length: usize, buffer: &mut BytesMut) {
+    while length > 0x7F {
+        buffer.put_u8(0x80 | length.to_le_bytes()[0]);
+        length >>= 7;
+    }
+    buffer.put_u8(length.to_le_bytes()[0]);
+}
+
+fn convert(version: Version, packet: &Outgoing, with_said: bool) -> Result<Option<Packet>, WireError> {
     let v5 = version == Version::V5;
+    let text = |said: &Option<ReasonString>| {
+        let said = said.as_ref().filter(|_| v5 && with_said);
+        said.map(|said| said.as_str().to_owned())
+    };
     Ok(Some(match packet {
         Outgoing::ConnAck(ack) => {
             let code = if v5 {
@@ -52,25 +121,31 @@ fn convert(version: Version, packet: &Outgoing) -> Result<Option<Packet>, WireEr
                 session_present: ack.session_present,
                 code,
             };
-            Packet::ConnAck(ack_packet, v5.then(|| connack_properties(ack)))
+            Packet::ConnAck(ack_packet, v5.then(|| connack_properties(ack, text(&ack.said))))
         }
         Outgoing::Publish(publish) => Packet::Publish(
             publish_packet(publish)?,
             v5.then(|| publish_properties(publish)).flatten(),
         ),
-        Outgoing::PubAck { id, reason } => Packet::PubAck(
+        Outgoing::PubAck { id, reason, said } => Packet::PubAck(
             protocol::PubAck {
                 pkid: *id,
                 reason: puback_reason(*reason),
             },
-            None,
+            text(said).map(|said| protocol::PubAckProperties {
+                reason_string: Some(said),
+                user_properties: Vec::new(),
+            }),
         ),
-        Outgoing::PubRec { id, reason } => Packet::PubRec(
+        Outgoing::PubRec { id, reason, said } => Packet::PubRec(
             protocol::PubRec {
                 pkid: *id,
                 reason: pubrec_reason(*reason),
             },
-            None,
+            text(said).map(|said| protocol::PubRecProperties {
+                reason_string: Some(said),
+                user_properties: Vec::new(),
+            }),
         ),
         Outgoing::PubRel { id, reason } => {
             use protocol::PubRelReason::{PacketIdentifierNotFound, Success};
@@ -90,7 +165,7 @@ fn convert(version: Version, packet: &Outgoing) -> Result<Option<Packet>, WireEr
             };
             Packet::PubComp(protocol::PubComp { pkid: *id, reason }, None)
         }
-        Outgoing::SubAck { id, granted } => {
+        Outgoing::SubAck { id, granted, said } => {
             let return_codes = granted
                 .iter()
                 .map(|granted| subscribe_code(v5, *granted))
@@ -100,7 +175,10 @@ fn convert(version: Version, packet: &Outgoing) -> Result<Option<Packet>, WireEr
                     pkid: *id,
                     return_codes,
                 },
-                None,
+                text(said).map(|said| protocol::SubAckProperties {
+                    reason_string: Some(said),
+                    user_properties: Vec::new(),
+                }),
             )
         }
         Outgoing::UnsubAck { id, reasons } => {
@@ -156,8 +234,9 @@ fn publish_properties(publish: &PublishOut) -> Option<protocol::PublishPropertie
     (properties != protocol::PublishProperties::default()).then_some(properties)
 }
 
-fn connack_properties(ack: &ConnAck) -> protocol::ConnAckProperties {
+fn connack_properties(ack: &ConnAck, said: Option<String>) -> protocol::ConnAckProperties {
     protocol::ConnAckProperties {
+        reason_string: said,
         session_expiry_interval: ack.session_expiry_s,
         receive_max: ack.receive_maximum,
         max_packet_size: ack.max_packet_bytes,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::Reason;
+use super::{Reason, ReasonString};
 use crossdock_model::topic::TopicName;
 
 /// A version of the protocol that is spoken here.
@@ -91,10 +91,12 @@ pub enum Outgoing {
     PubAck {
         id: u16,
         reason: Reason,
+        said: Option<ReasonString>,
     },
     PubRec {
         id: u16,
         reason: Reason,
+        said: Option<ReasonString>,
     },
     PubRel {
         id: u16,
@@ -104,10 +106,11 @@ pub enum Outgoing {
         id: u16,
         reason: Reason,
     },
-    /// One answer for each filter: what was granted, or why not.
+    /// One answer for each filter: what was granted, or why not; `said` is about the first that was not.
     SubAck {
         id: u16,
         granted: Vec<Result<QoS, Reason>>,
+        said: Option<ReasonString>,
     },
     UnsubAck {
         id: u16,
@@ -117,6 +120,7 @@ pub enum Outgoing {
     /// 3.1.1 has none: nothing is written, the connection just ends.
     Disconnect {
         reason: Reason,
+        said: Option<ReasonString>,
     },
 }
 
@@ -137,6 +141,8 @@ pub struct Connect {
     pub receive_maximum: u16,
     /// The largest packet that the client takes.
     pub max_packet_bytes: Option<u32>,
+    /// Whether it wants to be told more than codes (MQTT 5.0, section 3.1.2.11.7).
+    pub wants_problems: bool,
     /// Who it says it is.
     pub login: Option<Login>,
     /// What to publish when it goes without a word.
@@ -264,6 +270,7 @@ pub struct SubscribeFilter {
 pub struct ConnAck {
     pub session_present: bool,
     pub reason: Reason,
+    pub said: Option<ReasonString>,
     pub session_expiry_s: Option<u32>,
     pub receive_maximum: Option<u16>,
     pub max_packet_bytes: Option<u32>,
@@ -274,12 +281,13 @@ pub struct ConnAck {
 }
 
 impl ConnAck {
-    /// A refusal.
+    /// An answer that says no more than this.
     #[must_use]
-    pub fn refused(reason: Reason) -> Self {
+    pub fn bare(reason: Reason, said: Option<ReasonString>) -> Self {
         Self {
             session_present: false,
             reason,
+            said,
             session_expiry_s: None,
             receive_maximum: None,
             max_packet_bytes: None,

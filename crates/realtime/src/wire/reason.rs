@@ -1,4 +1,12 @@
-//! Reason codes of MQTT 5.0 (section 2.4), and what is left of them in 3.1.1.
+//! Reason codes of MQTT 5.0 (section 2.4), what is left of them in 3.1.1, and the sentence that may go with them.
+
+use std::fmt;
+
+/// The longest [`ReasonString`], in bytes.
+pub const REASON_STRING_BYTES_MAX: usize = 256;
+/// How much of a name that a client made up is shown, in bytes.
+const NAME_BYTES_MAX: usize = 80;
+const CUT: char = '…';
 
 /// Why something was refused or ended; the number is the code on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,4 +52,42 @@ impl Reason {
     pub fn is_error(self) -> bool {
         self.code() >= 0x80
     }
+}
+
+/// One sentence for whoever has to mend it, which 5.0 has in most answers (section 3.2.2.3.9, …): never longer than
+/// [`REASON_STRING_BYTES_MAX`], without control characters. 3.1.1 has no place for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReasonString(Box<str>);
+
+impl ReasonString {
+    /// What is too long is cut off.
+    #[must_use]
+    pub fn of(said: &impl fmt::Display) -> Self {
+        Self(cut(&said.to_string(), REASON_STRING_BYTES_MAX).into())
+    }
+
+    /// As it is on the wire.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A name that a client made up, quoted and not longer than a sentence has room for.
+pub(crate) struct Name<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "\"{}\"", cut(self.0, NAME_BYTES_MAX))
+    }
+}
+
+fn cut(text: &str, bytes_max: usize) -> String {
+    let (end, rest) = if text.len() <= bytes_max {
+        (text.len(), None)
+    } else {
+        (text.floor_char_boundary(bytes_max - CUT.len_utf8()), Some(CUT))
+    };
+    let shown = text[..end].chars().map(|c| if c.is_control() { '?' } else { c });
+    shown.chain(rest).collect()
 }

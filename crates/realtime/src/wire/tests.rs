@@ -6,6 +6,8 @@ use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 use serde::Deserialize;
 
+mod said;
+
 use super::*;
 use crossdock_model::topic::TopicName;
 
@@ -283,10 +285,11 @@ fn a_publish_is_written_for_each_version() {
 fn refusals_are_written_as_a_version_has_them() {
     let disconnect = Outgoing::Disconnect {
         reason: Reason::SessionTakenOver,
+        said: None,
     };
     assert_eq!(written(Version::V5, &disconnect), b"\xe0\x02\x8e\x00");
     assert_eq!(written(Version::V4, &disconnect), b"");
-    let refused = |reason| Outgoing::ConnAck(Box::new(ConnAck::refused(reason)));
+    let refused = |reason| Outgoing::ConnAck(Box::new(ConnAck::bare(reason, None)));
     assert_eq!(
         written(Version::V4, &refused(Reason::NotAuthorized)),
         b"\x20\x02\x00\x05"
@@ -297,7 +300,11 @@ fn refusals_are_written_as_a_version_has_them() {
         b"\x20\x03\x00\x87\x00"
     );
     let granted = vec![Ok(QoS::AtLeastOnce), Err(Reason::NotAuthorized)];
-    let suback = Outgoing::SubAck { id: 1, granted };
+    let suback = Outgoing::SubAck {
+        id: 1,
+        granted,
+        said: None,
+    };
     assert_eq!(written(Version::V4, &suback), b"\x90\x04\x00\x01\x01\x80");
     assert_eq!(written(Version::V5, &suback), b"\x90\x05\x00\x01\x00\x01\x87");
 }
@@ -317,23 +324,39 @@ fn no_reason_panics_the_writer() {
         Reason::QuotaExceeded,
         Reason::ConnectionRateExceeded,
     ];
-    for reason in reasons {
+    let said = Some(ReasonString::of(&"it is so"));
+    for (reason, said) in reasons
+        .iter()
+        .flat_map(|reason| [(*reason, &None), (*reason, &said)])
+    {
         for version in [Version::V4, Version::V5] {
             for packet in [
-                Outgoing::ConnAck(Box::new(ConnAck::refused(reason))),
-                Outgoing::PubAck { id: 1, reason },
-                Outgoing::PubRec { id: 1, reason },
+                Outgoing::ConnAck(Box::new(ConnAck::bare(reason, said.clone()))),
+                Outgoing::PubAck {
+                    id: 1,
+                    reason,
+                    said: said.clone(),
+                },
+                Outgoing::PubRec {
+                    id: 1,
+                    reason,
+                    said: said.clone(),
+                },
                 Outgoing::PubRel { id: 1, reason },
                 Outgoing::PubComp { id: 1, reason },
                 Outgoing::SubAck {
                     id: 1,
                     granted: vec![Err(reason)],
+                    said: said.clone(),
                 },
                 Outgoing::UnsubAck {
                     id: 1,
                     reasons: vec![reason],
                 },
-                Outgoing::Disconnect { reason },
+                Outgoing::Disconnect {
+                    reason,
+                    said: said.clone(),
+                },
             ] {
                 let bytes = written(version, &packet);
                 assert!(

@@ -94,11 +94,15 @@ pub(super) fn name(kind: u8) -> Option<&'static str> {
     })
 }
 
-/// Holds a packet to its format. `first` is its first byte, `body` all after its length.
-pub(super) fn walk(version: Version, first: u8, body: &[u8]) -> Result<(), WireError> {
-    let (kind, flags) = (first >> 4, first & 0x0F);
+/// Holds a packet to its format. `header` is how many of its bytes its kind and length are.
+pub(super) fn walk(version: Version, frame: &[u8], header: usize) -> Result<(), WireError> {
+    let (kind, flags) = (frame[0] >> 4, frame[0] & 0x0F);
     let packet = name(kind).ok_or(WireError::Protocol("a packet that only a server sends"))?;
-    let mut rest = Rest { packet, bytes: body };
+    let mut rest = Rest {
+        packet,
+        bytes: &frame[header..],
+        ends_at: frame.len(),
+    };
     match (kind, flags) {
         (PUBLISH, _) | (PUBREL | SUBSCRIBE | UNSUBSCRIBE, 2) => {}
         (PUBREL | SUBSCRIBE | UNSUBSCRIBE, _) | (_, 1..) => return rest.fail("reserved flags are set"),
@@ -198,13 +202,17 @@ fn subscriptions(version: Version, kind: u8, mut rest: Rest<'_>) -> Result<(), W
 struct Rest<'a> {
     packet: &'static str,
     bytes: &'a [u8],
+    /// The place of its end in the packet.
+    ends_at: usize,
 }
 
 impl<'a> Rest<'a> {
+    /// Says what is wrong, and up to where the packet was read.
     fn fail<T>(&self, what: &str) -> Result<T, WireError> {
+        let read = self.ends_at - self.bytes.len();
         Err(WireError::Malformed {
             packet: self.packet,
-            what: what.to_owned(),
+            what: format!("{what}, {read} bytes into the packet"),
         })
     }
 
@@ -275,6 +283,7 @@ impl<'a> Rest<'a> {
         let mut section = Rest {
             packet: self.packet,
             bytes: self.take(length)?,
+            ends_at: self.ends_at - self.bytes.len(),
         };
         let mut seen = 0_u64;
         let (mut pairs, mut pair_bytes) = (0, 0);

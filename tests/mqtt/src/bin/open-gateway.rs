@@ -16,10 +16,9 @@ use axum::serve::ListenerExt as _;
 use clap::Parser;
 use crossdock_model::topic::TopicFilter;
 use crossdock_realtime::session::{Action, Rights};
-use crossdock_realtime::wire::Reason;
 use crossdock_realtime::{
-    Arrival, Capacity, Doorkeeper, Gateway, Origins, State, States, StatesError, Tls, serve_tcp, serve_tls,
-    serve_websocket,
+    Arrival, Capacity, Doorkeeper, Gateway, Origins, Refusal, State, States, StatesError, Tls, serve_tcp,
+    serve_tls, serve_websocket,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
@@ -75,7 +74,7 @@ struct OpenDoor(Arc<Everybody>);
 
 #[async_trait]
 impl Doorkeeper for OpenDoor {
-    async fn admit(&self, _: Arrival<'_>) -> Result<Arc<dyn Rights>, Reason> {
+    async fn admit(&self, _: Arrival<'_>) -> Result<Arc<dyn Rights>, Refusal> {
         Ok(self.0.clone())
     }
 }

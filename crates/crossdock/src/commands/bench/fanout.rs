@@ -18,7 +18,7 @@ use bytes::{Buf as _, BytesMut};
 use clap::Args;
 use crossdock_model::topic::TopicFilter;
 use crossdock_realtime::{
-    Arrival, Capacity, Doorkeeper, Gateway, State, States, StatesError, serve_tcp,
+    Arrival, Capacity, Doorkeeper, Gateway, Refusal, State, States, StatesError, serve_tcp,
     session::{Action, Rights},
     wire::Reason,
 };
@@ -313,10 +313,13 @@ struct Door(String);
 
 #[async_trait]
 impl Doorkeeper for Door {
-    async fn admit(&self, arrival: Arrival<'_>) -> Result<Arc<dyn Rights>, Reason> {
+    async fn admit(&self, arrival: Arrival<'_>) -> Result<Arc<dyn Rights>, Refusal> {
         match arrival.login {
             Some(login) if login.password == self.0 => Ok(Arc::new(Bench)),
-            _ => Err(Reason::NotAuthorized),
+            _ => Err(Refusal {
+                reason: Reason::NotAuthorized,
+                said: "the password is not the bench's".to_owned(),
+            }),
         }
     }
 }

@@ -20,8 +20,8 @@ use crossdock_config::{IpRange, Mqtt as MqttSettings, MqttTls, Settings};
 use crossdock_engine::{Grants, Hub, LiveState, LoginError, MqttView, State as EngineState, TokenFault};
 use crossdock_model::topic::TopicFilter;
 use crossdock_realtime::{
-    Arrival, Capacity, Doorkeeper, Figures, Gateway, Origins, State, States, StatesError, Tls, serve_tcp,
-    serve_tls, serve_websocket,
+    Arrival, Capacity, Doorkeeper, Figures, Gateway, Origins, Refusal, State, States, StatesError, Tls,
+    serve_tcp, serve_tls, serve_websocket,
     session::{Action, Rights},
     wire::Reason,
 };
@@ -131,19 +131,32 @@ struct Asked(Hub);
 
 #[async_trait]
 impl Doorkeeper for Asked {
-    async fn admit(&self, arrival: Arrival<'_>) -> Result<Arc<dyn Rights>, Reason> {
+    async fn admit(&self, arrival: Arrival<'_>) -> Result<Arc<dyn Rights>, Refusal> {
         let token = arrival.login.map_or("", |login| login.password.as_str());
         match self.0.log_in_browser(token, arrival.peer).await {
             Ok(grants) => Ok(Arc::new(Granted(grants))),
-            Err(LoginError::TooSoon { .. }) => Err(Reason::ConnectionRateExceeded),
-            Err(LoginError::Refused(TokenFault::KeysUnavailable)) => Err(Reason::ServerUnavailable),
-            Err(LoginError::Refused(_)) => Err(Reason::NotAuthorized),
+            Err(error) => Err(refusal(token, error)),
         }
     }
 
     fn turned_away(&self, origin: &str, peer: IpAddr) {
         self.0.note_refused_origin(origin, peer);
     }
+}
+
+/// What a client is told that shows this token.
+fn refusal(token: &str, error: LoginError) -> Refusal {
+    let reason = match error {
+        LoginError::TooSoon { .. } => Reason::ConnectionRateExceeded,
+        LoginError::Refused(TokenFault::KeysUnavailable) => Reason::ServerUnavailable,
+        LoginError::Refused(_) => Reason::NotAuthorized,
+    };
+    let said = match error {
+        LoginError::TooSoon { .. } => error.to_string(),
+        LoginError::Refused(_) if token.is_empty() => "no token was shown: it is the password".to_owned(),
+        LoginError::Refused(fault) => format!("the token is not taken: {}", fault.told()),
+    };
+    Refusal { reason, said }
 }
 
 #[async_trait]
@@ -182,6 +195,10 @@ impl Rights for Granted {
                 Action::Subscribe(filter) => self.0.may_subscribe(filter),
                 Action::Receive(topic) => self.0.may_receive(topic),
             }
+    }
+
+    fn readable(&self) -> &[TopicFilter] {
+        self.0.filters()
     }
 
     fn ends_ms(&self) -> Option<u64> {

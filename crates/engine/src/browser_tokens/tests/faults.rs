@@ -331,3 +331,17 @@ proptest! {
         prop_assert!(jwks::read(keys.as_bytes()).map_or(true, |usable| usable.is_empty()));
     }
 }
+
+#[test]
+fn whoever_guesses_is_not_told_whether_a_key_is_known() {
+    let told = [
+        TokenFault::NoKeyId,
+        TokenFault::UnknownKey,
+        TokenFault::Algorithm,
+        TokenFault::Signature,
+    ]
+    .map(TokenFault::told);
+    assert!(told.iter().all(|each| *each == told[0]), "{told:?}");
+    assert_eq!(TokenFault::Expired.told(), "it has expired");
+    assert_eq!(TokenFault::Revoked.told(), "it was revoked");
+}

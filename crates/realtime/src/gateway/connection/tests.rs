@@ -1,10 +1,11 @@
 use futures::task::noop_waker_ref;
-use tokio::io::{AsyncReadExt, DuplexStream};
+use tokio::io::{AsyncReadExt, DuplexStream, ReadBuf};
 
 use super::super::tests::{Door, open};
 use super::super::{Gateway, SESSION_LIMITS, session::Key};
 use super::*;
 use crate::session::Client;
+use crate::wire::Reason;
 
 /// What fits between the two ends.
 const PIPE_BYTES: usize = 64;
@@ -22,6 +23,10 @@ fn writing(gateway: &Gateway) -> (Connection<'_, DuplexStream>, DuplexStream) {
     let (near, far) = tokio::io::duplex(PIPE_BYTES);
     let mut wire = Wire::over(near);
     wire.unwritten.extend_from_slice(&[b'x'; 10 * PIPE_BYTES]);
+    (connected(gateway, wire), far)
+}
+
+fn connected<S>(gateway: &Gateway, wire: Wire<S>) -> Connection<'_, S> {
     let terms = crate::session::Terms {
         version: Version::V5,
         session_expiry_s: 0,
@@ -34,12 +39,15 @@ fn writing(gateway: &Gateway) -> (Connection<'_, DuplexStream>, DuplexStream) {
     };
     let rights = Arc::new(Nobody);
     let client = Client::new(terms, 1, SESSION_LIMITS);
-    let connection = Connection {
+    Connection {
         shared: &gateway.0,
         session: Arc::new(Session::new(1, key, client, rights.clone())),
         epoch: 0,
-        version: Version::V5,
-        max_packet_bytes: usize::MAX,
+        takes: Takes {
+            version: Version::V5,
+            max_packet_bytes: usize::MAX,
+            problems: true,
+        },
         alive: Alive::new(60, gateway.0.clock.now_ms()),
         rights,
         places: OwnPlaces::default(),
@@ -49,8 +57,60 @@ fn writing(gateway: &Gateway) -> (Connection<'_, DuplexStream>, DuplexStream) {
         stuck_since_ms: None,
         unread: Default::default(),
         wire,
-    };
-    (connection, far)
+    }
+}
+
+/// A client that sends PINGREQ without a pause and takes every answer, until so many bytes are sent.
+struct Torrent(usize);
+
+impl AsyncRead for Torrent {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        space: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let bytes = space.remaining().min(self.0);
+        space.put_slice(&[0xc0, 0x00].repeat(bytes / 2));
+        self.0 -= bytes;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Torrent {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn who_sends_without_a_pause_lets_the_others_in_between() {
+    const TURNS: usize = 10;
+    let (gateway, _) = open(Door::default());
+    let mut wire = Wire::over(Torrent(TURNS * TURN_BYTES));
+    wire.unread
+        .extend_from_slice(b"\x10\x0d\0\x04MQTT\x05\x02\0\x3c\0\0\0");
+    assert!(matches!(wire.decode(), Ok(Some(Incoming::Connect(_)))));
+    let mut connection = connected(&gateway, wire);
+    let mut others_turns = 0;
+    tokio::select! {
+        biased;
+        over = connection.work() => assert!(matches!(over, Err(Over::Lost))),
+        () = async {
+            loop {
+                others_turns += 1;
+                tokio::task::yield_now().await;
+            }
+        } => {}
+    }
+    assert!(others_turns >= TURNS, "{others_turns}");
 }
 
 #[tokio::test]
@@ -70,7 +130,27 @@ async fn who_takes_a_little_is_not_stuck_and_who_takes_nothing_is() {
         assert!(poll(&mut connection).is_pending());
     }
     connection.stuck_since_ms = Some(0);
-    assert!(matches!(poll(&mut connection), Poll::Ready(Err(Over::Slow))));
+    assert!(matches!(
+        poll(&mut connection),
+        Poll::Ready(Err(Over::Ended(Why::Stuck)))
+    ));
+}
+
+#[tokio::test]
+async fn who_takes_nothing_is_told_codes_alone() {
+    let (gateway, _) = open(Door::default());
+    let (mut connection, _far) = writing(&gateway);
+    let refusal = Outgoing::PubAck {
+        id: 1,
+        reason: Reason::NotAuthorized,
+        said: Some(ReasonString::of(&"no")),
+    };
+    let mut queued = |waits: usize| {
+        connection.wire.unwritten.resize(waits, 0);
+        connection.wire.queue(connection.takes, &refusal);
+        connection.wire.unwritten.len() - waits
+    };
+    assert_eq!([queued(UNWRITTEN_MAX - 1), queued(UNWRITTEN_MAX)], [11, 6]);
 }
 
 #[tokio::test]
@@ -78,11 +158,11 @@ async fn only_who_is_slow_is_counted_as_slow() {
     let (gateway, _) = open(Door::default());
     let (connection, _far) = writing(&gateway);
     for (over, expected) in [
-        (Over::Slow, [1, 0, 0]),
-        (Over::Ended(Reason::QuotaExceeded), [1, 1, 0]),
-        (Over::Broken(WireError::UserProperties), [1, 1, 1]),
+        (Over::Ended(Why::Slow), [1, 0, 0]),
+        (Over::Ended(Why::TooMuchUnread), [1, 1, 0]),
+        (Over::Ended(Why::Wire(WireError::UserProperties)), [1, 1, 1]),
     ] {
-        assert_eq!(connection.end(over).0, Reason::QuotaExceeded);
+        assert_eq!(connection.judge(over).0.reason(), Reason::QuotaExceeded);
         let ended = gateway.figures().ended;
         assert_eq!(
             ended.into_iter().map(|(_, count)| count).collect::<Vec<_>>(),

@@ -20,6 +20,8 @@ pub(super) struct Client {
     pipe: DuplexStream,
     unread: BytesMut,
     last_id: u16,
+    /// What the answer to its CONNECT, or of late to a SUBSCRIBE, or the goodbye says in words.
+    pub(super) said: Option<String>,
 }
 
 /// How a client comes.
@@ -30,6 +32,9 @@ pub(super) struct Hello {
     pub(super) clean_start: bool,
     pub(super) expiry_s: u32,
     pub(super) will: Option<LastWill>,
+    pub(super) max_packet_bytes: Option<u32>,
+    /// Whether it wants to be told more than codes, where it says so.
+    pub(super) problems: Option<u8>,
 }
 
 pub(super) fn hello(user: &str, client_id: &str) -> Hello {
@@ -39,6 +44,8 @@ pub(super) fn hello(user: &str, client_id: &str) -> Hello {
         clean_start: true,
         expiry_s: 0,
         will: None,
+        max_packet_bytes: None,
+        problems: None,
     }
 }
 
@@ -53,6 +60,7 @@ impl Client {
             pipe: near,
             unread: BytesMut::new(),
             last_id: 0,
+            said: None,
         };
         let connect = Connect {
             keep_alive: 60,
@@ -62,10 +70,10 @@ impl Client {
         let properties = ConnectProperties {
             session_expiry_interval: Some(hello.expiry_s),
             receive_maximum: None,
-            max_packet_size: None,
+            max_packet_size: hello.max_packet_bytes,
             topic_alias_max: None,
             request_response_info: None,
-            request_problem_info: None,
+            request_problem_info: hello.problems,
             user_properties: Vec::new(),
             authentication_method: None,
             authentication_data: None,
@@ -85,11 +93,19 @@ impl Client {
     /// The CONNACK, which rumqttd's codec cannot read.
     async fn answer(&mut self) -> (bool, u8) {
         loop {
-            if let [0x20, length, present, reason, ..] = self.unread[..]
-                && self.unread.len() >= usize::from(length) + 2
+            if let [0x20, rest @ ..] = &self.unread[..]
+                && let Some((length, rest)) = number(rest)
+                && let Some((ack, _)) = rest.split_at_checked(length)
             {
-                self.unread.advance(usize::from(length) + 2);
-                return (present == 1, reason);
+                let answer = (ack[0] == 1, ack[1]);
+                let properties = number(&ack[2..]).unwrap().1;
+                // A refusal carries nothing else.
+                self.said = properties
+                    .strip_prefix(&[31])
+                    .map(|text| String::from_utf8(text[2..].to_vec()).unwrap());
+                let bytes = self.unread.len() - rest.len() + length;
+                self.unread.advance(bytes);
+                return answer;
             }
             assert_ne!(
                 self.pipe.read_buf(&mut self.unread).await.unwrap(),
@@ -102,8 +118,12 @@ impl Client {
     pub(super) async fn send(&mut self, packet: Packet) {
         let mut bytes = BytesMut::new();
         V5.write(packet, &mut bytes).unwrap();
+        self.send_bytes(&bytes).await;
+    }
+
+    pub(super) async fn send_bytes(&mut self, bytes: &[u8]) {
         // It may be gone already.
-        let _ = self.pipe.write_all(&bytes).await;
+        let _ = self.pipe.write_all(bytes).await;
     }
 
     /// The next packet, none when the connection is over.
@@ -142,7 +162,10 @@ impl Client {
         self.send(Packet::Subscribe(subscribe, None)).await;
         loop {
             match self.packet().await {
-                Some(Packet::SubAck(ack, _)) => return format!("{:?}", ack.return_codes[0]),
+                Some(Packet::SubAck(ack, properties)) => {
+                    self.said = properties.and_then(|said| said.reason_string);
+                    return format!("{:?}", ack.return_codes[0]);
+                }
                 Some(_) => {}
                 None => return "closed".to_owned(),
             }
@@ -192,11 +215,20 @@ impl Client {
     /// Waits for the goodbye, and gives its reason.
     pub(super) async fn ended(&mut self) -> Option<DisconnectReasonCode> {
         loop {
-            if let Packet::Disconnect(Disconnect { reason_code }, _) = self.packet().await? {
+            if let Packet::Disconnect(Disconnect { reason_code }, properties) = self.packet().await? {
+                self.said = properties.and_then(|said| said.reason_string);
                 return Some(reason_code);
             }
         }
     }
+}
+
+/// A number of variable length, and what follows it.
+fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let end = bytes.iter().take(4).position(|byte| byte & 0x80 == 0)?;
+    let digits = bytes[..=end].iter().rev();
+    let number = digits.fold(0, |number, digit| number << 7 | usize::from(digit & 0x7F));
+    Some((number, &bytes[end + 1..]))
 }
 
 /// What rumqttd keeps to itself, out of what it shows.

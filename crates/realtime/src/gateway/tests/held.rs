@@ -7,10 +7,11 @@ use bytes::BytesMut;
 
 use futures::FutureExt;
 
-use super::super::session::{Key, Manner, Standing};
+use super::super::session::{Key, Manner};
 use super::super::sessions::Taken;
 use super::*;
 use crate::session::Terms;
+use crate::why::Why;
 use crate::wire::{Incoming, Message, QoS, RetainHandling, SubscribeFilter, Version};
 
 const NOW_MS: u64 = 1_000;
@@ -62,7 +63,7 @@ fn message(topic: &str, bytes: usize) -> Arc<Message> {
 }
 
 /// Writes what waits; gives how the connection stands.
-fn fill(sessions: &Sessions, session: &Session, epoch: u64) -> Standing {
+fn fill(sessions: &Sessions, session: &Session, epoch: u64) -> Result<(), Why> {
     let (counters, buffer) = (Counters::default(), &mut BytesMut::new());
     session.fill(epoch, buffer, usize::MAX, &counters, &sessions.pressure, NOW_MS)
 }
@@ -89,13 +90,10 @@ fn who_lost_a_session_neither_stands_before_who_has_it_nor_takes_its_news() {
     assert_eq!((old.0.load(Relaxed), new.0.load(Relaxed)), (0, 1));
     assert!(session.register(second.epoch, &Waker::from(new.clone())));
     assert!(session.has_news(), "the old connection looks first");
-    assert_eq!(
-        fill(&sessions, session, first.epoch),
-        Standing::Ended(Reason::SessionTakenOver)
-    );
+    assert_eq!(fill(&sessions, session, first.epoch), Err(Why::TakenOver));
     assert_eq!(new.0.load(Relaxed), 2);
     assert!(session.has_news());
-    assert_eq!(fill(&sessions, session, second.epoch), Standing::Holds);
+    assert_eq!(fill(&sessions, session, second.epoch), Ok(()));
 }
 
 /// Takes a session for each that is named, and puts almost 4 MiB to each, which is what it may have.

@@ -5,6 +5,7 @@ mod back;
 mod client;
 mod held;
 mod origins;
+mod said;
 mod shares;
 mod unread;
 
@@ -21,6 +22,7 @@ use rumqttd::protocol::{DisconnectReasonCode, LastWill, QoS};
 use super::*;
 use crate::outside::{Arrival, StatesError};
 use crate::session::{Action, Rights};
+use crate::why::Refusal;
 use crate::wire::Reason;
 use client::{Client, DEADLINE, hello};
 
@@ -45,6 +47,10 @@ impl Rights for Under {
         })
     }
 
+    fn readable(&self) -> &[TopicFilter] {
+        &self.filters
+    }
+
     fn ends_ms(&self) -> Option<u64> {
         self.ends_ms
     }
@@ -66,14 +72,21 @@ pub(super) struct Door {
 
 #[async_trait]
 impl Doorkeeper for Door {
-    async fn admit(&self, arrival: Arrival<'_>) -> Result<Arc<dyn Rights>, Reason> {
-        let user = &arrival.login.ok_or(Reason::BadUserNameOrPassword)?.user;
+    async fn admit(&self, arrival: Arrival<'_>) -> Result<Arc<dyn Rights>, Refusal> {
+        let refusal = |reason, said: &str| Refusal {
+            reason,
+            said: said.to_owned(),
+        };
+        let login = arrival.login;
+        let user = &login
+            .ok_or_else(|| refusal(Reason::BadUserNameOrPassword, "no login"))?
+            .user;
         let filters: Vec<_> = user
             .split(' ')
             .filter_map(|text| TopicFilter::new(text).ok())
             .collect();
         if filters.is_empty() {
-            return Err(Reason::NotAuthorized);
+            return Err(refusal(Reason::NotAuthorized, "no filter"));
         }
         Ok(Arc::new(Under {
             user: user.clone(),

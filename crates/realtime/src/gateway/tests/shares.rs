@@ -40,7 +40,10 @@ async fn subscribe_all(client: &mut Client, filters: &[&str]) -> Vec<String> {
     };
     client.send(Packet::Subscribe(subscribe, None)).await;
     match client.packet().await {
-        Some(Packet::SubAck(ack, _)) => ack.return_codes.iter().map(|code| format!("{code:?}")).collect(),
+        Some(Packet::SubAck(ack, properties)) => {
+            client.said = properties.and_then(|said| said.reason_string);
+            ack.return_codes.iter().map(|code| format!("{code:?}")).collect()
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -69,10 +72,15 @@ async fn whose_filters_take_most_of_all_levels_leaves_the_others_theirs() {
         subscribe_all(&mut again, &asked).await,
         [REFUSED, "QoS0", REFUSED, "QoS0"]
     );
+    let said = "\"new\" adds levels to those of all filters, for which there is no room now";
+    assert_eq!(again.said.as_deref(), Some(said));
+    subscribe_all(&mut again, &["$share/g/0/a", "new"]).await;
+    let said = "\"$share/g/0/a\" is a shared subscription, and there are none here";
+    assert_eq!(again.said.as_deref(), Some(said), "of the first that was refused");
     let mut stranger = connected(&gateway, "stock/#", "x").await;
     let asked = ["stock/LDN1/MUG", "stock/#", "else"];
     assert_eq!(subscribe_all(&mut stranger, &asked).await[..2], ["QoS0", "QoS0"]);
-    let no_room = ("no_room", 3);
+    let no_room = ("no_room", 4);
     assert!(gateway.figures().dropped.contains(&no_room));
     drop(held);
     until(|| gateway.figures().sessions == 2).await;

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::wire::MessageProperties;
+use crate::wire::{MessageProperties, ReasonString};
 use crossdock_model::topic::TopicFilter;
 
 const LIMITS: Limits = Limits {
@@ -16,6 +16,10 @@ struct Under(TopicFilter);
 impl Rights for Under {
     fn principal(&self) -> &'static str {
         "me"
+    }
+
+    fn readable(&self) -> &[TopicFilter] {
+        std::slice::from_ref(&self.0)
     }
 
     fn may(&self, action: Action<'_>, _now_ms: u64) -> bool {
@@ -98,13 +102,32 @@ fn a_publish_is_answered_by_its_rights() {
             }
             [
                 Effect::End {
-                    reason: Reason::NotAuthorized,
+                    why: Why::PublishDenied(Some(_)),
                     will: Some(_),
                 },
             ] => "end",
             other => panic!("{other:?}"),
         };
         assert_eq!(done, expected, "{version:?} {topic} {qos:?}");
+    }
+}
+
+#[test]
+fn a_refused_publish_says_which_topic_it_was() {
+    let long = format!("other/{}", "x".repeat(100));
+    let shown = format!("this token may not publish to \"other/{}…\"", "x".repeat(71));
+    for (topic, expected) in [
+        ("other/a", "this token may not publish to \"other/a\""),
+        (&long, &shown),
+    ] {
+        for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+            let effects = client(Version::V5).handle(publish(topic, qos, 1), &rights(), 0);
+            let [Effect::Send(Outgoing::PubAck { said, .. } | Outgoing::PubRec { said, .. })] = &effects[..]
+            else {
+                panic!("{effects:?}")
+            };
+            assert_eq!(said.as_ref().map(ReasonString::as_str), Some(expected));
+        }
     }
 }
 
@@ -118,14 +141,15 @@ fn qos_2_is_published_once() {
         again,
         [Effect::Send(Outgoing::PubRec {
             id: 7,
-            reason: Reason::Success
+            reason: Reason::Success,
+            said: None,
         })]
     );
     let more = client.handle(publish("mine/a", QoS::ExactlyOnce, 8), &rights(), 0);
     assert!(matches!(
         more[..],
         [Effect::End {
-            reason: Reason::ReceiveMaximumExceeded,
+            why: Why::TooManyOpen(1),
             ..
         }]
     ));
@@ -158,7 +182,7 @@ fn a_shared_subscription_without_ones_own_messages_breaks_the_protocol() {
     let ended = matches!(
         effects[..],
         [Effect::End {
-            reason: Reason::ProtocolError,
+            why: Why::SharedNoLocal,
             ..
         }]
     );
@@ -185,7 +209,13 @@ fn each_filter_is_answered_by_itself() {
         Err(Reason::TopicFilterInvalid),
         Err(Reason::SharedSubscriptionsNotSupported),
     ];
-    assert_eq!(effects[0], Effect::Send(Outgoing::SubAck { id: 3, granted }));
+    let said = Some(ReasonString::of(
+        &"\"#\" is not within what this token may read: \"mine/#\"",
+    ));
+    assert_eq!(
+        effects[0],
+        Effect::Send(Outgoing::SubAck { id: 3, granted, said })
+    );
     assert!(matches!(
         effects[1..],
         [Effect::Subscribed { retained: true, .. }]
@@ -248,7 +278,7 @@ fn a_goodbye_takes_the_will_back() {
     assert_eq!(
         ended,
         [Effect::End {
-            reason: Reason::Success,
+            why: Why::Goodbye,
             will: None
         }]
     );
@@ -260,7 +290,7 @@ fn a_goodbye_takes_the_will_back() {
     assert!(matches!(
         ended[..],
         [Effect::End {
-            reason: Reason::Success,
+            why: Why::Goodbye,
             will: Some(_)
         }]
     ));
@@ -272,7 +302,7 @@ fn a_goodbye_takes_the_will_back() {
     assert!(matches!(
         ended[..],
         [Effect::End {
-            reason: Reason::ProtocolError,
+            why: Why::ExpiryTooLate,
             will: Some(_)
         }]
     ));
@@ -292,12 +322,12 @@ fn an_alias_stands_for_the_topic_that_set_it_until_the_connection_ends() {
     let topic_of = |effects: Vec<Effect>| match effects.into_iter().next() {
         Some(Effect::Publish { message, .. }) => message.topic.as_str().to_owned(),
         Some(Effect::Denied) => "denied".to_owned(),
-        Some(Effect::End { reason, .. }) => format!("{reason:?}"),
+        Some(Effect::End { why, .. }) => why.to_string(),
         other => panic!("{other:?}"),
     };
     assert_eq!(
         topic_of(client.handle(aliased(None, 1), &rights(), 0)),
-        "TopicAliasInvalid"
+        "topic alias 1 stands for no topic: name it with the first message"
     );
     assert_eq!(
         topic_of(client.handle(aliased(Some("mine/a"), 1), &rights(), 0)),
@@ -312,12 +342,12 @@ fn an_alias_stands_for_the_topic_that_set_it_until_the_connection_ends() {
     let too_high = aliased(Some("mine/a"), TOPIC_ALIAS_MAX + 1);
     assert_eq!(
         topic_of(client.handle(too_high, &rights(), 0)),
-        "TopicAliasInvalid"
+        "topic alias 33, expected at most 32"
     );
     client.resume(terms(Version::V5));
     assert_eq!(
         topic_of(client.handle(aliased(None, 1), &rights(), 0)),
-        "TopicAliasInvalid"
+        "topic alias 1 stands for no topic: name it with the first message"
     );
 }
 
@@ -342,7 +372,7 @@ fn an_alias_of_a_topic_that_is_denied_holds_nothing_and_stays_denied() {
     assert!(matches!(
         denied(Some(&long)).0[..],
         [Effect::End {
-            reason: Reason::TopicAliasInvalid,
+            why: Why::AliasedTopicTooLong(_),
             ..
         }]
     ));
