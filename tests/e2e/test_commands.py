@@ -93,6 +93,21 @@ def test_status_adapters_and_queues(hub):
     assert hub.command("adapter", "show", "nobody").returncode == 1
 
 
+def test_apply_says_that_the_hub_has_to_be_restarted_for_its_settings(hub):
+    assert "restart" not in hub.must("apply", "--dry-run")
+    before = hub.config.read_text()
+    hub.config.write_text(before + "\n[retention]\nevents_days = 31\n")
+    try:
+        for arguments in ((), ("--dry-run",)):
+            said = hub.must("apply", *arguments)
+            assert "nothing to do" in said
+            assert "crossdock.toml has changed since the hub started" in said
+        assert printed(hub, "apply")["settings_changed"] is True
+    finally:
+        hub.config.write_text(before)
+    assert "restart" not in hub.must("apply")
+
+
 def test_api_keys_are_made_listed_and_removed(hub):
     made = printed(hub, "api-key", "add", "reporting", "--scope", "events:read")
     secret = made["key"]

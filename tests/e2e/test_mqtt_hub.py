@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 import trustme
 
 from harness.events import event
@@ -102,6 +103,19 @@ def test_status_overview_and_metrics_say_how_it_goes(hub, token):
                 assert f"crossdock_mqtt_{name}" in metrics()
         finally:
             reader.terminate()
+
+
+def test_pages_that_are_turned_away_want_attention(halls, broker):
+    hub = halls.hub({}, broker=broker).start()
+    for _ in range(20):
+        headers = {"Origin": "https://shop.example.com"}
+        assert requests.get(f"{hub.url}/mqtt", headers=headers, timeout=30).status_code == 403
+    [line] = [one for one in hub.get("/v1/overview")["attention"] if one["subject"] == "mqtt"]
+    assert line["sentence"].startswith(
+        "20 logins of pages were refused in the last 5 minutes and none was let in"
+    )
+    assert "because pages of https://shop.example.com may not connect: " in line["sentence"]
+    assert line["sentence"] in hub.must("status")
 
 
 @pytest.mark.parametrize(

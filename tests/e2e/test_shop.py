@@ -10,6 +10,7 @@ import requests
 from playwright.sync_api import expect
 
 from harness.browser import THEMES, scripts
+from harness.events import event
 from harness.hub import Hub
 from harness.shop import DEADLINE_MS, EXPECTED, NUMBER, PATH, Shop, with_demo
 from harness.wait import eventually
@@ -146,6 +147,35 @@ def test_an_order_that_is_asked_for_twice_is_one(hub, visit):
     assert numbers(hub, reference) == [number]
     placed = hub.get("/v1/events", type="order.placed.v1", subject=reference)["events"]
     assert len(placed) == 1
+
+
+def test_an_order_that_is_rejected_gives_its_goods_back_once(hub):
+    customer = requests.Session()
+    reference = customer.post(f"{hub.url}/shop/api/session", timeout=30).json()["orders"][0]
+    ordered = {"sku": SKU, "quantity": 2}
+    assert customer.put(f"{hub.url}/shop/api/orders/{reference}", json=ordered, timeout=30).status_code == 202
+
+    def said(event_type: str) -> list[dict]:
+        found = hub.get("/v1/events", type=event_type, correlation=f"order-{reference}")["events"]
+        return [view["event"] for view in found]
+
+    def the_shop_has(event_id: str) -> bool:
+        deliveries = hub.get(f"/v1/events/{event_id}")["deliveries"]
+        return [one["state"] for one in deliveries if one["adapter"] == "shop"] == ["confirmed"]
+
+    def moved() -> list[int]:
+        return sorted(one["data"]["delta"] for one in said("stock.adjusted.v1"))
+
+    eventually("it was taken", lambda: moved()[:1] == [-2] and the_shop_has(f"{reference}-stock"), 30)
+    # The ERP rejects few; where it does not, somebody else does.
+    decided = eventually("it is decided", lambda: said("order.accepted.v1") + said("order.rejected.v1"), 30)
+    rejected = decided[0]
+    if rejected["type"] == "order.accepted.v1":
+        data = {"order": reference, "reason": "payment_failed"}
+        rejected = event("order.rejected.v1", "/bank", subject=reference, data=data)
+        hub.must_accept(rejected)
+    eventually("the shop knows", lambda: the_shop_has(rejected["id"]), 30)
+    eventually("it is back", lambda: moved() == [-2, 2], 30)
 
 
 def test_its_backend_answers_behind_the_same_guards_as_the_hub(hub):

@@ -1,9 +1,12 @@
-"""docs/storefront.md: its pages, plain, Svelte and React, are taken out of it, built and opened in a real browser, at an
-origin of their own. They show what is, and follow."""
+"""docs/storefront.md: the package is made and installed as it says; its pages, plain, Svelte and React, are taken out of it,
+built and opened in a real browser, at an origin of their own. They show what is, and follow."""
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,12 +16,22 @@ from playwright.sync_api import expect
 from harness.documents import blocks
 from harness.events import event
 from harness.hub import REPOSITORY, Hub
+from harness.node import NODE_MODULES
 from harness.storefront import Backend, build_pages
 
 GUIDE = REPOSITORY / "docs" / "storefront.md"
 KINDS = ("plain", "svelte", "react")
 LINES_MAX = 21
 ON_ITS_WAY = "Order placed. Your number is on its way"
+NPM_DEADLINE_S = 120
+# What the guide's live.js is used for, in a shop that checks its types.
+USED = """\
+import { crossdock } from './live.js';
+
+crossdock.stock('LDN1', 'MUG-330').subscribe(({ data, stale }) => console.log(data.on_hand + 1, stale));
+// @ts-expect-error: a number is no text
+crossdock.stock('LDN1', 'MUG-330').subscribe(({ data }) => console.log(data.on_hand.trim()));
+"""
 
 
 def examples() -> dict[str, str]:
@@ -63,6 +76,51 @@ def test_each_is_short():
     assert set(files) == {"live.js", "plain/index.html", "svelte/Shop.svelte", "react/Shop.jsx"}
     for name, text in files.items():
         assert len(text.splitlines()) <= LINES_MAX, name
+
+
+def test_the_package_is_made_and_installed_as_the_guide_says(tmp_path):
+    web, home, shop = tmp_path / "crates" / "web", tmp_path / "home", tmp_path / "shop"
+    left_out = shutil.ignore_patterns("node_modules", "dist")
+    shutil.copytree(REPOSITORY / "crates" / "web", web, ignore=left_out)
+    shutil.copy(REPOSITORY / "LICENSE", tmp_path)
+    for folder in (home, shop):
+        folder.mkdir()
+
+    def run(command: str, within: Path) -> None:
+        done = subprocess.run(
+            ["bash", "-ec", command],
+            cwd=within,
+            env=os.environ
+            | {"HOME": str(home), "npm_config_offline": "true", "npm_config_update_notifier": "false"},
+            capture_output=True,
+            text=True,
+            timeout=NPM_DEADLINE_S,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    text = GUIDE.read_text(encoding="utf-8")
+    [build] = [block.text for block in blocks(text) if block.runs]
+    # What `npm ci` would fetch is there: tests/run has installed it by the same lock file.
+    assert "\nnpm ci\n" in build
+    (web / "node_modules").symlink_to(REPOSITORY / "crates" / "web" / "node_modules")
+    run(build.replace("\nnpm ci\n", "\n"), tmp_path)
+
+    [install] = re.findall(r"`(npm install ~/\S+\.tgz mqtt)`", text)
+    # MQTT.js as well, of the version that the tests have.
+    (tmp_path / "node_modules").symlink_to(NODE_MODULES)
+    (shop / "package.json").write_text('{ "type": "module" }')
+    run(install.removesuffix(" mqtt") + " --legacy-peer-deps", shop)
+
+    (shop / "live.js").write_text(examples()["live.js"])
+    (shop / "used.ts").write_text(USED)
+    compiler = web / "node_modules" / ".bin" / "tsc"
+    options = "--strict --noEmit --allowJs --checkJs --skipLibCheck --target es2022 --module nodenext"
+    run(f"{compiler} {options} used.ts", shop)
+    run(
+        "node --input-type=module -e \"import 'mqtt'; import { crossdock } from './live.js'; crossdock.close()\"",
+        shop,
+    )
 
 
 def level(on_hand: int) -> dict:

@@ -85,6 +85,15 @@ impl Configuration {
         Settings::load(self.settings_file.as_ref(), environment).map_err(|faults| self.place(faults))
     }
 
+    /// Whether the settings that `file` has now are others than these. Of a file that cannot be read, or has faults, that
+    /// is not known.
+    pub(crate) fn differs(file: Option<&Path>, from: &Settings) -> bool {
+        let now = Self::read(file)
+            .ok()
+            .and_then(|configuration| configuration.settings().ok());
+        now.is_some_and(|(now, _)| now != *from)
+    }
+
     /// Every fault of the settings and of the shared files at once; otherwise the settings and their warnings.
     pub(crate) fn check(&self) -> Result<(Settings, Vec<String>), Faults> {
         match (self.settings(), load_shared(&self.shared_files)) {
@@ -233,6 +242,26 @@ mod tests {
                 .summary()
                 .ends_with("crossdock.toml, 2 adapters, 1 schema, rules of live state")
         );
+    }
+
+    #[test]
+    fn settings_differ_by_what_they_say() {
+        let folder = folder();
+        let file = folder.path().join("crossdock.toml");
+        let write = |text: &str| fs::write(&file, text).unwrap();
+        write("[retention]\nevents_days = 30\n");
+        let (settings, _) = Configuration::read(Some(&file)).unwrap().settings().unwrap();
+        for (text, differs) in [
+            ("# for a month\n[retention]\nevents_days = 30", false),
+            ("[retention]\nevents_days = 31", true),
+            ("", true),
+            ("[retention]\nevents_days = ", false),
+        ] {
+            write(text);
+            assert_eq!(Configuration::differs(Some(&file), &settings), differs, "{text}");
+        }
+        fs::remove_file(&file).unwrap();
+        assert!(!Configuration::differs(Some(&file), &settings));
     }
 
     #[test]

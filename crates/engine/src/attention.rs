@@ -127,6 +127,7 @@ pub(crate) fn findings(facts: &Facts) -> Vec<Finding> {
         found.extend(quarantine(record.quarantined));
     }
     found.extend(facts.alarms.iter().filter_map(|alarm| of_alarm(facts, alarm)));
+    found.extend(logins(facts));
     found.extend(
         facts
             .hubs
@@ -293,6 +294,14 @@ fn quarantine(waiting: u64) -> Option<Finding> {
     let sentence = format!("{messages} in quarantine");
     let finding = Finding::new(Severity::Degraded, Rank::Quarantine, "quarantine", sentence);
     (waiting > 0).then(|| about_quarantine(finding.advised("GET /v1/quarantine says why")))
+}
+
+/// Pages that are not let in. Without the database nobody can be judged, and that is said already.
+fn logins(facts: &Facts) -> Option<Finding> {
+    let refused = facts.refused.as_ref()?;
+    let is_news = facts.failed_check("database").is_none();
+    let finding = Finding::new(Severity::Degraded, Rank::Other, "mqtt", refused.to_string());
+    is_news.then(|| finding.advised("docs/browser-tokens.md has what each reason means"))
 }
 
 /// The API lists the messages with the reasons; there is no page for them.

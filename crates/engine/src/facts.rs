@@ -9,6 +9,7 @@ use crossdock_bus::{management::QueueInfo, publisher::LinkState};
 use crate::{
     AdapterView, BrokerView, EngineError, Hub, HubView, ReadyCheck,
     alarms::Alarm,
+    browser_tokens::ManyRefused,
     ledger::{self, Line},
     routing::Routing,
 };
@@ -32,6 +33,8 @@ pub(crate) struct Facts {
     pub(crate) record: Option<Record>,
     pub(crate) hubs: Vec<HubView>,
     pub(crate) alarms: Vec<Alarm>,
+    /// Logins of pages that were refused, if many were.
+    pub(crate) refused: Option<ManyRefused>,
 }
 
 /// What the database says.
@@ -73,6 +76,7 @@ impl Facts {
             record,
             hubs,
             alarms: shared.alarms.all(),
+            refused: shared.browser_tokens.refusals.lately(now),
         }
     }
 

@@ -180,6 +180,7 @@ impl Hub {
             retention: options.retention,
             state_listener: watch::Sender::new(None),
             mqtt: std::sync::OnceLock::new(),
+            settings_changed: std::sync::OnceLock::new(),
             last_seen: LastSeen::default(),
         });
         for partition in 0..names::PARTITIONS {
@@ -348,6 +349,13 @@ impl Hub {
     pub fn note_files(&self, files: &[SourceFile]) {
         let digest = crossdock_config::digest(files);
         self.shared.files_digest.store(Arc::new(digest));
+    }
+
+    /// From now on `changed` says, by reading them, whether this machine's settings are others than the hub was started
+    /// with. The first one stays.
+    pub fn watch_settings(&self, changed: impl Fn() -> bool + Send + Sync + 'static) {
+        // A hub is started once.
+        let _ = self.shared.settings_changed.set(Arc::new(changed));
     }
 
     /// Newest offset this hub has recorded; changes with every batch.

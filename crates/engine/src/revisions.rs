@@ -16,6 +16,7 @@ pub(crate) use following::{follow, knowing, newest};
 use crate::{
     Applied, EngineError, Hub, RevisionView, credentials,
     routing::{Routing, is_webhook},
+    shared::Shared,
     upkeep,
     words::counted,
 };
@@ -107,6 +108,16 @@ fn new_revision(
     }
 }
 
+/// What no revision brings into force: who applies may think that it did.
+async fn settings_changed(shared: &Shared) -> bool {
+    match shared.settings_changed.get().cloned() {
+        Some(changed) => tokio::task::spawn_blocking(move || changed())
+            .await
+            .unwrap_or(false),
+        None => false,
+    }
+}
+
 impl Hub {
     /// Makes `files` the next revision: topology first, then the revision, routing, and credentials.
     /// Files equal to the revision in force change nothing. `dry_run` only says what would change.
@@ -147,6 +158,7 @@ impl Hub {
                 number,
                 dry_run,
                 changes,
+                settings_changed: settings_changed(shared).await,
             });
         }
 
@@ -169,6 +181,7 @@ impl Hub {
             number,
             dry_run,
             changes,
+            settings_changed: settings_changed(shared).await,
         })
     }
 

@@ -86,6 +86,8 @@ pub(crate) struct Shared {
     pub(crate) state_listener: watch::Sender<Option<mpsc::Sender<LiveState>>>,
     /// What the MQTT gateway says of itself, once there is one.
     pub(crate) mqtt: OnceLock<Box<dyn Fn() -> MqttView + Send + Sync>>,
+    /// Whether this machine's settings are others than the hub was started with, once somebody can say.
+    pub(crate) settings_changed: OnceLock<Arc<dyn Fn() -> bool + Send + Sync>>,
     /// What the last looks at the hub showed; see [`overview`](crate::overview).
     pub(crate) last_seen: LastSeen,
 }

@@ -174,6 +174,7 @@ pub(crate) fn shared(store: Store, folder: &tempfile::TempDir) -> Shared {
         retention: Retention::default(),
         state_listener: watch::Sender::new(None),
         mqtt: std::sync::OnceLock::new(),
+        settings_changed: std::sync::OnceLock::new(),
         last_seen: Default::default(),
         webhooks: Webhooks::new(outbound, |_| None),
     }

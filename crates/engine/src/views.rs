@@ -348,6 +348,10 @@ pub struct Applied {
     pub dry_run: bool,
     /// One sentence per change; empty if the files equal the revision in force.
     pub changes: Vec<String>,
+    /// The hub that was asked has another `crossdock.toml` than it was started with. It is read at the start only, so
+    /// that the hub has to be restarted for it.
+    #[serde(default)]
+    pub settings_changed: bool,
 }
 
 /// A message the gate refused, kept with every reason.

@@ -175,8 +175,9 @@ impl Gateway {
         seat.inspect_err(|_| self.0.counters.refused.add(1))
     }
 
-    /// Whether the log is to say that pages of this origin were refused.
-    pub(crate) fn is_news_of_origin(&self, origin: &str) -> bool {
+    /// A page of this origin is turned away; whether the log is to say so.
+    pub(crate) fn turns_away(&self, origin: &str, peer: IpAddr) -> bool {
+        self.0.doorkeeper.turned_away(origin, peer);
         self.0.origins_refused.is_news(origin, self.0.clock.now_ms())
     }
 

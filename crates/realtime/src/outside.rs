@@ -31,6 +31,9 @@ pub trait Doorkeeper: Send + Sync {
     /// What the client is told: `BadUserNameOrPassword` or `NotAuthorized` where it is not
     /// let in, `ConnectionRateExceeded` where it tried too often, `ServerUnavailable` where nobody can say.
     async fn admit(&self, arrival: Arrival<'_>) -> Result<Arc<dyn Rights>, Refusal>;
+
+    /// A page of this origin, as its browser says, was turned away before it could show anything.
+    fn turned_away(&self, _origin: &str, _peer: IpAddr) {}
 }
 
 /// The latest state of a topic.

@@ -33,7 +33,7 @@ pub fn serve_websocket(gateway: Gateway, origins: &Origins, peer: IpAddr, mut re
             .get(header::ORIGIN)
             .and_then(|origin| origin.to_str().ok());
         let origin = origin.and_then(|origin| origin.get(..ORIGIN_SHOWN_MAX.min(origin.len())));
-        if gateway.is_news_of_origin(origin.unwrap_or_default()) {
+        if gateway.turns_away(origin.unwrap_or_default(), peer) {
             tracing::info!(%peer, origin, "a page may not connect: its origin is not in [http] allowed_origins");
         }
         let refusal = "this page's origin may not connect here; allow it in [http] allowed_origins\n";

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{
     day::{Cart, Line, Order},
-    orders::Cancellation,
+    orders::{Cancellation, Goods},
 };
 
 /// The warehouse that the shop sells from.
@@ -71,13 +71,13 @@ pub(crate) fn order_placed(order: &Order) -> Result<Vec<Answer>, SdkError> {
     });
     let placed = Answer::new("order.placed.v1", &data)?
         .about(&order.reference)
-        .correlated(process(order))
+        .correlated(process(&order.reference))
         .also_known_as(&[format!("shop:{}", order.reference)]);
     let mut events = vec![placed];
     for line in &order.lines {
         events.extend(preflight_requested(order, line)?);
     }
-    events.extend(goods_moved(order, -1, "sale")?);
+    events.extend(goods_moved(&order.reference, &Goods::of(order), -1, "sale")?);
     Ok(events)
 }
 
@@ -92,15 +92,15 @@ pub(crate) fn order_cancelled(cancellation: &Cancellation) -> Result<Vec<Answer>
     });
     let cancelled = Answer::new("order.cancelled.v1", &data)?
         .about(&order.reference)
-        .correlated(process(order));
+        .correlated(process(&order.reference));
     let mut events = vec![cancelled];
-    events.extend(goods_back(order)?);
+    events.extend(goods_back(&order.reference, &Goods::of(order))?);
     Ok(events)
 }
 
 /// The goods of an order that will not be fulfilled, for sale again.
-pub(crate) fn goods_back(order: &Order) -> Result<Vec<Answer>, SdkError> {
-    goods_moved(order, 1, "return")
+pub(crate) fn goods_back(order: &str, goods: &[Goods]) -> Result<Vec<Answer>, SdkError> {
+    goods_moved(order, goods, 1, "return")
 }
 
 fn preflight_requested(order: &Order, line: &Line) -> Result<Option<Answer>, SdkError> {
@@ -121,30 +121,29 @@ fn preflight_requested(order: &Order, line: &Line) -> Result<Option<Answer>, Sdk
     });
     let requested = Answer::new("preflight.requested.v1", &data)?
         .about(&file.key)
-        .correlated(process(order));
+        .correlated(process(&order.reference));
     Ok(Some(requested))
 }
 
 /// `sign`: 1 to the shelves, -1 away from them.
-fn goods_moved(order: &Order, sign: i64, reason: &str) -> Result<Vec<Answer>, SdkError> {
-    let moved = |line: &Line| {
-        let sku = line.product.sku;
+fn goods_moved(order: &str, goods: &[Goods], sign: i64, reason: &str) -> Result<Vec<Answer>, SdkError> {
+    let moved = |Goods { sku, quantity }: &Goods| {
         let data = json!({
             "sku": sku,
             "location": LOCATION,
-            "delta": sign * i64::from(line.quantity),
+            "delta": sign * i64::from(*quantity),
             "reason": reason,
-            "order": order.reference,
+            "order": order,
         });
         Ok(Answer::new("stock.adjusted.v1", &data)?
             .about(format!("{LOCATION}/{sku}"))
             .correlated(process(order)))
     };
-    order.lines.iter().map(moved).collect()
+    goods.iter().map(moved).collect()
 }
 
-fn process(order: &Order) -> String {
-    format!("order-{}", order.reference)
+fn process(order: &str) -> String {
+    format!("order-{order}")
 }
 
 fn lines(lines: &[Line]) -> Vec<serde_json::Value> {

@@ -24,7 +24,7 @@ use serde::Deserialize;
 
 use crate::{
     day::{Day, Happening},
-    orders::OrderBook,
+    orders::{Goods, OrderBook},
     pace::Pace,
 };
 
@@ -78,7 +78,22 @@ struct Word {
     number: Option<String>,
 }
 
+/// Goods left the shelf for an order at the shop's page, or came back.
+#[derive(Deserialize)]
+struct Moved {
+    order: String,
+    sku: String,
+    delta: i64,
+}
+
 fn hear(orders: &Orders, said: &Incoming) -> Result<Vec<Answer>, Failure> {
+    if said.event_type() == "stock.adjusted.v1" {
+        let Moved { order, sku, delta } = said.data()?;
+        if let Ok(quantity @ 1..) = u32::try_from(delta.saturating_neg()) {
+            lock(orders).took(order, Goods { sku, quantity });
+        }
+        return Ok(Vec::new());
+    }
     let Word { order, number } = said.data()?;
     let mut orders = lock(orders);
     match said.event_type() {
@@ -93,9 +108,8 @@ fn hear(orders: &Orders, said: &Incoming) -> Result<Vec<Answer>, Failure> {
         }
         "order.rejected.v1" => {
             tracing::info!(order, "an order was rejected");
-            if let Some(order) = orders.rejected(&order) {
-                return Ok(events::goods_back(&order)?);
-            }
+            let goods = orders.rejected(&order);
+            return Ok(events::goods_back(&order, &goods)?);
         }
         other => return Err(Failure::Dead(format!("the shop knows no {other}"))),
     }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::day::Order;
+use crate::day::{Line, Order};
 
 /// Older orders are forgotten.
 const ORDERS_MAX: usize = 1_000;
@@ -11,6 +11,31 @@ const ORDERS_MAX: usize = 1_000;
 #[derive(Default)]
 pub(crate) struct OrderBook {
     orders: VecDeque<Entry>,
+    /// What orders at the shop's page took: nothing else is known of them here.
+    taken: VecDeque<Taken>,
+}
+
+/// Pieces of a product.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Goods {
+    pub(crate) sku: String,
+    pub(crate) quantity: u32,
+}
+
+impl Goods {
+    /// What an order takes from the shelves.
+    pub(crate) fn of(order: &Order) -> Vec<Self> {
+        let goods = |line: &Line| Self {
+            sku: line.product.sku.to_owned(),
+            quantity: line.quantity,
+        };
+        order.lines.iter().map(goods).collect()
+    }
+}
+
+struct Taken {
+    order: String,
+    goods: Goods,
 }
 
 struct Entry {
@@ -53,14 +78,29 @@ impl OrderBook {
         }
     }
 
-    /// It will not be fulfilled. The order whose goods are free again; the same for a repeat.
-    pub(crate) fn rejected(&mut self, reference: &str) -> Option<Order> {
-        let entry = self.entry(reference)?;
+    /// An order at the shop's page took these from the shelf; it takes a product once, however often that is said.
+    pub(crate) fn took(&mut self, order: String, goods: Goods) {
+        let is_known = |taken: &Taken| taken.order == order && taken.goods.sku == goods.sku;
+        if self.taken.iter().any(is_known) {
+            return;
+        }
+        if self.taken.len() == ORDERS_MAX {
+            self.taken.pop_front();
+        }
+        self.taken.push_back(Taken { order, goods });
+    }
+
+    /// It will not be fulfilled. Its goods, which are free again; the same for a repeat.
+    pub(crate) fn rejected(&mut self, reference: &str) -> Vec<Goods> {
+        let Some(entry) = self.entry(reference) else {
+            let taken = self.taken.iter().filter(|taken| taken.order == reference);
+            return taken.map(|taken| taken.goods.clone()).collect();
+        };
         if entry.state == State::Cancelled {
-            return None;
+            return Vec::new();
         }
         entry.state = State::Rejected;
-        Some(entry.order.clone())
+        Goods::of(&entry.order)
     }
 
     /// It is on its way. The number it has in the system of record, where that is known.
@@ -96,7 +136,7 @@ impl OrderBook {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::customers::somebody;
+    use crate::{catalogue::PRODUCTS, customers::somebody};
 
     fn book(orders: usize) -> OrderBook {
         let mut book = OrderBook::default();
@@ -105,10 +145,19 @@ mod tests {
                 reference: number.to_string(),
                 channel: "web",
                 customer: somebody(&mut rand::rng()),
-                lines: Vec::new(),
+                lines: vec![Line {
+                    product: &PRODUCTS[0],
+                    quantity: 2,
+                    file: None,
+                }],
             });
         }
         book
+    }
+
+    fn goods(sku: &str, quantity: u32) -> Vec<Goods> {
+        let sku = sku.to_owned();
+        vec![Goods { sku, quantity }]
     }
 
     fn reason(book: &mut OrderBook, reference: &str) -> Option<&'static str> {
@@ -120,11 +169,35 @@ mod tests {
         let mut book = book(3);
         assert_eq!(reason(&mut book, "0"), Some("changed_mind"));
         assert_eq!(reason(&mut book, "0"), None);
-        assert!(book.rejected("0").is_none(), "its goods are back already");
+        assert_eq!(book.rejected("0"), [], "its goods are back already");
 
-        assert!(book.rejected("1").is_some());
-        assert!(book.rejected("1").is_some(), "a repeat gets the same answer");
+        assert_eq!(book.rejected("1"), goods(PRODUCTS[0].sku, 2));
+        assert_eq!(
+            book.rejected("1"),
+            goods(PRODUCTS[0].sku, 2),
+            "a repeat gets the same answer"
+        );
         assert_eq!(reason(&mut book, "1"), None);
+    }
+
+    #[test]
+    fn what_was_ordered_at_the_page_comes_back_too() {
+        let mut book = book(0);
+        for _ in 0..2 {
+            book.took("WEB-1-01".to_owned(), goods("MUG-330", 3).remove(0));
+        }
+        book.took("WEB-1-02".to_owned(), goods("MUG-330", 1).remove(0));
+        assert_eq!(book.rejected("WEB-1-01"), goods("MUG-330", 3));
+        assert_eq!(
+            book.rejected("WEB-1-01"),
+            goods("MUG-330", 3),
+            "a repeat gets the same answer"
+        );
+        assert_eq!(book.rejected("WEB-1-03"), [], "it took nothing");
+        for number in 0..ORDERS_MAX {
+            book.took(number.to_string(), goods("MUG-330", 1).remove(0));
+        }
+        assert_eq!(book.taken.len(), ORDERS_MAX);
     }
 
     #[test]

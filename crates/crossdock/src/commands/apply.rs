@@ -67,10 +67,23 @@ fn print(output: Output, applied: &Applied) -> std::io::Result<()> {
     let number = applied.number;
     let good = output.paint(Tone::Good, "●");
     if applied.changes.is_empty() {
-        return output.line(format!(
+        output.line(format!(
             "{good} nothing to do: revision {number} is in force and equals these files"
-        ));
+        ))?;
+    } else {
+        print_changes(output, applied)?;
     }
+    if applied.settings_changed {
+        output.line(output.paint(
+            Tone::Warning,
+            "▲ crossdock.toml has changed since the hub started, and is read only then: restart the hub for that",
+        ))?;
+    }
+    Ok(())
+}
+
+fn print_changes(output: Output, applied: &Applied) -> std::io::Result<()> {
+    let (number, good) = (applied.number, output.paint(Tone::Good, "●"));
     output.line(if applied.dry_run {
         format!(
             "{} this would become revision {number}:",

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     BrokerView, EndpointView, HubView, ReadyCheck,
+    browser_tokens::ManyRefused,
     facts::Record,
     ledger::Line,
     testing::{now, routing_of},
@@ -40,6 +41,7 @@ fn facts() -> Facts {
         }),
         hubs: Vec::new(),
         alarms: Vec::new(),
+        refused: None,
     }
 }
 
@@ -340,6 +342,17 @@ fn alarms_are_about_what_they_name() {
     });
     facts.alarms = vec![alarm(webhooks::DISABLED, "erp", "gone")];
     assert_eq!(findings(&facts)[0].view.since, Some(since));
+}
+
+#[test]
+fn pages_that_are_not_let_in_are_said_while_they_can_be_judged() {
+    let mut facts = facts();
+    facts.refused = Some(ManyRefused::of_expired_tokens(20));
+    let sentence = "20 logins of pages were refused in the last 5 minutes and none was let in, because their tokens have \
+                    expired: a page has to fetch a fresh one at each connect";
+    assert_eq!(only(&facts), row(Severity::Degraded, "mqtt", sentence, ""));
+    unwell(&mut facts, "database", "no answer");
+    assert_eq!(only(&facts).1, "database");
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod issuers;
 mod jwks;
 mod looking;
 mod minting;
+mod refusals;
 mod revocations;
 mod signing;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use tokio::sync::watch;
 use self::{
     issuers::Issuers,
     minting::Said,
+    refusals::Refusals,
     revocations::{Marks, Revocations, Revoker},
     signing::{Signing, VERIFIES_AFTER},
     token::{Claims, NAME_MAX_BYTES, SKEW, Unverified},
@@ -37,6 +39,7 @@ use crate::{
 pub use grants::Grants;
 pub(crate) use looking::run;
 pub use minting::{BrowserToken, MintError, NewBrowserToken};
+pub(crate) use refusals::ManyRefused;
 pub use token::BROWSER_TOKEN_MAX_BYTES;
 
 /// Topic filters of one token, and of one API key, at most.
@@ -191,6 +194,7 @@ pub(crate) struct BrowserTokens {
     revocations: Arc<Revocations>,
     issuers: Issuers,
     attempts: Attempts,
+    pub(crate) refusals: Refusals,
 }
 
 impl BrowserTokens {
@@ -210,6 +214,7 @@ impl BrowserTokens {
             revocations: Arc::new(Revocations::new(store.clone())),
             issuers: Issuers::new(issuers, outbound),
             attempts: Attempts::new(),
+            refusals: Refusals::default(),
             store,
         }
     }
@@ -333,18 +338,21 @@ impl BrowserTokens {
     ) -> Result<Grants, LoginError> {
         let wait_s = self.attempts.wait(from, now);
         let keys = if wait_s.is_some() { Keys::AtHand } else { Keys::All };
-        let fault = match self.admit(token, keys, now).await {
+        let admitted = self.admit(token, keys, now).await;
+        let fault = match admitted.inspect(|_| self.refusals.admitted(now)) {
             Ok(grants) => return Ok(grants),
             Err(fault) => fault,
         };
         if fault.is_a_guess() {
             if let Some(retry_after_s) = wait_s {
+                self.refusals.refused_soon(fault, from, now);
                 measures::token_refused("too_soon");
                 tracing::debug!(client = %from, reason = fault.word(), "a login came too soon after others that failed");
                 return Err(LoginError::TooSoon { retry_after_s });
             }
             self.attempts.failed(from, now);
         }
+        self.refusals.refused(fault, from, now);
         measures::token_refused(fault.word());
         tracing::info!(client = %from, reason = fault.word(), detail = %fault, "a browser token was refused");
         Err(fault.into())

@@ -39,8 +39,8 @@ pub struct MqttFlow {
 pub struct AttentionView {
     /// How bad it is.
     pub severity: Severity,
-    /// What it is about: `adapter:<name>`, `queue:<name>`, `hub:<host>`, `broker`, `database`, `quarantine` or
-    /// `revision`.
+    /// What it is about: `adapter:<name>`, `queue:<name>`, `hub:<host>`, `broker`, `database`, `quarantine`,
+    /// `revision`, `state` or `mqtt`.
     #[schema(example = "adapter:erp")]
     pub subject: String,
     /// What is the matter, in one plain sentence.

@@ -121,6 +121,7 @@ impl Up {
                 .await
             {
                 Ok(()) => {
+                    watch_settings(hall.hub.as_ref(), context.common.config.clone(), settings);
                     let files = note_files(hall.hub.clone(), context.common.config.clone());
                     tokio::select! {
                         () = stop.cancelled() => Ok(()),
@@ -178,6 +179,13 @@ impl Up {
 /// Whether more than this machine is meant to reach the hub.
 fn is_for_others(http: &Http) -> bool {
     !http.listen.ip().is_loopback() || http.public_url.is_some()
+}
+
+/// Lets the hub say whether its settings are still those that it was started with.
+fn watch_settings(hub: Option<&Hub>, config: Option<PathBuf>, settings: Settings) {
+    if let Some(hub) = hub {
+        hub.watch_settings(move || Configuration::differs(config.as_deref(), &settings));
+    }
 }
 
 /// Tells the hub, again and again, what its configuration files are now: `status` compares them with the

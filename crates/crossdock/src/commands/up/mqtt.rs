@@ -1,6 +1,11 @@
 //! MQTT in the hub: the gateway with its listeners, what it asks the engine, and what the engine tells it.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
 use async_trait::async_trait;
@@ -132,6 +137,10 @@ impl Doorkeeper for Asked {
             Ok(grants) => Ok(Arc::new(Granted(grants))),
             Err(error) => Err(refusal(token, error)),
         }
+    }
+
+    fn turned_away(&self, origin: &str, peer: IpAddr) {
+        self.0.note_refused_origin(origin, peer);
     }
 }
 
@@ -319,7 +328,7 @@ struct Websocket {
 async fn upgrade(Shared(shared): Shared<Websocket>, request: Request) -> Response {
     let (headers, extensions) = (request.headers(), request.extensions());
     let peer = crossdock_api::client_address(extensions, headers, &shared.trusted_proxies);
-    let peer = peer.unwrap_or(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
+    let peer = peer.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
     serve_websocket(shared.gateway, &shared.origins, peer, request)
 }
 

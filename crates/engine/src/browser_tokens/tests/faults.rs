@@ -229,6 +229,19 @@ async fn who_guesses_has_to_wait_and_who_was_once_right_does_not() {
     assert_eq!(log_in(&garbled, office).await, Err(TokenFault::Signature.into()));
     let later = forger.hub.log_in(&garbled, guesser, at(1)).await.map(drop);
     assert_eq!(later, Err(TokenFault::Signature.into()));
+
+    let told = forger.hub.refusals.lately(now()).unwrap().to_string();
+    assert!(
+        told.starts_with("64 logins of pages were refused") && told.contains("none was let in"),
+        "{told}"
+    );
+    assert!(told.contains("mostly because the hub knows no key"), "{told}");
+    assert_eq!(log_in(&good, office).await, Ok(()));
+    assert_eq!(
+        forger.hub.refusals.lately(now()),
+        None,
+        "two addresses are no shop"
+    );
 }
 
 #[tokio::test]

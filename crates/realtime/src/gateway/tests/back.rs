@@ -128,6 +128,7 @@ async fn while_states_cannot_be_read_clients_are_heard_and_revoked() {
     let (gateway, states) = open(Door {
         revoked: revoked.clone(),
         ends_ms: None,
+        ..Door::default()
     });
     states.is_away.store(true, Relaxed);
     let mut client = connected(&gateway, "state/#", "x").await;

@@ -66,6 +66,8 @@ impl Rights for Under {
 pub(super) struct Door {
     revoked: Arc<AtomicBool>,
     ends_ms: Option<u64>,
+    /// Origins of pages that were turned away.
+    turned_away: Arc<Mutex<Vec<String>>>,
 }
 
 #[async_trait]
@@ -92,6 +94,10 @@ impl Doorkeeper for Door {
             ends_ms: self.ends_ms,
             revoked: self.revoked.clone(),
         }))
+    }
+
+    fn turned_away(&self, origin: &str, _peer: IpAddr) {
+        locked(&self.turned_away).push(origin.to_owned());
     }
 }
 
@@ -262,6 +268,7 @@ async fn rights_that_end_end_the_connection() {
     let (gateway, _) = open(Door {
         revoked: revoked.clone(),
         ends_ms: None,
+        ..Door::default()
     });
     let mut client = connected(&gateway, "state/#", "x").await;
     gateway.recheck();

@@ -36,7 +36,9 @@ impl Subscriber for Lines {
 
 #[tokio::test]
 async fn a_page_that_may_not_connect_is_named_once_however_often_it_tries() {
-    let (gateway, _) = open(Door::default());
+    let door = Door::default();
+    let turned_away = door.turned_away.clone();
+    let (gateway, _) = open(door);
     let (lines, peer) = (Lines::default(), [203, 0, 113, 7].into());
     let _said = tracing::subscriber::set_default(lines.clone());
     let said_of = |origin: &str| {
@@ -52,6 +54,7 @@ async fn a_page_that_may_not_connect_is_named_once_however_often_it_tries() {
     for _ in 0..300 {
         assert_eq!(said_of("https://shop.example.com"), 1);
     }
+    assert_eq!(*locked(&turned_away), vec!["https://shop.example.com"; 300]);
     assert_eq!(said_of("https://other.example.com"), 2);
     for number in 0..300 {
         assert!(said_of(&format!("https://{number}.example.com")) < 20);

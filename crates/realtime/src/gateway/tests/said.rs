@@ -85,6 +85,7 @@ async fn whoever_is_disconnected_is_told_why() {
     let (gateway, _) = open(Door {
         revoked: revoked.clone(),
         ends_ms: None,
+        ..Door::default()
     });
     let mut first = connected(&gateway, "mine", "same").await;
     let mut second = connected(&gateway, "mine", "same").await;
