@@ -6,10 +6,6 @@ use crossdock_store::STATES_PAGE_MAX;
 use super::State;
 use crate::{EngineError, Hub, shared::Shared};
 
-/// The most states that one answer holds.
-pub const LATEST_MAX: usize = 10_000;
-/// The most bytes of payload that one answer holds: it ends with the state that goes over.
-pub const LATEST_MAX_BYTES: usize = 32 * 1024 * 1024;
 /// The most topics that are looked at for a page; a filter may match few of those that begin alike.
 const LOOKED_AT_MAX: usize = 10_000;
 
@@ -33,32 +29,6 @@ impl Hub {
         found
             .map(State::from)
             .ok_or_else(|| EngineError::NotFound(format!("the topic {:?} has no state", topic.as_str())))
-    }
-
-    /// The states that a filter matches now: at most [`LATEST_MAX`], or [`LATEST_MAX_BYTES`], which is said in the log.
-    ///
-    /// # Errors
-    /// `Unavailable` without a database.
-    pub async fn latest_states(&self, filter: &TopicFilter) -> Result<Vec<State>, EngineError> {
-        let mut states = Vec::new();
-        let (mut after, mut bytes) = (None, 0);
-        loop {
-            let page = self.latest_page(filter, after.as_ref()).await?;
-            bytes += page.states.iter().map(|state| state.payload.len()).sum::<usize>();
-            states.extend(page.states);
-            after = page.next;
-            if after.is_none() {
-                return Ok(states);
-            }
-            if states.len() >= LATEST_MAX || bytes >= LATEST_MAX_BYTES {
-                tracing::warn!(
-                    filter = filter.as_str(),
-                    states = states.len(),
-                    "a filter matches more states than are read at once; the rest is left out"
-                );
-                return Ok(states);
-            }
-        }
     }
 
     /// Some of the states that a filter matches now, from `after` on.
