@@ -25,7 +25,7 @@ const WORKERS: usize = 8;
 /// to the others, and none of them waits for more than these.
 const OWN_READS: usize = 4;
 /// What one step hands over, about: a quarter of what may wait for a session.
-pub(super) const STEP_BYTES: usize = 1024 * 1024;
+const STEP_BYTES: usize = 1024 * 1024;
 /// The most states that one subscription reads, and bytes of them.
 const STATES_MAX: usize = 10_000;
 const STATES_BYTES_MAX: usize = 32 * 1024 * 1024;
