@@ -64,6 +64,6 @@ pub use keys::NewKey;
 pub use outcomes::read_receipts;
 pub use passwords::new_password;
 pub use principal::{Holder, Principal, Role, Scope};
-pub use state::{LATEST_MAX, LATEST_MAX_BYTES, LiveState, State, StatePage};
+pub use state::{LiveState, State, StatePage};
 pub use users::NewUser;
 pub use views::*;

@@ -202,7 +202,7 @@ impl Gateway {
             index.unwrap_or_else(PoisonError::into_inner).filters()
         };
         for filter in filters {
-            self.0.reads.add(filter, None).await;
+            self.0.reads.for_all(filter).await;
         }
     }
 

@@ -17,7 +17,7 @@ pub mod wire;
 pub use gateway::{Capacity, Figures, Gateway};
 pub use listen::{Tls, serve_tcp, serve_tls};
 pub use origin::Origins;
-pub use outside::{Arrival, Doorkeeper, State, States, StatesError};
+pub use outside::{Arrival, Doorkeeper, State, States, StatesError, StatesPage};
 pub use websocket::serve_websocket;
 pub use why::{Refusal, Why};
 

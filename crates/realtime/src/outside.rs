@@ -49,6 +49,15 @@ pub struct State {
     pub expires_ms: Option<u64>,
 }
 
+/// Some of the states that a filter matches.
+#[derive(Debug, Default)]
+pub struct StatesPage {
+    /// By topic, each one once.
+    pub states: Vec<State>,
+    /// After which topic the next page begins; none: this was the last.
+    pub next: Option<TopicName>,
+}
+
 /// Why states cannot be read now. They are asked for again.
 #[derive(Debug, thiserror::Error)]
 #[error("the states cannot be read: {0}")]
@@ -57,9 +66,10 @@ pub struct StatesError(pub String);
 /// Where states are kept.
 #[async_trait]
 pub trait States: Send + Sync {
-    /// The states of all topics that match.
+    /// Some of the states of topics that match and come after `after`. A short piece of work, however many topics there
+    /// are to be looked at: it may find none and not be the last.
     ///
     /// # Errors
     /// If they cannot be read now.
-    async fn latest(&self, filter: &TopicFilter) -> Result<Vec<State>, StatesError>;
+    async fn page(&self, filter: &TopicFilter, after: Option<&TopicName>) -> Result<StatesPage, StatesError>;
 }

@@ -63,7 +63,7 @@ pub use revisions::{NewRevision, Revision, RevisionFile, RevisionSummary, Revisi
 pub use sessions::{Session, Sessions, SignedIn, TokenHash};
 pub use states::{
     LatestState, Projected, STATE_DATA_MAX_BYTES, STATE_SEEN_MAX, STATES_PAGE_MAX, StateChange, StateOrder,
-    StateVerdict, States,
+    StateVerdict, States, StatesPage,
 };
 pub use tokens::{Revocation, RevokedKind, SIGNING_KEYS_MAX, SigningKey, Tokens};
 pub use users::{User, UserChange, Users};

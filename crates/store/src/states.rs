@@ -10,8 +10,8 @@ use crate::{EventKey, Result};
 
 /// The most bytes of a state's data.
 pub const STATE_DATA_MAX_BYTES: usize = 64 * 1024;
-/// The most states on a page.
-pub const STATES_PAGE_MAX: usize = 200;
+/// The most topics that are looked at for a page.
+pub const STATES_PAGE_MAX: usize = 50;
 /// The most events of one order value that a topic remembers, to know them when they come again. As many as whoever
 /// projects may have applied and not acked: fewer, and a batch that comes again after a crash counts anew.
 pub const STATE_SEEN_MAX: usize = 256;
@@ -90,6 +90,15 @@ pub struct Projected {
     pub states: Vec<LatestState>,
 }
 
+/// Some of the states that are there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StatesPage {
+    /// By topic, byte by byte.
+    pub states: Vec<LatestState>,
+    /// The last topic that was looked at, after which the next page begins; none: this was the last.
+    pub next: Option<TopicName>,
+}
+
 /// The states.
 #[async_trait]
 pub trait States {
@@ -99,23 +108,42 @@ pub trait States {
     /// The state of a topic, if there is any at `at`.
     async fn state(&self, topic: &TopicName, at: DateTime<Utc>) -> Result<Option<LatestState>>;
 
-    /// The states of topics that begin with the levels of `prefix`, which is empty or ends with a `/`, and come after
-    /// `after`: by topic, byte by byte, `limit` and [`STATES_PAGE_MAX`] at most.
+    /// A page of the states of topics that begin with the levels of `prefix`, which is empty or ends with a `/`, and come
+    /// after `after`. At most `limit` topics, and [`STATES_PAGE_MAX`], are looked at, those whose states are over among
+    /// them.
     async fn states(
         &self,
         prefix: &str,
         after: Option<&TopicName>,
         at: DateTime<Utc>,
         limit: usize,
-    ) -> Result<Vec<LatestState>>;
+    ) -> Result<StatesPage>;
 
     /// Forgets up to `limit` states that expired before `at`, and says how many. Their topics go on with greater
     /// versions.
     async fn forget_states(&self, at: DateTime<Utc>, limit: usize) -> Result<u64>;
 }
 
-/// What comes after everything that begins with `prefix`; nothing after the empty one.
-pub(crate) fn end_of(prefix: &str) -> Option<String> {
-    const AFTER_SEPARATOR: char = '0';
-    Some(format!("{}{AFTER_SEPARATOR}", prefix.strip_suffix('/')?))
+/// The topics of a page, with one bound at each end: of two a database may choose the one that is farther away, and go
+/// through all that lies between at every page.
+pub(crate) struct Topics<'a> {
+    /// How it compares, and with what.
+    pub(crate) from: (&'static str, &'a str),
+    /// Before this; to the end without it.
+    pub(crate) until: Option<String>,
+}
+
+impl<'a> Topics<'a> {
+    pub(crate) fn of(prefix: &'a str, after: Option<&'a TopicName>) -> Self {
+        const AFTER_SEPARATOR: char = '0';
+        let after = after.map(TopicName::as_str);
+        let parent = prefix.strip_suffix('/');
+        Self {
+            from: match after.filter(|after| *after >= prefix) {
+                Some(after) => (" > ", after),
+                None => (" >= ", prefix),
+            },
+            until: parent.map(|parent| format!("{parent}{AFTER_SEPARATOR}")),
+        }
+    }
 }

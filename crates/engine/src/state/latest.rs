@@ -1,17 +1,18 @@
 //! The states as they are now, from the database.
 
+use chrono::{DateTime, Utc};
 use crossdock_model::topic::{ALL_LEVELS, ONE_LEVEL, SEPARATOR, TopicFilter, TopicName};
-use crossdock_store::STATES_PAGE_MAX;
+use crossdock_store::{STATES_PAGE_MAX, Store, StoreError};
 
 use super::State;
-use crate::{EngineError, Hub, shared::Shared};
+use crate::{EngineError, Hub};
 
-/// The most states that one answer holds.
-pub const LATEST_MAX: usize = 10_000;
-/// The most bytes of payload that one answer holds: it ends with the state that goes over.
-pub const LATEST_MAX_BYTES: usize = 32 * 1024 * 1024;
-/// The most topics that are looked at for a page; a filter may match few of those that begin alike.
-const LOOKED_AT_MAX: usize = 10_000;
+/// A page ends with the query that finds as many states, or bytes of payload.
+const PAGE_STATES: usize = 200;
+const PAGE_BYTES: usize = 1024 * 1024;
+/// The most queries for a page, each of which looks at [`STATES_PAGE_MAX`] topics: a filter may match few of those that
+/// begin alike.
+const PAGE_QUERIES: usize = 20;
 
 /// Some of the states that a filter matches.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,33 +36,8 @@ impl Hub {
             .ok_or_else(|| EngineError::NotFound(format!("the topic {:?} has no state", topic.as_str())))
     }
 
-    /// The states that a filter matches now: at most [`LATEST_MAX`], or [`LATEST_MAX_BYTES`], which is said in the log.
-    ///
-    /// # Errors
-    /// `Unavailable` without a database.
-    pub async fn latest_states(&self, filter: &TopicFilter) -> Result<Vec<State>, EngineError> {
-        let mut states = Vec::new();
-        let (mut after, mut bytes) = (None, 0);
-        loop {
-            let page = self.latest_page(filter, after.as_ref()).await?;
-            bytes += page.states.iter().map(|state| state.payload.len()).sum::<usize>();
-            states.extend(page.states);
-            after = page.next;
-            if after.is_none() {
-                return Ok(states);
-            }
-            if states.len() >= LATEST_MAX || bytes >= LATEST_MAX_BYTES {
-                tracing::warn!(
-                    filter = filter.as_str(),
-                    states = states.len(),
-                    "a filter matches more states than are read at once; the rest is left out"
-                );
-                return Ok(states);
-            }
-        }
-    }
-
-    /// Some of the states that a filter matches now, from `after` on.
+    /// Some of the states that a filter matches now, from `after` on: a short piece of work, which may find none though
+    /// there are more.
     ///
     /// # Errors
     /// `Unavailable` without a database.
@@ -70,16 +46,10 @@ impl Hub {
         filter: &TopicFilter,
         after: Option<&TopicName>,
     ) -> Result<StatePage, EngineError> {
-        let walk = Walk::of(filter);
-        if let Walk::One(topic) = walk {
-            let shared = &self.shared;
-            let found = shared.store.state(&topic, shared.clock.now()).await?;
-            return Ok(StatePage {
-                states: found.into_iter().map(State::from).collect(),
-                next: None,
-            });
-        }
-        walk.page(&self.shared, filter, after).await
+        let now = self.shared.clock.now();
+        Ok(Walk::of(filter)
+            .page(&self.shared.store, now, filter, after)
+            .await?)
     }
 }
 
@@ -111,47 +81,48 @@ impl Walk {
 
     async fn page(
         self,
-        shared: &Shared,
+        store: &Store,
+        now: DateTime<Utc>,
         filter: &TopicFilter,
         after: Option<&TopicName>,
-    ) -> Result<StatePage, EngineError> {
-        let Self::Below(prefix, itself) = self else {
-            return Ok(StatePage::default());
+    ) -> Result<StatePage, StoreError> {
+        let (prefix, itself) = match self {
+            Self::One(topic) => (None, Some(topic)),
+            Self::Below(prefix, itself) => (Some(prefix), itself),
         };
-        let now = shared.clock.now();
-        let mut page = StatePage::default();
+        let mut states = Vec::new();
         if let Some(topic) = itself.filter(|_| after.is_none()) {
-            let found = shared.store.state(&topic, now).await?;
-            page.states.extend(found.map(State::from));
+            states.extend(store.state(&topic, now).await?.map(State::from));
         }
-        let mut after = after.cloned();
-        let mut looked_at = 0;
-        while looked_at < LOOKED_AT_MAX {
-            let found = shared
-                .store
-                .states(&prefix, after.as_ref(), now, STATES_PAGE_MAX)
-                .await?;
-            looked_at += found.len();
-            let is_last = found.len() < STATES_PAGE_MAX;
-            after = found.last().map(|state| state.topic.clone());
-            let matching = found.into_iter().filter(|state| filter.matches(&state.topic));
-            page.states.extend(matching.map(State::from));
-            if is_last {
-                return Ok(page);
-            }
-            if page.states.len() >= STATES_PAGE_MAX {
+        let Some(prefix) = prefix else {
+            return Ok(StatePage { states, next: None });
+        };
+        let (mut next, mut bytes) = (after.cloned(), 0);
+        for _ in 0..PAGE_QUERIES {
+            let found = store.states(&prefix, next.as_ref(), now, STATES_PAGE_MAX).await?;
+            next = found.next;
+            let matching = found.states.into_iter();
+            let matching = matching.filter(|state| filter.matches(&state.topic));
+            states.extend(
+                matching
+                    .map(State::from)
+                    .inspect(|state| bytes += state.payload.len()),
+            );
+            if next.is_none() || states.len() >= PAGE_STATES || bytes >= PAGE_BYTES {
                 break;
             }
         }
-        page.next = after;
-        Ok(page)
+        Ok(StatePage { states, next })
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use crossdock_store::{EventKey, StateChange, StateOrder};
+
     use super::*;
+    use crate::testing::database;
 
     #[test]
     fn as_few_topics_as_can_be_are_looked_at() {
@@ -171,5 +142,55 @@ mod tests {
         ] {
             assert_eq!(Walk::of(&TopicFilter::new(filter).unwrap()), walk, "{filter}");
         }
+    }
+
+    async fn keep(store: &Store, topics: impl Iterator<Item = String>, data: &str) {
+        let time = DateTime::UNIX_EPOCH;
+        let changes = topics.map(|topic| StateChange {
+            topic: TopicName::new(&topic).unwrap(),
+            event: EventKey {
+                source: "/shop".into(),
+                id: "e".into(),
+            },
+            part: 0,
+            time,
+            order: StateOrder::Time(time),
+            data: data.to_owned(),
+            merge: false,
+            at: time,
+            expires: None,
+        });
+        store.project(&changes.collect::<Vec<_>>()).await.unwrap();
+    }
+
+    /// How many states each page of a filter has.
+    async fn pages(store: &Store, filter: &str) -> Vec<usize> {
+        let filter = TopicFilter::new(filter).unwrap();
+        let (mut pages, mut after) = (Vec::new(), None);
+        loop {
+            let walk = Walk::of(&filter);
+            let page = walk
+                .page(store, DateTime::UNIX_EPOCH, &filter, after.as_ref())
+                .await;
+            let page = page.unwrap();
+            pages.push(page.states.len());
+            after = page.next;
+            if after.is_none() {
+                return pages;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_page_is_bounded_in_states_in_bytes_and_in_what_is_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = database(&folder).await;
+        keep(&store, (0..1_010).map(|n| format!("state/{n:04}/y")), "1").await;
+        keep(&store, ["state/1005/x".to_owned()].into_iter(), "1").await;
+        assert_eq!(pages(&store, "state/+/x").await, [0, 1]);
+        assert_eq!(pages(&store, "state/+/y").await, [200, 200, 200, 200, 200, 10]);
+        let large = format!("\"{}\"", "x".repeat(60_000));
+        keep(&store, (100..220).map(|n| format!("stock/{n}")), &large).await;
+        assert_eq!(pages(&store, "stock/#").await, [50, 50, 20]);
     }
 }

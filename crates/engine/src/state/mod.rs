@@ -46,7 +46,7 @@ use crate::{
     storing::Storing,
 };
 
-pub use latest::{LATEST_MAX, LATEST_MAX_BYTES, StatePage};
+pub use latest::StatePage;
 pub(crate) use listening::listen;
 pub(crate) use maker::StateMaker;
 pub(crate) use troubles::PART as RULES;

@@ -18,8 +18,8 @@ use crossdock_store::{
     LatestState, Ledger, NewRevision, Outcome, Outcomes, PendingDelivery, Place, Projected, Quarantine,
     QuarantineBound, QuarantineCutOff, QuarantineForgotten, Quarantined, QuarantinedSummary, RecentAttempts,
     Result, Revision, RevisionSummary, Revisions, Revocation, Session, Sessions, SettleSummary, SignedIn,
-    SigningKey, SourceFigures, Standing, StateChange, Store, StoreError, StoredEvent, TokenHash, Totals,
-    User, UserChange,
+    SigningKey, SourceFigures, Standing, StateChange, StatesPage, Store, StoreError, StoredEvent, TokenHash,
+    Totals, User, UserChange,
 };
 
 /// What a [`Moody`] database answers to a batch or outcome.
@@ -396,7 +396,7 @@ impl crossdock_store::States for Moody {
         after: Option<&TopicName>,
         at: DateTime<Utc>,
         limit: usize,
-    ) -> Result<Vec<LatestState>> {
+    ) -> Result<StatesPage> {
         self.inner.states(prefix, after, at, limit).await
     }
     async fn forget_states(&self, at: DateTime<Utc>, limit: usize) -> Result<u64> {

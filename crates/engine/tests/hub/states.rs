@@ -138,11 +138,12 @@ async fn states_are_found_by_filter_and_are_over_in_time() {
     assert_eq!(version, 2);
     has(&hub, MUG, json!({ "on_hand": 9 })).await;
     let found = async |filter: &str| {
-        let found = hub
-            .latest_states(&TopicFilter::new(filter).unwrap())
+        let page = hub
+            .latest_page(&TopicFilter::new(filter).unwrap(), None)
             .await
             .unwrap();
-        found
+        assert_eq!(page.next, None);
+        page.states
             .iter()
             .map(|state| state.topic.to_string())
             .collect::<Vec<_>>()

@@ -21,7 +21,7 @@ const WINDOW_KIB: u32 = 8 * 1024;
 /// How many messages of one publisher may be in it: a flood does not stand in the way of the others.
 const OWN_MESSAGES: u32 = 64;
 /// How many of one read: what changes meanwhile does not wait behind all that is read.
-const READ_MESSAGES: u32 = 256;
+pub(super) const READ_MESSAGES: u32 = 256;
 /// How long a ticket may be on its way before the router counts as dead.
 const SILENCE_MAX: Duration = Duration::from_secs(2);
 /// How long a router may take to start.

@@ -7,7 +7,6 @@
 mod tests;
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
@@ -24,6 +23,7 @@ use tokio::time::{Instant, Sleep};
 use super::bus::{Kind, OwnPlaces};
 use super::connect::{self, Welcome};
 use super::fan_out::retained_manner;
+use super::reads::OwnReads;
 use super::session::{BATCH_BYTES, Session};
 use super::stream::{Over, Wire};
 use super::unread::{Unread, UnreadOf};
@@ -70,8 +70,7 @@ where
         alive: Alive::new(welcome.keep_alive_s, shared.clock.now_ms()),
         rights: welcome.rights,
         places: OwnPlaces::default(),
-        reads_due: welcome.taken.reread.into(),
-        read_begins: None,
+        reads: OwnReads::of(welcome.taken.reread),
         packet_since_ms: None,
         stuck_since_ms: None,
         unread: Unread::default(),
@@ -158,9 +157,7 @@ struct Connection<'a, S> {
     rights: Arc<dyn Rights>,
     alive: Alive,
     places: OwnPlaces,
-    /// What is to be read, and the read that waits for its place: who subscribes to much waits for itself.
-    reads_due: VecDeque<TopicFilter>,
-    read_begins: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    reads: OwnReads,
     /// Since when a packet is not whole.
     packet_since_ms: Option<u64>,
     /// Since when nothing could be written of what there is.
@@ -280,30 +277,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
         {
             return Poll::Ready(read);
         }
-        self.poll_reads(cx);
+        // What makes room for them wakes the connection, which then comes by here.
+        self.reads.poll(cx, self.shared, &self.session, self.epoch);
         self.poll_due(cx, due)
-    }
-
-    /// Begins the reads that are due, one after the other, as there are places. Nothing else waits for that.
-    fn poll_reads(&mut self, cx: &mut Context<'_>) {
-        loop {
-            if let Some(begins) = &mut self.read_begins {
-                if begins.as_mut().poll(cx).is_pending() {
-                    return;
-                }
-                self.read_begins = None;
-                if self.reads_due.is_empty() {
-                    self.session.reads_begun(self.epoch);
-                }
-            }
-            let Some(filter) = self.reads_due.pop_front() else {
-                return;
-            };
-            let (shared, session) = (self.shared.clone(), self.session.clone());
-            self.read_begins = Some(Box::pin(async move {
-                shared.reads.add(filter, Some(session)).await;
-            }));
-        }
     }
 
     /// Ready when there is nothing left to write.
@@ -471,8 +447,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                         .subscribe(&self.session, &subscription, options);
                     if retained {
                         self.send_retained(&subscription.filter, options);
-                        self.reads_due.retain(|filter| *filter != subscription.filter);
-                        self.reads_due.push_back(subscription.filter);
+                        self.reads.add(subscription.filter);
                     }
                 }
                 Effect::Unsubscribed(subscription) => {

@@ -1,40 +1,142 @@
-//! Reading states for who subscribed, a few at a time. What is read goes the way of all messages, so
-//! that it is never out of order with what changes meanwhile.
+//! Reading states for who subscribed, in steps: each reads a page and puts it on the bus, waits for no client, and gives
+//! way to the steps of others. Who has no room for the next page asks for it once it has. What is read goes the way of
+//! all messages, so that it is never out of order with what changes meanwhile.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crossdock_model::topic::TopicFilter;
-use tokio::sync::{self, OwnedSemaphorePermit, Semaphore, mpsc};
+use crossdock_model::topic::{TopicFilter, TopicName};
+use tokio::sync::{self, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::bus::ReadPlaces;
+use super::bus::{READ_MESSAGES, ReadPlaces};
 use super::session::Session;
 use super::{Shared, locked};
-use crate::outside::States;
+use crate::outside::{States, StatesPage};
 
-/// Reads that wait; who subscribes waits where there are more.
+/// Steps that wait; who subscribes waits where there are more.
 const WAITING_MAX: usize = 1_024;
-/// Reads at a time.
+/// Steps at a time.
 const WORKERS: usize = 8;
-/// Reads of one principal among those that wait or are at work: with as many connections as it likes, it leaves workers
+/// Steps of one principal among those that wait or are at work: with as many connections as it likes, it leaves workers
 /// to the others, and none of them waits for more than these.
 const OWN_READS: usize = 4;
+/// What one step hands over, about: a quarter of what may wait for a session.
+const STEP_BYTES: usize = 1024 * 1024;
+/// The most states that one subscription reads, and bytes of them.
+const STATES_MAX: usize = 10_000;
+const STATES_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// How many principals are remembered before it is looked which have nothing to read.
 const TIDY_MIN: usize = 64;
 /// How long to wait after a failure, at first and at most.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// What is to be read, and for whom; for all who subscribed without a reader.
+/// What is to be read, and how far that is done.
 #[derive(Debug)]
-pub(super) struct Read {
+struct Due {
     filter: TopicFilter,
-    reader: Option<Arc<Session>>,
+    /// All up to here is read.
+    after: Option<TopicName>,
+    states: usize,
+    bytes: usize,
+    /// What waited for the reader up to here is to be sent first, unless there is room enough anyway.
+    behind: u64,
+}
+
+impl Due {
+    fn all_of(filter: TopicFilter) -> Self {
+        Self {
+            filter,
+            after: None,
+            states: 0,
+            bytes: 0,
+            behind: 0,
+        }
+    }
+}
+
+/// What one connection has to read, and its step that is under way: who subscribes to much waits for itself.
+#[derive(Default)]
+pub(super) struct OwnReads {
+    due: VecDeque<Due>,
+    step: Option<Pin<Box<dyn Future<Output = Option<Due>> + Send>>>,
+}
+
+impl OwnReads {
+    pub(super) fn of(filters: Vec<TopicFilter>) -> Self {
+        Self {
+            due: filters.into_iter().map(Due::all_of).collect(),
+            step: None,
+        }
+    }
+
+    /// From the beginning, if it was under way.
+    pub(super) fn add(&mut self, filter: TopicFilter) {
+        self.due.retain(|due| due.filter != filter);
+        self.due.push_back(Due::all_of(filter));
+    }
+
+    /// Takes steps, by turns, as there is room for what they find. Nothing else waits for that.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        shared: &Arc<Shared>,
+        session: &Arc<Session>,
+        epoch: u64,
+    ) {
+        loop {
+            if let Some(step) = &mut self.step {
+                let Poll::Ready(rest) = step.as_mut().poll(cx) else {
+                    return;
+                };
+                self.step = None;
+                self.go_on(rest, session, epoch);
+            }
+            let has_room = |due: &mut Due| session.has_room(due.behind);
+            let Some(due) = self.due.pop_front_if(has_room) else {
+                return;
+            };
+            let (shared, session) = (shared.clone(), session.clone());
+            self.step = Some(Box::pin(async move { shared.reads.step(due, session).await }));
+        }
+    }
+
+    /// After a step that has left this.
+    fn go_on(&mut self, rest: Option<Due>, session: &Session, epoch: u64) {
+        let is_new = |rest: &Due| self.due.iter().all(|due| due.filter != rest.filter);
+        self.due.extend(rest.filter(is_new));
+        match self.due.front_mut() {
+            Some(next) => next.behind = session.end_of_waiting(),
+            None => {
+                self.due = VecDeque::new();
+                session.reads_done(epoch);
+            }
+        }
+    }
+}
+
+/// A step that waits for a worker, and for whom; without a reader the whole read, for all who subscribed.
+#[derive(Debug)]
+struct Read {
+    due: Due,
+    reader: Option<Reader>,
     /// The place of its principal, until it is done.
     _place: Option<OwnedSemaphorePermit>,
 }
+
+#[derive(Debug)]
+struct Reader {
+    session: Arc<Session>,
+    /// Takes what is left, and the places of what is on its way.
+    answer: oneshot::Sender<(Option<Due>, ReadPlaces)>,
+}
+
+#[derive(Debug)]
+pub(super) struct Waiting(mpsc::Receiver<Read>);
 
 #[derive(Debug)]
 pub(super) struct Reads {
@@ -50,19 +152,34 @@ struct Places {
 }
 
 impl Reads {
-    pub(super) fn new() -> (Self, mpsc::Receiver<Read>) {
+    pub(super) fn new() -> (Self, Waiting) {
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
         let places = Mutex::default();
-        (Self { sender, places }, receiver)
+        (Self { sender, places }, Waiting(receiver))
+    }
+
+    /// Has all of it read for all who subscribed.
+    pub(super) async fn for_all(&self, filter: TopicFilter) {
+        self.add(Due::all_of(filter), None).await;
+    }
+
+    /// Takes one step for this reader. Once all of it waits for the reader, gives what is left.
+    async fn step(&self, due: Due, session: Arc<Session>) -> Option<Due> {
+        let (answer, answered) = oneshot::channel();
+        self.add(due, Some(Reader { session, answer })).await;
+        // Nobody answers only while all ends.
+        let (rest, on_the_way) = answered.await.ok()?;
+        on_the_way.settled().await;
+        rest
     }
 
     /// Waits for a place of its principal, whose sessions get them in turn, and for one among all.
-    pub(super) async fn add(&self, filter: TopicFilter, reader: Option<Arc<Session>>) {
-        let principal = reader.as_ref().map(|reader| reader.key.principal.clone());
+    async fn add(&self, due: Due, reader: Option<Reader>) {
+        let principal = reader.as_ref().map(|reader| reader.session.key.principal.clone());
         let free = locked(&self.places).of(principal);
         let place = free.acquire_owned().await.ok();
         let read = Read {
-            filter,
+            due,
             reader,
             _place: place,
         };
@@ -89,7 +206,7 @@ impl Places {
 pub(super) fn work(
     shared: &Arc<Shared>,
     states: &Arc<dyn States>,
-    waiting: mpsc::Receiver<Read>,
+    Waiting(waiting): Waiting,
     stop: &CancellationToken,
 ) {
     let waiting = Arc::new(sync::Mutex::new(waiting));
@@ -107,30 +224,73 @@ pub(super) fn work(
     }
 }
 
-/// Again and again until it is read, or nobody waits for it any more.
+/// Again and again until a step is done, or nobody waits for it any more.
 async fn read(shared: &Shared, states: &dyn States, read: Read) {
-    let mut pause = PAUSE_MIN;
+    let Read {
+        mut due,
+        reader,
+        _place,
+    } = read;
+    let (mut pause, mut places) = (PAUSE_MIN, ReadPlaces::default());
     loop {
-        if read.reader.as_ref().is_some_and(|reader| !reader.is_there()) {
+        if reader.as_ref().is_some_and(|reader| reader.answer.is_closed()) {
             return;
         }
-        match states.latest(&read.filter).await {
-            Ok(found) => {
-                let mut places = ReadPlaces::default();
-                for state in found {
-                    shared
-                        .publish_state(state, read.reader.clone(), Some(&mut places))
-                        .await;
-                }
-                return;
-            }
+        let page = match states.page(&due.filter, due.after.as_ref()).await {
+            Ok(page) => page,
             Err(error) => {
                 tracing::warn!(%error, pause_ms = pause.as_millis(), "subscribers wait for their states");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(PAUSE_MAX);
+                continue;
             }
+        };
+        pause = PAUSE_MIN;
+        let session = reader.as_ref().map(|reader| &reader.session);
+        let rest = hand_over(shared, page, due, session, &mut places).await;
+        if let Some(reader) = reader {
+            let _ = reader.answer.send((rest, places));
+            return;
+        }
+        match rest {
+            Some(rest) => due = rest,
+            None => return,
         }
     }
+}
+
+/// Puts a page on the bus, or as much of it as one step may, and gives what is left then. A step has places for all of
+/// that.
+async fn hand_over(
+    shared: &Shared,
+    page: StatesPage,
+    mut due: Due,
+    reader: Option<&Arc<Session>>,
+    places: &mut ReadPlaces,
+) -> Option<Due> {
+    let (mut states, mut bytes, mut next) = (0, 0, page.next);
+    for state in page.states {
+        if states == READ_MESSAGES as usize || bytes >= STEP_BYTES {
+            next = due.after.take();
+            break;
+        }
+        states += 1;
+        bytes += state.payload.len();
+        due.after = Some(state.topic.clone());
+        shared.publish_state(state, reader.cloned(), Some(places)).await;
+    }
+    due.after = Some(next?);
+    due.states += states;
+    due.bytes += bytes;
+    if due.states >= STATES_MAX || due.bytes >= STATES_BYTES_MAX {
+        tracing::warn!(
+            filter = due.filter.as_str(),
+            states = due.states,
+            "a filter matches more states than are read for one subscription; the rest is left out"
+        );
+        return None;
+    }
+    Some(due)
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ struct Held {
     epoch: u64,
     connected: bool,
     closed: bool,
-    /// Whether states are to be read for it that its connection has not asked for yet: the next one does.
+    /// Whether states are to be read for it that its connection has not got yet: the next one has them read.
     reads_due: bool,
     /// Why the connection has to end.
     ended: Option<Ended>,
@@ -148,7 +148,7 @@ impl Session {
         let a_state_went = held.client.outbox.keep_only(may_get);
         held.rights = rights;
         let again = held.client.resume(terms);
-        // Who loses the session leaves what it has not asked for.
+        // Who loses the session leaves what it has not got.
         let reread = if held.client.outbox.has_missed() || held.reads_due {
             held.filters()
         } else {
@@ -229,19 +229,25 @@ impl Session {
         held.epoch == epoch && !held.connected
     }
 
-    /// Whether a client is there to get what is read for it; if not, it reads anew when it is back.
-    pub(super) fn is_there(&self) -> bool {
-        let mut held = locked(&self.held);
-        if !held.connected {
-            held.client.outbox.miss();
-        }
-        held.connected
-    }
-
-    /// All that is to be read for the connection of this epoch was asked for: it comes, whoever holds the session then.
-    pub(super) fn reads_begun(&self, epoch: u64) {
+    /// All that is to be read for the connection of this epoch waits for it, or was sent.
+    pub(super) fn reads_done(&self, epoch: u64) {
         let mut held = locked(&self.held);
         held.reads_due &= held.epoch != epoch;
+    }
+
+    /// Where what waits for it now ends.
+    pub(super) fn end_of_waiting(&self) -> u64 {
+        locked(&self.held).client.outbox.end()
+    }
+
+    /// Whether there is room for the next page of states, once what waited up to `end` is sent.
+    pub(super) fn has_room(&self, end: u64) -> bool {
+        locked(&self.held).client.outbox.has_room(end)
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_reads_due(&self) -> bool {
+        locked(&self.held).reads_due
     }
 
     /// Whether it was forgotten.

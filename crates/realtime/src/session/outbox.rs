@@ -163,6 +163,18 @@ impl Outbox {
         self.counted() * 2 >= self.limits.messages || self.bytes * 2 >= self.limits.bytes
     }
 
+    /// Where what waits now ends.
+    pub(crate) fn end(&self) -> u64 {
+        self.next
+    }
+
+    /// Whether there is room for a quarter more: little waits, or all up to `end` is sent. What can be lost makes room.
+    pub(crate) fn has_room(&self, end: u64) -> bool {
+        let is_sent = self.waiting.keys().next().is_none_or(|first| *first >= end);
+        let is_half_empty = self.bytes * 2 <= self.limits.bytes || !self.losable.is_empty();
+        self.bytes * 4 <= self.limits.bytes || (is_sent && is_half_empty)
+    }
+
     /// What waits and is no state.
     fn counted(&self) -> usize {
         self.waiting.len() - self.states.len()

@@ -54,6 +54,46 @@ fn qos_0_drops_its_oldest() {
 }
 
 #[test]
+fn there_is_room_where_little_waits_or_all_before_is_sent() {
+    let text = "x".repeat(2_000);
+    let mut outbox = Outbox::new(LIMITS);
+    let state = |name: &str| waiting(&format!("state/{name}"), &text, QoS::AtMostOnce);
+    assert!(outbox.has_room(outbox.end()));
+    outbox.push(state("a"), 0);
+    assert!(outbox.has_room(outbox.end()), "a quarter");
+    outbox.push(state("b"), 0);
+    let end = outbox.end();
+    assert!(!outbox.has_room(end));
+    outbox.pop(0);
+    outbox.push(state("c"), 0);
+    assert!(!outbox.has_room(end));
+    outbox.pop(0);
+    outbox.push(state("d"), 0);
+    assert!(outbox.has_room(end), "whatever came meanwhile");
+    outbox.push(state("e"), 0);
+    assert!(!outbox.has_room(end), "it is too much");
+    outbox.push(waiting("lost", "x", QoS::AtMostOnce), 0);
+    assert!(outbox.has_room(end), "what can be lost is");
+}
+
+/// What is sent and not acknowledged takes room too.
+#[test]
+fn there_is_no_room_while_more_than_half_is_on_its_way() {
+    let text = "x".repeat(2_000);
+    let mut outbox = Outbox::new(LIMITS);
+    for name in ["a", "b", "c"] {
+        outbox.push(waiting(&format!("state/{name}"), &text, QoS::AtLeastOnce), 0);
+    }
+    let end = outbox.end();
+    assert_eq!(payloads(&mut outbox).len(), 2);
+    outbox.acknowledged(1, QoS::AtLeastOnce);
+    assert_eq!(payloads(&mut outbox).len(), 1);
+    assert!(outbox.has_room(end), "two are on their way");
+    outbox.push(waiting("state/d", &text, QoS::AtLeastOnce), 0);
+    assert!(!outbox.has_room(end));
+}
+
+#[test]
 fn qos_1_is_refused_past_the_bound_and_keeps_what_waits() {
     let mut outbox = Outbox::new(LIMITS);
     for payload in ["1", "2", "3"] {

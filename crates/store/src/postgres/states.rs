@@ -11,8 +11,8 @@ use super::error::failed;
 use crate::Result;
 use crate::finding::at_most;
 use crate::projection::Projection;
-use crate::rows::states::{StateRow, version};
-use crate::states::{LatestState, Projected, STATES_PAGE_MAX, StateChange, States, end_of};
+use crate::rows::states::{LatestRow, StateRow, select_page, version};
+use crate::states::{LatestState, Projected, STATES_PAGE_MAX, StateChange, States, StatesPage, Topics};
 use crate::stored::{number, to_json};
 
 /// A transaction that changes states, from its turn on. Answers the greatest version that was forgotten.
@@ -33,13 +33,13 @@ impl States for Postgres {
 
     async fn state(&self, topic: &TopicName, at: DateTime<Utc>) -> Result<Option<LatestState>> {
         let query = sqlx::query_as(
-            "SELECT topic, version, time, data, memory, expires FROM states
+            "SELECT topic, version, time, data, expires FROM states
              WHERE topic = $1 AND (expires IS NULL OR expires > $2)",
         )
         .bind(topic.as_str())
         .bind(at.timestamp_micros());
-        let found: Option<StateRow> = self.lookups.optional(query).await?;
-        found.map(StateRow::state).transpose()
+        let found: Option<LatestRow> = self.lookups.optional(query).await?;
+        found.map(LatestRow::state).transpose()
     }
 
     async fn states(
@@ -48,20 +48,12 @@ impl States for Postgres {
         after: Option<&TopicName>,
         at: DateTime<Utc>,
         limit: usize,
-    ) -> Result<Vec<LatestState>> {
-        let query = sqlx::query_as(
-            "SELECT topic, version, time, data, memory, expires FROM states
-             WHERE topic >= $1 AND topic > $2 AND ($3::text IS NULL OR topic < $3)
-                AND (expires IS NULL OR expires > $4)
-             ORDER BY topic LIMIT $5",
-        )
-        .bind(prefix)
-        .bind(after.map_or("", TopicName::as_str))
-        .bind(end_of(prefix))
-        .bind(at.timestamp_micros())
-        .bind(at_most(limit.min(STATES_PAGE_MAX)));
-        let found: Vec<StateRow> = self.readers.all(query).await?;
-        found.into_iter().map(StateRow::state).collect()
+    ) -> Result<StatesPage> {
+        let limit = limit.min(STATES_PAGE_MAX);
+        let mut select = select_page(&Topics::of(prefix, after), limit);
+        let query = select.build_query_as();
+        let found = self.readers.all(query).await?;
+        LatestRow::page(found, at, limit)
     }
 
     async fn forget_states(&self, at: DateTime<Utc>, limit: usize) -> Result<u64> {

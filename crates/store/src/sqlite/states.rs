@@ -8,8 +8,8 @@ use super::{Sqlite, failed, rows};
 use crate::Result;
 use crate::finding::at_most;
 use crate::projection::Projection;
-use crate::rows::states::{StateRow, version};
-use crate::states::{LatestState, Projected, STATES_PAGE_MAX, StateChange, States, end_of};
+use crate::rows::states::{LatestRow, StateRow, select_page, version};
+use crate::states::{LatestState, Projected, STATES_PAGE_MAX, StateChange, States, StatesPage, Topics};
 use crate::stored::{number, to_json};
 
 #[async_trait]
@@ -63,8 +63,8 @@ impl States for Sqlite {
     }
 
     async fn state(&self, topic: &TopicName, at: DateTime<Utc>) -> Result<Option<LatestState>> {
-        let found: Option<StateRow> = sqlx::query_as(
-            "SELECT topic, version, time, data, memory, expires FROM states
+        let found: Option<LatestRow> = sqlx::query_as(
+            "SELECT topic, version, time, data, expires FROM states
              WHERE topic = ? AND (expires IS NULL OR expires > ?)",
         )
         .bind(topic.as_str())
@@ -72,7 +72,7 @@ impl States for Sqlite {
         .fetch_optional(&self.lookups)
         .await
         .map_err(failed)?;
-        found.map(StateRow::state).transpose()
+        found.map(LatestRow::state).transpose()
     }
 
     async fn states(
@@ -81,21 +81,12 @@ impl States for Sqlite {
         after: Option<&TopicName>,
         at: DateTime<Utc>,
         limit: usize,
-    ) -> Result<Vec<LatestState>> {
-        let found: Vec<StateRow> = sqlx::query_as(
-            "SELECT topic, version, time, data, memory, expires FROM states
-             WHERE topic >= ?1 AND topic > ?2 AND (?3 IS NULL OR topic < ?3) AND (expires IS NULL OR expires > ?4)
-             ORDER BY topic LIMIT ?5",
-        )
-        .bind(prefix)
-        .bind(after.map_or("", TopicName::as_str))
-        .bind(end_of(prefix))
-        .bind(at.timestamp_micros())
-        .bind(at_most(limit.min(STATES_PAGE_MAX)))
-        .fetch_all(&self.readers)
-        .await
-        .map_err(failed)?;
-        found.into_iter().map(StateRow::state).collect()
+    ) -> Result<StatesPage> {
+        let limit = limit.min(STATES_PAGE_MAX);
+        let mut select = select_page(&Topics::of(prefix, after), limit);
+        let query = select.build_query_as();
+        let found = query.fetch_all(&self.readers).await.map_err(failed)?;
+        LatestRow::page(found, at, limit)
     }
 
     async fn forget_states(&self, at: DateTime<Utc>, limit: usize) -> Result<u64> {
@@ -126,5 +117,36 @@ impl States for Sqlite {
             .map_err(failed)?;
         transaction.commit().await.map_err(failed)?;
         Ok(versions.len() as u64)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use sqlx::AssertSqlSafe;
+
+    use super::*;
+
+    /// From the nearest topic to the last of the page, however many lie before and behind.
+    #[tokio::test]
+    async fn a_page_begins_and_ends_where_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("record.db").display());
+        let database = Sqlite::open(&url).await.unwrap();
+        let after = TopicName::new("state/a/7").unwrap();
+        for (prefix, after, bounds) in [
+            ("state/a/", None, "(topic>? AND topic<?)"),
+            ("state/a/", Some(&after), "(topic>? AND topic<?)"),
+            ("", Some(&after), "(topic>?)"),
+        ] {
+            let select = select_page::<sqlx::Sqlite>(&Topics::of(prefix, after), 10);
+            let explain = format!("EXPLAIN QUERY PLAN {}", select.sql().as_str());
+            let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(AssertSqlSafe(explain))
+                .fetch_all(&database.readers)
+                .await
+                .unwrap();
+            let steps: Vec<_> = plan.into_iter().map(|(.., step)| step).collect();
+            assert_eq!(steps, [format!("SEARCH states USING PRIMARY KEY {bounds}")]);
+        }
     }
 }

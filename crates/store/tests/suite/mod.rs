@@ -94,7 +94,7 @@ macro_rules! conformance {
                 an_event_changes_a_topic_by_each_of_its_rules_once,
                 the_latest_stands_and_nothing_goes_back, what_events_say_is_put_together,
                 versions_grow_even_when_topics_are_forgotten, a_step_of_forgetting_is_bounded,
-                topics_that_begin_alike_come_page_by_page, order_values_are_kept_whatever_they_are,
+                topics_that_begin_alike_come_page_by_page, a_page_looks_at_no_more_than_it_may, order_values_are_kept_whatever_they_are,
                 many_hubs_project_the_same,
             }
             odd_text {

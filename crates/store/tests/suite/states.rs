@@ -134,7 +134,15 @@ pub async fn versions_grow_even_when_topics_are_forgotten(database: &impl Databa
     assert_eq!(seen(9).await.unwrap().version, 2);
     assert_eq!(seen(9).await.unwrap().expires, Some(at(10)));
     assert_eq!(seen(10).await, None);
-    assert_eq!(store.states("state/", None, at(10), 10).await.unwrap().len(), 1);
+    assert_eq!(
+        store
+            .states("state/", None, at(10), 10)
+            .await
+            .unwrap()
+            .states
+            .len(),
+        1
+    );
 
     // What is late is so until the topic is forgotten, and then no longer. Its version grows either way.
     let late = store.project(&[short("u", 1, 10)]).await.unwrap();
@@ -189,6 +197,7 @@ pub async fn topics_that_begin_alike_come_page_by_page(database: &impl Database)
         let after = after.map(topic);
         let found = store.states(prefix, after.as_ref(), at(0), limit).await.unwrap();
         found
+            .states
             .into_iter()
             .map(|state| state.topic.to_string())
             .collect::<Vec<_>>()
@@ -197,6 +206,10 @@ pub async fn topics_that_begin_alike_come_page_by_page(database: &impl Database)
     let mut all = names.map(str::to_owned);
     all.sort();
     assert_eq!(page("", None, 9).await, all);
+    assert_eq!(
+        page("state/a/", Some("state/a"), 9).await,
+        ["state/a/1", "state/a/é"]
+    );
     let mut walked = Vec::new();
     loop {
         let next = page("", walked.last().map(String::as_str), 2).await;
@@ -212,6 +225,29 @@ pub async fn topics_that_begin_alike_come_page_by_page(database: &impl Database)
         .collect();
     store.project(&many).await.unwrap();
     assert_eq!(page("state/many/", None, usize::MAX).await.len(), STATES_PAGE_MAX);
+}
+
+pub async fn a_page_looks_at_no_more_than_it_may(database: &impl Database) {
+    let store = database.open().await;
+    let changes = (0..6).map(|n| StateChange {
+        expires: (n < 4).then(|| at(5)),
+        ..change(&format!("state/{n}"), "e", 1, json!(n))
+    });
+    store.project(&changes.collect::<Vec<_>>()).await.unwrap();
+    let page = async |after: Option<&str>| {
+        let after = after.map(topic);
+        let page = store.states("state/", after.as_ref(), at(5), 3).await.unwrap();
+        let found: Vec<_> = page.states.iter().map(|state| state.topic.to_string()).collect();
+        (found, page.next.map(|topic| topic.to_string()))
+    };
+    let named = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    assert_eq!(page(None).await, (vec![], Some("state/2".to_owned())));
+    let second = page(Some("state/2")).await;
+    assert_eq!(
+        second,
+        (named(&["state/4", "state/5"]), Some("state/5".to_owned()))
+    );
+    assert_eq!(page(Some("state/5")).await, (vec![], None));
 }
 
 pub async fn order_values_are_kept_whatever_they_are(database: &impl Database) {

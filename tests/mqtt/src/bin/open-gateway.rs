@@ -14,11 +14,11 @@ use axum::response::{Html, Response};
 use axum::routing::get;
 use axum::serve::ListenerExt as _;
 use clap::Parser;
-use crossdock_model::topic::TopicFilter;
+use crossdock_model::topic::{TopicFilter, TopicName};
 use crossdock_realtime::session::{Action, Rights};
 use crossdock_realtime::{
-    Arrival, Capacity, Doorkeeper, Gateway, Origins, Refusal, State, States, StatesError, Tls, serve_tcp,
-    serve_tls, serve_websocket,
+    Arrival, Capacity, Doorkeeper, Gateway, Origins, Refusal, States, StatesError, StatesPage, Tls,
+    serve_tcp, serve_tls, serve_websocket,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
@@ -83,8 +83,8 @@ struct NoStates;
 
 #[async_trait]
 impl States for NoStates {
-    async fn latest(&self, _: &TopicFilter) -> Result<Vec<State>, StatesError> {
-        Ok(Vec::new())
+    async fn page(&self, _: &TopicFilter, _: Option<&TopicName>) -> Result<StatesPage, StatesError> {
+        Ok(StatesPage::default())
     }
 }
 

@@ -16,9 +16,9 @@ use anyhow::{Context as _, bail, ensure};
 use async_trait::async_trait;
 use bytes::{Buf as _, BytesMut};
 use clap::Args;
-use crossdock_model::topic::TopicFilter;
+use crossdock_model::topic::{TopicFilter, TopicName};
 use crossdock_realtime::{
-    Arrival, Capacity, Doorkeeper, Gateway, Refusal, State, States, StatesError, serve_tcp,
+    Arrival, Capacity, Doorkeeper, Gateway, Refusal, States, StatesError, StatesPage, serve_tcp,
     session::{Action, Rights},
     wire::Reason,
 };
@@ -343,8 +343,8 @@ struct NoStates;
 
 #[async_trait]
 impl States for NoStates {
-    async fn latest(&self, _: &TopicFilter) -> Result<Vec<State>, StatesError> {
-        Ok(Vec::new())
+    async fn page(&self, _: &TopicFilter, _: Option<&TopicName>) -> Result<StatesPage, StatesError> {
+        Ok(StatesPage::default())
     }
 }
 

@@ -18,10 +18,10 @@ use axum::{
 use chrono::DateTime;
 use crossdock_config::{IpRange, Mqtt as MqttSettings, MqttTls, Settings};
 use crossdock_engine::{Grants, Hub, LiveState, LoginError, MqttView, State as EngineState, TokenFault};
-use crossdock_model::topic::TopicFilter;
+use crossdock_model::topic::{TopicFilter, TopicName};
 use crossdock_realtime::{
-    Arrival, Capacity, Doorkeeper, Figures, Gateway, Origins, Refusal, State, States, StatesError, Tls,
-    serve_tcp, serve_tls, serve_websocket,
+    Arrival, Capacity, Doorkeeper, Figures, Gateway, Origins, Refusal, State, States, StatesError,
+    StatesPage, Tls, serve_tcp, serve_tls, serve_websocket,
     session::{Action, Rights},
     wire::Reason,
 };
@@ -161,10 +161,13 @@ fn refusal(token: &str, error: LoginError) -> Refusal {
 
 #[async_trait]
 impl States for Asked {
-    async fn latest(&self, filter: &TopicFilter) -> Result<Vec<State>, StatesError> {
-        let states = self.0.latest_states(filter).await;
-        let states = states.map_err(|error| StatesError(error.to_string()))?;
-        Ok(states.into_iter().map(told).collect())
+    async fn page(&self, filter: &TopicFilter, after: Option<&TopicName>) -> Result<StatesPage, StatesError> {
+        let page = self.0.latest_page(filter, after).await;
+        let page = page.map_err(|error| StatesError(error.to_string()))?;
+        Ok(StatesPage {
+            states: page.states.into_iter().map(told).collect(),
+            next: page.next,
+        })
     }
 }
 

@@ -88,7 +88,7 @@ async fn a_read_that_was_not_done_is_done_for_who_comes_back() {
     assert_eq!(client.message().await.unwrap().1, "v1");
 }
 
-/// More than one connection may have under way: what still waits for its turn goes with the connection.
+/// What is under way, and what still waits for its turn goes with the connection.
 #[tokio::test]
 async fn what_was_to_be_read_is_read_for_who_takes_over() {
     let (gateway, states) = open(Door::default());
@@ -115,6 +115,15 @@ async fn who_takes_over_where_nothing_is_due_reads_nothing() {
     let (mut first, _) = Client::connect(&gateway, staying("state/#", "x")).await;
     first.subscribe("state/a", QoS::AtLeastOnce).await;
     assert_eq!(first.message().await.unwrap().1, "v1");
+    until(|| {
+        gateway
+            .0
+            .sessions
+            .all()
+            .iter()
+            .all(|session| !session.has_reads_due())
+    })
+    .await;
     let (mut second, _) = Client::connect(&gateway, staying("state/#", "x")).await;
     states.keep(&state("state/b", 1));
     second.subscribe("state/b", QoS::AtLeastOnce).await;

@@ -5,6 +5,7 @@ mod back;
 mod client;
 mod held;
 mod origins;
+mod reading;
 mod said;
 mod shares;
 mod unread;
@@ -20,7 +21,7 @@ use proptest::prelude::*;
 use rumqttd::protocol::{DisconnectReasonCode, LastWill, QoS};
 
 use super::*;
-use crate::outside::{Arrival, StatesError};
+use crate::outside::{Arrival, StatesError, StatesPage};
 use crate::session::{Action, Rights};
 use crate::why::Refusal;
 use crate::wire::Reason;
@@ -101,6 +102,9 @@ impl Doorkeeper for Door {
     }
 }
 
+/// States on a page.
+const PAGE: usize = 200;
+
 #[derive(Default)]
 pub(super) struct Memory {
     states: Mutex<HashMap<TopicName, State>>,
@@ -117,7 +121,7 @@ impl Memory {
 
 #[async_trait]
 impl States for Memory {
-    async fn latest(&self, filter: &TopicFilter) -> Result<Vec<State>, StatesError> {
+    async fn page(&self, filter: &TopicFilter, after: Option<&TopicName>) -> Result<StatesPage, StatesError> {
         if self.is_away.load(Relaxed) {
             return Err(StatesError("away".to_owned()));
         }
@@ -126,8 +130,17 @@ impl States for Memory {
             std::future::pending::<()>().await;
         }
         let states = locked(&self.states);
-        let matching = states.values().filter(|state| filter.matches(&state.topic));
-        Ok(matching.cloned().collect())
+        let mut matching: Vec<_> = states
+            .values()
+            .filter(|state| filter.matches(&state.topic) && after.is_none_or(|after| state.topic > *after))
+            .collect();
+        matching.sort_by_key(|state| &state.topic);
+        let next = matching.get(PAGE).map(|_| matching[PAGE - 1].topic.clone());
+        let page = matching.into_iter().take(PAGE).cloned();
+        Ok(StatesPage {
+            states: page.collect(),
+            next,
+        })
     }
 }
 
