@@ -131,8 +131,15 @@ struct Read {
 #[derive(Debug)]
 struct Reader {
     session: Arc<Session>,
-    /// Takes what is left, and the places of what is on its way.
-    answer: oneshot::Sender<(Option<Due>, ReadPlaces)>,
+    answer: oneshot::Sender<Answer>,
+}
+
+#[derive(Debug)]
+enum Answer {
+    /// What is left, and the places of what is on its way.
+    Read(Option<Due>, ReadPlaces),
+    /// It cannot be read now.
+    Failed(Due),
 }
 
 #[derive(Debug)]
@@ -163,14 +170,25 @@ impl Reads {
         self.add(Due::all_of(filter), None).await;
     }
 
-    /// Takes one step for this reader. Once all of it waits for the reader, gives what is left.
-    async fn step(&self, due: Due, session: Arc<Session>) -> Option<Due> {
-        let (answer, answered) = oneshot::channel();
-        self.add(due, Some(Reader { session, answer })).await;
-        // Nobody answers only while all ends.
-        let (rest, on_the_way) = answered.await.ok()?;
-        on_the_way.settled().await;
-        rest
+    /// Takes one step for this reader. Once all of it waits for the reader, gives what is left. What cannot be read waits
+    /// here, and keeps no worker from what can.
+    async fn step(&self, mut due: Due, session: Arc<Session>) -> Option<Due> {
+        let mut pause = PAUSE_MIN;
+        loop {
+            let (answer, answered) = oneshot::channel();
+            let session = session.clone();
+            self.add(due, Some(Reader { session, answer })).await;
+            // Nobody answers only while all ends.
+            match answered.await.ok()? {
+                Answer::Read(rest, on_the_way) => {
+                    on_the_way.settled().await;
+                    return rest;
+                }
+                Answer::Failed(whole) => due = whole,
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
     }
 
     /// Waits for a place of its principal, whose sessions get them in turn, and for one among all.
@@ -224,7 +242,7 @@ pub(super) fn work(
     }
 }
 
-/// Again and again until a step is done, or nobody waits for it any more.
+/// One step for a reader who still waits for it; for all, one after the other until there is no more.
 async fn read(shared: &Shared, states: &dyn States, read: Read) {
     let Read {
         mut due,
@@ -239,7 +257,13 @@ async fn read(shared: &Shared, states: &dyn States, read: Read) {
         let page = match states.page(&due.filter, due.after.as_ref()).await {
             Ok(page) => page,
             Err(error) => {
-                tracing::warn!(%error, pause_ms = pause.as_millis(), "subscribers wait for their states");
+                if shared.reads_failed.is_news("", shared.clock.now_ms()) {
+                    tracing::warn!(%error, "subscribers wait for their states");
+                }
+                if let Some(reader) = reader {
+                    let _ = reader.answer.send(Answer::Failed(due));
+                    return;
+                }
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(PAUSE_MAX);
                 continue;
@@ -249,7 +273,7 @@ async fn read(shared: &Shared, states: &dyn States, read: Read) {
         let session = reader.as_ref().map(|reader| &reader.session);
         let rest = hand_over(shared, page, due, session, &mut places).await;
         if let Some(reader) = reader {
-            let _ = reader.answer.send((rest, places));
+            let _ = reader.answer.send(Answer::Read(rest, places));
             return;
         }
         match rest {
@@ -280,17 +304,25 @@ async fn hand_over(
         shared.publish_state(state, reader.cloned(), Some(places)).await;
     }
     due.after = Some(next?);
+    let Some(reader) = reader else {
+        return Some(due);
+    };
     due.states += states;
     due.bytes += bytes;
-    if due.states >= STATES_MAX || due.bytes >= STATES_BYTES_MAX {
+    let is_enough = due.states >= STATES_MAX || due.bytes >= STATES_BYTES_MAX;
+    if is_enough
+        && shared
+            .reads_cut
+            .is_news(&reader.key.principal, shared.clock.now_ms())
+    {
         tracing::warn!(
+            principal = &*reader.key.principal,
             filter = due.filter.as_str(),
             states = due.states,
             "a filter matches more states than are read for one subscription; the rest is left out"
         );
-        return None;
     }
-    Some(due)
+    (!is_enough).then_some(due)
 }
 
 #[cfg(test)]

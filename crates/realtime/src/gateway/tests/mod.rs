@@ -122,7 +122,7 @@ impl Memory {
 #[async_trait]
 impl States for Memory {
     async fn page(&self, filter: &TopicFilter, after: Option<&TopicName>) -> Result<StatesPage, StatesError> {
-        if self.is_away.load(Relaxed) {
+        if self.is_away.load(Relaxed) || filter.as_str().starts_with("broken/") {
             return Err(StatesError("away".to_owned()));
         }
         self.reads.fetch_add(1, Relaxed);

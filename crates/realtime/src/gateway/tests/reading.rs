@@ -104,3 +104,35 @@ async fn what_was_read_in_part_is_read_anew_for_who_comes_back() {
         due.remove(&client.message().await.unwrap().0);
     }
 }
+
+#[tokio::test]
+async fn what_cannot_be_read_keeps_no_worker_from_what_can() {
+    let (gateway, states) = open(Door::default());
+    let mut waiting = Vec::new();
+    for principal in ["@one #", "@two #"] {
+        for number in 0..4 {
+            let mut client = connected(&gateway, principal, &number.to_string()).await;
+            client.subscribe("broken/#", QoS::AtMostOnce).await;
+            waiting.push(client);
+        }
+    }
+    others_read(&gateway, &states, 3).await;
+    assert_eq!(ended(&gateway), 0);
+}
+
+#[tokio::test]
+async fn what_was_missed_is_read_to_the_end() {
+    // More than one subscription reads.
+    const MANY: usize = 10_200;
+    let (gateway, states) = open(Door::default());
+    let mut reader = connected(&gateway, "#", "reader").await;
+    reader.subscribe("all/#", QoS::AtMostOnce).await;
+    for number in 0..MANY {
+        states.keep(&state(&format!("all/{number}"), 1));
+    }
+    gateway.states_missed().await;
+    let mut due: HashSet<_> = (0..MANY).map(|number| format!("all/{number}")).collect();
+    while !due.is_empty() {
+        due.remove(&reader.message().await.unwrap().0);
+    }
+}
