@@ -458,6 +458,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                 }
                 Effect::Unsubscribed(subscription) => {
                     self.shared.sessions.unsubscribe(&self.session, &subscription);
+                    self.reads.remove(&subscription.filter, &self.session, self.epoch);
                 }
                 Effect::End { why, will } => return Err(Over::Said(Box::new((why, will)))),
             }

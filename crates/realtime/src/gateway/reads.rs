@@ -43,8 +43,6 @@ struct Due {
     after: Option<TopicName>,
     states: usize,
     bytes: usize,
-    /// What waited for the reader up to here is to be sent first, unless there is room enough anyway.
-    behind: u64,
 }
 
 impl Due {
@@ -54,7 +52,6 @@ impl Due {
             after: None,
             states: 0,
             bytes: 0,
-            behind: 0,
         }
     }
 }
@@ -62,22 +59,46 @@ impl Due {
 /// What one connection has to read, and its step that is under way: who subscribes to much waits for itself.
 #[derive(Default)]
 pub(super) struct OwnReads {
+    /// Each is subscribed to, and here once: that bounds them.
     due: VecDeque<Due>,
-    step: Option<Pin<Box<dyn Future<Output = Option<Due>> + Send>>>,
+    /// What waited for the reader up to here is to be sent first, unless there is room enough anyway.
+    behind: u64,
+    step: Option<Box<Step>>,
+}
+
+struct Step {
+    /// What it reads, unless that is not wanted any more, or wanted from the beginning: then this step is its last.
+    filter: Option<TopicFilter>,
+    rest: Pin<Box<dyn Future<Output = Option<Due>> + Send>>,
 }
 
 impl OwnReads {
     pub(super) fn of(filters: Vec<TopicFilter>) -> Self {
         Self {
             due: filters.into_iter().map(Due::all_of).collect(),
-            step: None,
+            ..Self::default()
         }
     }
 
     /// From the beginning, if it was under way.
     pub(super) fn add(&mut self, filter: TopicFilter) {
-        self.due.retain(|due| due.filter != filter);
+        self.forget(&filter);
         self.due.push_back(Due::all_of(filter));
+    }
+
+    /// Reads no more of it, but for what a step that is under way finds.
+    pub(super) fn remove(&mut self, filter: &TopicFilter, session: &Session, epoch: u64) {
+        self.forget(filter);
+        if self.step.is_none() {
+            self.end_if_done(session, epoch);
+        }
+    }
+
+    fn forget(&mut self, filter: &TopicFilter) {
+        self.due.retain(|due| due.filter != *filter);
+        if let Some(step) = &mut self.step {
+            step.filter.take_if(|of| of == filter);
+        }
     }
 
     /// Takes steps, by turns, as there is room for what they find. Nothing else waits for that.
@@ -90,31 +111,31 @@ impl OwnReads {
     ) {
         loop {
             if let Some(step) = &mut self.step {
-                let Poll::Ready(rest) = step.as_mut().poll(cx) else {
+                let Poll::Ready(rest) = step.rest.as_mut().poll(cx) else {
                     return;
                 };
+                let rest = rest.filter(|_| step.filter.is_some());
                 self.step = None;
-                self.go_on(rest, session, epoch);
+                self.due.extend(rest);
+                self.behind = session.end_of_waiting();
+                self.end_if_done(session, epoch);
             }
-            let has_room = |due: &mut Due| session.has_room(due.behind);
-            let Some(due) = self.due.pop_front_if(has_room) else {
+            let behind = self.behind;
+            let Some(due) = self.due.pop_front_if(|_| session.has_room(behind)) else {
                 return;
             };
+            let filter = Some(due.filter.clone());
             let (shared, session) = (shared.clone(), session.clone());
-            self.step = Some(Box::pin(async move { shared.reads.step(due, session).await }));
+            let rest = Box::pin(async move { shared.reads.step(due, session).await });
+            self.step = Some(Box::new(Step { filter, rest }));
         }
     }
 
-    /// After a step that has left this.
-    fn go_on(&mut self, rest: Option<Due>, session: &Session, epoch: u64) {
-        let is_new = |rest: &Due| self.due.iter().all(|due| due.filter != rest.filter);
-        self.due.extend(rest.filter(is_new));
-        match self.due.front_mut() {
-            Some(next) => next.behind = session.end_of_waiting(),
-            None => {
-                self.due = VecDeque::new();
-                session.reads_done(epoch);
-            }
+    /// While no step is under way.
+    fn end_if_done(&mut self, session: &Session, epoch: u64) {
+        if self.due.is_empty() {
+            self.due = VecDeque::new();
+            session.reads_done(epoch);
         }
     }
 }

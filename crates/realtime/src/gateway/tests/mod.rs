@@ -175,6 +175,12 @@ async fn until(holds: impl Fn() -> bool) {
     tokio::time::timeout(DEADLINE, waiting).await.expect("in time");
 }
 
+/// Until nobody has states to be read for it.
+async fn all_is_read(gateway: &Gateway) {
+    let sessions = &gateway.0.sessions;
+    until(|| sessions.all().iter().all(|session| !session.has_reads_due())).await;
+}
+
 #[tokio::test]
 async fn who_has_no_rights_is_not_let_in() {
     let (gateway, _) = open(Door::default());
