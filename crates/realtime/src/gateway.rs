@@ -117,6 +117,8 @@ pub(crate) struct Shared {
     clock: Clock,
     seats: Arc<Seats>,
     filters_refused: Said,
+    reads_cut: Said,
+    reads_failed: Said,
     origins_refused: Said,
     stop: CancellationToken,
 }
@@ -150,6 +152,8 @@ impl Gateway {
             clock,
             seats: Arc::new(Seats::new(capacity.connections)),
             filters_refused: Said::default(),
+            reads_cut: Said::default(),
+            reads_failed: Said::default(),
             origins_refused: Said::default(),
             stop: stop.clone(),
         });

@@ -11,11 +11,9 @@ use crate::gateway::{
 use crate::session::{
     ALIASED_BYTES_MAX, MAX_SUBSCRIPTION_BYTES, MAX_SUBSCRIPTION_LEVELS, MAX_SUBSCRIPTIONS, TOPIC_ALIAS_MAX,
 };
-use crate::wire::{Name, Reason, ReasonString, WireError};
+use crate::wire::{Name, REASON_STRING_BYTES_MAX, Reason, ReasonString, WireError};
 
 const MIB: usize = 1024 * 1024;
-/// How many filters may fit into a sentence.
-const READABLE_MAX: usize = 50;
 
 /// Why somebody was not let in, in the words of whoever decides that: what may be known to whoever shows that login.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,7 +161,10 @@ impl NotGranted {
     pub(crate) fn said(self, filter: &str, readable: &[TopicFilter]) -> ReasonString {
         let mut said = format!("{} {self}", Name(filter));
         if self == Self::Denied {
-            for (number, filter) in readable.iter().enumerate().take(READABLE_MAX) {
+            for (number, filter) in readable.iter().enumerate() {
+                if said.len() > REASON_STRING_BYTES_MAX {
+                    break;
+                }
                 said.push_str(if number == 0 { ": " } else { ", " });
                 said.push_str(&Name(filter.as_str()).to_string());
             }

@@ -28,7 +28,7 @@ use super::session::{BATCH_BYTES, Session};
 use super::stream::{Over, Wire};
 use super::unread::{Unread, UnreadOf};
 use super::{Shared, locked, sessions};
-use crate::session::{Alive, Effect, Rights};
+use crate::session::{Action, Alive, Effect, Rights};
 use crate::why::{NotGranted, Why};
 use crate::wire::{
     ConnAck, Incoming, Outgoing, ReasonString, SubscribeFilter, Takes, Version, Will, WireError,
@@ -243,6 +243,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
             if turn_bytes >= TURN_BYTES {
                 turn_bytes = 0;
                 tokio::task::yield_now().await;
+                let now_ms = self.shared.clock.now_ms();
+                if self.rights.ends_ms().is_some_and(|at_ms| at_ms <= now_ms) {
+                    return Err(Over::Ended(Why::Expired));
+                }
             }
             let unread = self.wire.unread.len();
             poll_fn(|cx| {
@@ -272,13 +276,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                 self.stuck_since_ms.get_or_insert(now_ms);
             }
         }
+        // What makes room for them wakes the connection, which then comes by here. Before it is read, for who sends without
+        // a pause always has something to read.
+        self.reads.poll(cx, self.shared, &self.session, self.epoch);
         if self.wire.unwritten.len() < UNWRITTEN_MAX
             && let Poll::Ready(read) = self.wire.poll_read(cx)
         {
             return Poll::Ready(read);
         }
-        // What makes room for them wakes the connection, which then comes by here.
-        self.reads.poll(cx, self.shared, &self.session, self.epoch);
         self.poll_due(cx, due)
     }
 
@@ -402,11 +407,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
     /// Takes away the filters for which there is no room, and gives their places, and what is said of the first one.
     fn refuse(&self, filters: &mut Vec<SubscribeFilter>) -> Option<(Vec<usize>, ReasonString)> {
         let shared = self.shared;
-        let principal = &*self.session.key.principal;
-        let places = shared.sessions.without_room(principal, filters);
+        let (principal, now_ms) = (&*self.session.key.principal, shared.clock.now_ms());
+        let may = |filter: &TopicFilter| self.rights.may(Action::Subscribe(filter), now_ms);
+        let places = shared.sessions.without_room(principal, filters, may);
         let said = NotGranted::NoRoom.said(&filters[*places.first()?].text, &[]);
         shared.counters.dropped_no_room.add(places.len() as u64);
-        if shared.filters_refused.is_news(principal, shared.clock.now_ms()) {
+        if shared.filters_refused.is_news(principal, now_ms) {
             tracing::warn!(
                 principal,
                 "subscriptions are refused: the filters of all clients have too many levels"
@@ -452,6 +458,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                 }
                 Effect::Unsubscribed(subscription) => {
                     self.shared.sessions.unsubscribe(&self.session, &subscription);
+                    self.reads.remove(&subscription.filter, &self.session, self.epoch);
                 }
                 Effect::End { why, will } => return Err(Over::Said(Box::new((why, will)))),
             }

@@ -43,8 +43,6 @@ struct Due {
     after: Option<TopicName>,
     states: usize,
     bytes: usize,
-    /// What waited for the reader up to here is to be sent first, unless there is room enough anyway.
-    behind: u64,
 }
 
 impl Due {
@@ -54,7 +52,6 @@ impl Due {
             after: None,
             states: 0,
             bytes: 0,
-            behind: 0,
         }
     }
 }
@@ -62,22 +59,46 @@ impl Due {
 /// What one connection has to read, and its step that is under way: who subscribes to much waits for itself.
 #[derive(Default)]
 pub(super) struct OwnReads {
+    /// Each is subscribed to, and here once: that bounds them.
     due: VecDeque<Due>,
-    step: Option<Pin<Box<dyn Future<Output = Option<Due>> + Send>>>,
+    /// What waited for the reader up to here is to be sent first, unless there is room enough anyway.
+    behind: u64,
+    step: Option<Box<Step>>,
+}
+
+struct Step {
+    /// What it reads, unless that is not wanted any more, or wanted from the beginning: then this step is its last.
+    filter: Option<TopicFilter>,
+    rest: Pin<Box<dyn Future<Output = Option<Due>> + Send>>,
 }
 
 impl OwnReads {
     pub(super) fn of(filters: Vec<TopicFilter>) -> Self {
         Self {
             due: filters.into_iter().map(Due::all_of).collect(),
-            step: None,
+            ..Self::default()
         }
     }
 
     /// From the beginning, if it was under way.
     pub(super) fn add(&mut self, filter: TopicFilter) {
-        self.due.retain(|due| due.filter != filter);
+        self.forget(&filter);
         self.due.push_back(Due::all_of(filter));
+    }
+
+    /// Reads no more of it, but for what a step that is under way finds.
+    pub(super) fn remove(&mut self, filter: &TopicFilter, session: &Session, epoch: u64) {
+        self.forget(filter);
+        if self.step.is_none() {
+            self.end_if_done(session, epoch);
+        }
+    }
+
+    fn forget(&mut self, filter: &TopicFilter) {
+        self.due.retain(|due| due.filter != *filter);
+        if let Some(step) = &mut self.step {
+            step.filter.take_if(|of| of == filter);
+        }
     }
 
     /// Takes steps, by turns, as there is room for what they find. Nothing else waits for that.
@@ -90,31 +111,31 @@ impl OwnReads {
     ) {
         loop {
             if let Some(step) = &mut self.step {
-                let Poll::Ready(rest) = step.as_mut().poll(cx) else {
+                let Poll::Ready(rest) = step.rest.as_mut().poll(cx) else {
                     return;
                 };
+                let rest = rest.filter(|_| step.filter.is_some());
                 self.step = None;
-                self.go_on(rest, session, epoch);
+                self.due.extend(rest);
+                self.behind = session.end_of_waiting();
+                self.end_if_done(session, epoch);
             }
-            let has_room = |due: &mut Due| session.has_room(due.behind);
-            let Some(due) = self.due.pop_front_if(has_room) else {
+            let behind = self.behind;
+            let Some(due) = self.due.pop_front_if(|_| session.has_room(behind)) else {
                 return;
             };
+            let filter = Some(due.filter.clone());
             let (shared, session) = (shared.clone(), session.clone());
-            self.step = Some(Box::pin(async move { shared.reads.step(due, session).await }));
+            let rest = Box::pin(async move { shared.reads.step(due, session).await });
+            self.step = Some(Box::new(Step { filter, rest }));
         }
     }
 
-    /// After a step that has left this.
-    fn go_on(&mut self, rest: Option<Due>, session: &Session, epoch: u64) {
-        let is_new = |rest: &Due| self.due.iter().all(|due| due.filter != rest.filter);
-        self.due.extend(rest.filter(is_new));
-        match self.due.front_mut() {
-            Some(next) => next.behind = session.end_of_waiting(),
-            None => {
-                self.due = VecDeque::new();
-                session.reads_done(epoch);
-            }
+    /// While no step is under way.
+    fn end_if_done(&mut self, session: &Session, epoch: u64) {
+        if self.due.is_empty() {
+            self.due = VecDeque::new();
+            session.reads_done(epoch);
         }
     }
 }
@@ -131,8 +152,15 @@ struct Read {
 #[derive(Debug)]
 struct Reader {
     session: Arc<Session>,
-    /// Takes what is left, and the places of what is on its way.
-    answer: oneshot::Sender<(Option<Due>, ReadPlaces)>,
+    answer: oneshot::Sender<Answer>,
+}
+
+#[derive(Debug)]
+enum Answer {
+    /// What is left, and the places of what is on its way.
+    Read(Option<Due>, ReadPlaces),
+    /// It cannot be read now.
+    Failed(Due),
 }
 
 #[derive(Debug)]
@@ -163,14 +191,25 @@ impl Reads {
         self.add(Due::all_of(filter), None).await;
     }
 
-    /// Takes one step for this reader. Once all of it waits for the reader, gives what is left.
-    async fn step(&self, due: Due, session: Arc<Session>) -> Option<Due> {
-        let (answer, answered) = oneshot::channel();
-        self.add(due, Some(Reader { session, answer })).await;
-        // Nobody answers only while all ends.
-        let (rest, on_the_way) = answered.await.ok()?;
-        on_the_way.settled().await;
-        rest
+    /// Takes one step for this reader. Once all of it waits for the reader, gives what is left. What cannot be read waits
+    /// here, and keeps no worker from what can.
+    async fn step(&self, mut due: Due, session: Arc<Session>) -> Option<Due> {
+        let mut pause = PAUSE_MIN;
+        loop {
+            let (answer, answered) = oneshot::channel();
+            let session = session.clone();
+            self.add(due, Some(Reader { session, answer })).await;
+            // Nobody answers only while all ends.
+            match answered.await.ok()? {
+                Answer::Read(rest, on_the_way) => {
+                    on_the_way.settled().await;
+                    return rest;
+                }
+                Answer::Failed(whole) => due = whole,
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
     }
 
     /// Waits for a place of its principal, whose sessions get them in turn, and for one among all.
@@ -224,7 +263,7 @@ pub(super) fn work(
     }
 }
 
-/// Again and again until a step is done, or nobody waits for it any more.
+/// One step for a reader who still waits for it; for all, one after the other until there is no more.
 async fn read(shared: &Shared, states: &dyn States, read: Read) {
     let Read {
         mut due,
@@ -239,7 +278,13 @@ async fn read(shared: &Shared, states: &dyn States, read: Read) {
         let page = match states.page(&due.filter, due.after.as_ref()).await {
             Ok(page) => page,
             Err(error) => {
-                tracing::warn!(%error, pause_ms = pause.as_millis(), "subscribers wait for their states");
+                if shared.reads_failed.is_news("", shared.clock.now_ms()) {
+                    tracing::warn!(%error, "subscribers wait for their states");
+                }
+                if let Some(reader) = reader {
+                    let _ = reader.answer.send(Answer::Failed(due));
+                    return;
+                }
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(PAUSE_MAX);
                 continue;
@@ -249,7 +294,7 @@ async fn read(shared: &Shared, states: &dyn States, read: Read) {
         let session = reader.as_ref().map(|reader| &reader.session);
         let rest = hand_over(shared, page, due, session, &mut places).await;
         if let Some(reader) = reader {
-            let _ = reader.answer.send((rest, places));
+            let _ = reader.answer.send(Answer::Read(rest, places));
             return;
         }
         match rest {
@@ -280,17 +325,25 @@ async fn hand_over(
         shared.publish_state(state, reader.cloned(), Some(places)).await;
     }
     due.after = Some(next?);
+    let Some(reader) = reader else {
+        return Some(due);
+    };
     due.states += states;
     due.bytes += bytes;
-    if due.states >= STATES_MAX || due.bytes >= STATES_BYTES_MAX {
+    let is_enough = due.states >= STATES_MAX || due.bytes >= STATES_BYTES_MAX;
+    if is_enough
+        && shared
+            .reads_cut
+            .is_news(&reader.key.principal, shared.clock.now_ms())
+    {
         tracing::warn!(
+            principal = &*reader.key.principal,
             filter = due.filter.as_str(),
             states = due.states,
             "a filter matches more states than are read for one subscription; the rest is left out"
         );
-        return None;
     }
-    Some(due)
+    (!is_enough).then_some(due)
 }
 
 #[cfg(test)]

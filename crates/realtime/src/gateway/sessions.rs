@@ -126,8 +126,13 @@ impl Sessions {
     }
 
     /// The places of the filters that would take more memory than this principal may add. Those that are there already, of
-    /// whomever, take none.
-    pub(super) fn without_room(&self, principal: &str, filters: &[SubscribeFilter]) -> Vec<usize> {
+    /// whomever, take none; so one that it `may` not subscribe to is left to the refusal that says nothing of others.
+    pub(super) fn without_room(
+        &self,
+        principal: &str,
+        filters: &[SubscribeFilter],
+        may: impl Fn(&TopicFilter) -> bool,
+    ) -> Vec<usize> {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
         let levels = index.levels();
         let has_room =
@@ -137,7 +142,7 @@ impl Sessions {
         }
         let adds = |filter: &SubscribeFilter| {
             let subscription = Subscription::new(&filter.text);
-            subscription.is_ok_and(|subscription| !index.has_levels(&subscription.filter))
+            subscription.is_ok_and(|Subscription { filter, .. }| may(&filter) && !index.has_levels(&filter))
         };
         let filters = filters.iter().enumerate();
         filters

@@ -168,10 +168,10 @@ impl Outbox {
         self.next
     }
 
-    /// Whether there is room for a quarter more: little waits, or all up to `end` is sent. What can be lost makes room.
+    /// Whether there is room for a quarter more: little waits, or all up to `end` is sent and half is free.
     pub(crate) fn has_room(&self, end: u64) -> bool {
         let is_sent = self.waiting.keys().next().is_none_or(|first| *first >= end);
-        let is_half_empty = self.bytes * 2 <= self.limits.bytes || !self.losable.is_empty();
+        let is_half_empty = self.bytes * 2 <= self.limits.bytes;
         self.bytes * 4 <= self.limits.bytes || (is_sent && is_half_empty)
     }
 

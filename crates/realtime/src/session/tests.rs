@@ -73,7 +73,7 @@ fn there_is_room_where_little_waits_or_all_before_is_sent() {
     outbox.push(state("e"), 0);
     assert!(!outbox.has_room(end), "it is too much");
     outbox.push(waiting("lost", "x", QoS::AtMostOnce), 0);
-    assert!(outbox.has_room(end), "what can be lost is");
+    assert!(!outbox.has_room(end), "a little that can be lost is no room");
 }
 
 /// What is sent and not acknowledged takes room too.

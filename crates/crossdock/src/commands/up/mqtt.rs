@@ -30,7 +30,7 @@ use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::listen;
@@ -213,13 +213,27 @@ impl Rights for Granted {
     }
 }
 
+/// States as they change. What may have been missed is read anew meanwhile, once more for all that is missed during that.
 async fn tell_states(hub: Hub, gateway: Gateway) {
     let mut states = hub.live_states();
-    while let Some(state) = states.recv().await {
-        match state {
-            LiveState::Changed(state) => gateway.state_changed(told(state)).await,
-            LiveState::Missed => gateway.states_missed().await,
+    let missed = Notify::new();
+    let telling = async {
+        while let Some(state) = states.recv().await {
+            match state {
+                LiveState::Changed(state) => gateway.state_changed(told(state)).await,
+                LiveState::Missed => missed.notify_one(),
+            }
         }
+    };
+    let reading = async {
+        loop {
+            missed.notified().await;
+            gateway.states_missed().await;
+        }
+    };
+    tokio::select! {
+        () = telling => {}
+        () = reading => {}
     }
 }
 

@@ -89,15 +89,20 @@ impl AsyncWrite for Torrent {
     }
 }
 
+/// After its CONNECT.
+fn torrent(bytes: usize) -> Wire<Torrent> {
+    let mut wire = Wire::over(Torrent(bytes));
+    wire.unread
+        .extend_from_slice(b"\x10\x0d\0\x04MQTT\x05\x02\0\x3c\0\0\0");
+    assert!(matches!(wire.decode(), Ok(Some(Incoming::Connect(_)))));
+    wire
+}
+
 #[tokio::test]
 async fn who_sends_without_a_pause_lets_the_others_in_between() {
     const TURNS: usize = 10;
     let (gateway, _) = open(Door::default());
-    let mut wire = Wire::over(Torrent(TURNS * TURN_BYTES));
-    wire.unread
-        .extend_from_slice(b"\x10\x0d\0\x04MQTT\x05\x02\0\x3c\0\0\0");
-    assert!(matches!(wire.decode(), Ok(Some(Incoming::Connect(_)))));
-    let mut connection = connected(&gateway, wire);
+    let mut connection = connected(&gateway, torrent(TURNS * TURN_BYTES));
     let mut others_turns = 0;
     tokio::select! {
         biased;
@@ -110,6 +115,26 @@ async fn who_sends_without_a_pause_lets_the_others_in_between() {
         } => {}
     }
     assert!(others_turns >= TURNS, "{others_turns}");
+}
+
+#[tokio::test]
+async fn who_sends_without_a_pause_is_ended_when_its_token_is() {
+    struct Ended;
+
+    impl Rights for Ended {
+        fn principal(&self) -> &'static str {
+            "nobody"
+        }
+
+        fn ends_ms(&self) -> Option<u64> {
+            Some(0)
+        }
+    }
+
+    let (gateway, _) = open(Door::default());
+    let mut connection = connected(&gateway, torrent(10 * TURN_BYTES));
+    connection.rights = Arc::new(Ended);
+    assert!(matches!(connection.work().await, Err(Over::Ended(Why::Expired))));
 }
 
 #[tokio::test]

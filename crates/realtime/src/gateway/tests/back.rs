@@ -115,15 +115,7 @@ async fn who_takes_over_where_nothing_is_due_reads_nothing() {
     let (mut first, _) = Client::connect(&gateway, staying("state/#", "x")).await;
     first.subscribe("state/a", QoS::AtLeastOnce).await;
     assert_eq!(first.message().await.unwrap().1, "v1");
-    until(|| {
-        gateway
-            .0
-            .sessions
-            .all()
-            .iter()
-            .all(|session| !session.has_reads_due())
-    })
-    .await;
+    all_is_read(&gateway).await;
     let (mut second, _) = Client::connect(&gateway, staying("state/#", "x")).await;
     states.keep(&state("state/b", 1));
     second.subscribe("state/b", QoS::AtLeastOnce).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use rumqttd::protocol::{
     Connect, ConnectProperties, Disconnect, DisconnectReasonCode, Error, Filter, LastWill, Login, Packet,
-    Protocol, PubAck, PubAckReason, Publish, QoS, RetainForwardRule, Subscribe, v5::V5,
+    Protocol, PubAck, PubAckReason, Publish, QoS, RetainForwardRule, Subscribe, Unsubscribe, v5::V5,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
@@ -170,6 +170,32 @@ impl Client {
                 None => return "closed".to_owned(),
             }
         }
+    }
+
+    /// Until it is acknowledged, which rumqttd's codec cannot read. Messages that come meanwhile are let go.
+    pub(super) async fn unsubscribe(&mut self, filter: &str) {
+        self.last_id += 1;
+        let unsubscribe = Unsubscribe {
+            pkid: self.last_id,
+            filters: vec![filter.to_owned()],
+        };
+        self.send(Packet::Unsubscribe(unsubscribe, None)).await;
+        let acknowledged = async {
+            loop {
+                match self.unread[..] {
+                    [0xB0, length, ref rest @ ..] if rest.len() >= usize::from(length) => {
+                        return self.unread.advance(2 + usize::from(length));
+                    }
+                    [0xB0, ..] | [] => {
+                        let bytes = self.pipe.read_buf(&mut self.unread).await.unwrap();
+                        assert_ne!(bytes, 0, "closed without an answer");
+                    }
+                    _ => drop(self.packet().await),
+                }
+            }
+        };
+        let acknowledged = tokio::time::timeout(DEADLINE, acknowledged);
+        acknowledged.await.expect("an answer in time");
     }
 
     pub(super) async fn publish(&mut self, topic: &str, payload: &str, retain: bool) {

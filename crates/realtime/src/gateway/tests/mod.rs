@@ -122,7 +122,7 @@ impl Memory {
 #[async_trait]
 impl States for Memory {
     async fn page(&self, filter: &TopicFilter, after: Option<&TopicName>) -> Result<StatesPage, StatesError> {
-        if self.is_away.load(Relaxed) {
+        if self.is_away.load(Relaxed) || filter.as_str().starts_with("broken/") {
             return Err(StatesError("away".to_owned()));
         }
         self.reads.fetch_add(1, Relaxed);
@@ -173,6 +173,12 @@ async fn until(holds: impl Fn() -> bool) {
         }
     };
     tokio::time::timeout(DEADLINE, waiting).await.expect("in time");
+}
+
+/// Until nobody has states to be read for it.
+async fn all_is_read(gateway: &Gateway) {
+    let sessions = &gateway.0.sessions;
+    until(|| sessions.all().iter().all(|session| !session.has_reads_due())).await;
 }
 
 #[tokio::test]

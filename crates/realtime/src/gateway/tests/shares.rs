@@ -80,6 +80,11 @@ async fn whose_filters_take_most_of_all_levels_leaves_the_others_theirs() {
     let mut stranger = connected(&gateway, "stock/#", "x").await;
     let asked = ["stock/LDN1/MUG", "stock/#", "else"];
     assert_eq!(subscribe_all(&mut stranger, &asked).await[..2], ["QoS0", "QoS0"]);
+    // Nobody learns from the refusal what others watch.
+    let mut narrow = connected(&gateway, "@greedy 0/#", "narrow").await;
+    let asked = ["watched/by/nobody", "stock/LDN1"];
+    assert_eq!(subscribe_all(&mut narrow, &asked).await, ["NotAuthorized"; 2]);
+    drop(narrow);
     let no_room = ("no_room", 4);
     assert!(gateway.figures().dropped.contains(&no_room));
     drop(held);
