@@ -114,7 +114,7 @@ def test_pages_that_are_turned_away_want_attention(halls, broker):
     assert line["sentence"].startswith(
         "20 logins of pages were refused in the last 5 minutes and none was let in"
     )
-    assert "because pages of https://shop.example.com may not connect: " in line["sentence"]
+    assert "(`origin`: pages of https://shop.example.com may not connect): " in line["sentence"]
     assert line["sentence"] in hub.must("status")
 
 

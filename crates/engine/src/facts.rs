@@ -66,6 +66,7 @@ impl Facts {
         } else {
             (None, Vec::new())
         };
+        let clients = hub.mqtt().map_or(0, |mqtt| mqtt.clients);
         Self {
             now,
             routing,
@@ -76,7 +77,7 @@ impl Facts {
             record,
             hubs,
             alarms: shared.alarms.all(),
-            refused: shared.browser_tokens.refusals.lately(now),
+            refused: shared.browser_tokens.refusals.lately(clients, now),
         }
     }
 

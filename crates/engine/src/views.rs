@@ -349,7 +349,7 @@ pub struct Applied {
     /// One sentence per change; empty if the files equal the revision in force.
     pub changes: Vec<String>,
     /// The hub that was asked has another `crossdock.toml` than it was started with. It is read at the start only, so
-    /// that the hub has to be restarted for it.
+    /// that the hub has to be restarted for it. One that cannot be read now, or has faults, is not compared: `false`.
     #[serde(default)]
     pub settings_changed: bool,
 }

@@ -226,7 +226,7 @@ impl Gateway {
             index.unwrap_or_else(PoisonError::into_inner).len()
         };
         Figures {
-            clients: shared.seats.taken().saturating_sub(shared.pending.len()) as u64,
+            clients: shared.sessions.with_client() as u64,
             sessions: shared.sessions.len() as u64,
             subscriptions: subscriptions as u64,
             retained: locked(&shared.retained).len() as u64,

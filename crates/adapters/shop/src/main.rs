@@ -108,7 +108,7 @@ fn hear(orders: &Orders, said: &Incoming) -> Result<Vec<Answer>, Failure> {
         }
         "order.rejected.v1" => {
             tracing::info!(order, "an order was rejected");
-            let goods = orders.rejected(&order);
+            let goods = orders.rejected(&order, said.id());
             return Ok(events::goods_back(&order, &goods)?);
         }
         other => return Err(Failure::Dead(format!("the shop knows no {other}"))),

@@ -36,6 +36,8 @@ impl Goods {
 struct Taken {
     order: String,
     goods: Goods,
+    /// The event for which they came back.
+    back_for: Option<String>,
 }
 
 struct Entry {
@@ -44,10 +46,10 @@ struct Entry {
     state: State,
 }
 
-#[derive(Clone, Copy, PartialEq)]
 enum State {
     Open,
-    Rejected,
+    /// By this event.
+    Rejected(String),
     Shipped,
     Cancelled,
 }
@@ -87,19 +89,30 @@ impl OrderBook {
         if self.taken.len() == ORDERS_MAX {
             self.taken.pop_front();
         }
-        self.taken.push_back(Taken { order, goods });
+        self.taken.push_back(Taken {
+            order,
+            goods,
+            back_for: None,
+        });
     }
 
-    /// It will not be fulfilled. Its goods, which are free again; the same for a repeat.
-    pub(crate) fn rejected(&mut self, reference: &str) -> Vec<Goods> {
+    /// It will not be fulfilled, as this event says. Its goods, which are free again; the same for a repeat of the event, and
+    /// none for another that says so too.
+    pub(crate) fn rejected(&mut self, reference: &str, event: &str) -> Vec<Goods> {
         let Some(entry) = self.entry(reference) else {
-            let taken = self.taken.iter().filter(|taken| taken.order == reference);
-            return taken.map(|taken| taken.goods.clone()).collect();
+            let taken = self.taken.iter_mut().filter(|taken| taken.order == reference);
+            let comes_back = |taken: &mut Taken| {
+                let back_for = taken.back_for.get_or_insert_with(|| event.to_owned());
+                (back_for == event).then(|| taken.goods.clone())
+            };
+            return taken.filter_map(comes_back).collect();
         };
-        if entry.state == State::Cancelled {
-            return Vec::new();
+        match &entry.state {
+            State::Cancelled => return Vec::new(),
+            State::Rejected(first) if first != event => return Vec::new(),
+            State::Rejected(_) | State::Open | State::Shipped => {}
         }
-        entry.state = State::Rejected;
+        entry.state = State::Rejected(event.to_owned());
         Goods::of(&entry.order)
     }
 
@@ -116,7 +129,7 @@ impl OrderBook {
         let reason = match entry.state {
             State::Open => "changed_mind",
             State::Shipped => "returned",
-            State::Rejected | State::Cancelled => return None,
+            State::Rejected(_) | State::Cancelled => return None,
         };
         entry.state = State::Cancelled;
         Some(Cancellation {
@@ -169,14 +182,13 @@ mod tests {
         let mut book = book(3);
         assert_eq!(reason(&mut book, "0"), Some("changed_mind"));
         assert_eq!(reason(&mut book, "0"), None);
-        assert_eq!(book.rejected("0"), [], "its goods are back already");
+        assert_eq!(book.rejected("0", "event"), [], "its goods are back already");
 
-        assert_eq!(book.rejected("1"), goods(PRODUCTS[0].sku, 2));
-        assert_eq!(
-            book.rejected("1"),
-            goods(PRODUCTS[0].sku, 2),
-            "a repeat gets the same answer"
-        );
+        for _ in 0..2 {
+            let back = book.rejected("1", "event");
+            assert_eq!(back, goods(PRODUCTS[0].sku, 2), "a repeat gets the same answer");
+            assert_eq!(book.rejected("1", "another"), [], "somebody else says so too");
+        }
         assert_eq!(reason(&mut book, "1"), None);
     }
 
@@ -187,13 +199,16 @@ mod tests {
             book.took("WEB-1-01".to_owned(), goods("MUG-330", 3).remove(0));
         }
         book.took("WEB-1-02".to_owned(), goods("MUG-330", 1).remove(0));
-        assert_eq!(book.rejected("WEB-1-01"), goods("MUG-330", 3));
-        assert_eq!(
-            book.rejected("WEB-1-01"),
-            goods("MUG-330", 3),
-            "a repeat gets the same answer"
-        );
-        assert_eq!(book.rejected("WEB-1-03"), [], "it took nothing");
+        for _ in 0..2 {
+            let back = book.rejected("WEB-1-01", "event");
+            assert_eq!(back, goods("MUG-330", 3), "a repeat gets the same answer");
+            assert_eq!(
+                book.rejected("WEB-1-01", "another"),
+                [],
+                "somebody else says so too"
+            );
+        }
+        assert_eq!(book.rejected("WEB-1-03", "event"), [], "it took nothing");
         for number in 0..ORDERS_MAX {
             book.took(number.to_string(), goods("MUG-330", 1).remove(0));
         }

@@ -1,7 +1,12 @@
 //! Browser tokens as a backend gets them, and what ends them.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
 use axum::http::{StatusCode, header};
-use crossdock_engine::{Grants, LoginError, Scope, TokenFault};
+use crossdock_engine::{Grants, LoginError, MqttView, Scope, TokenFault};
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Api, empty, request};
@@ -153,6 +158,40 @@ async fn tokens_end_by_id_by_subject_and_with_their_key() {
         let nobody = api.call(empty("DELETE", &path, Some(&other))).await;
         assert_eq!(nobody.problem(), (422, "invalid-request"));
     }
+}
+
+#[tokio::test]
+async fn pages_that_do_not_get_in_want_attention_while_nobody_is_connected() {
+    let api = Api::without_broker().await;
+    let clients = Arc::new(AtomicU64::new(0));
+    let here = clients.clone();
+    api.hub.show_mqtt(move || MqttView {
+        clients: here.load(Relaxed),
+        ..MqttView::default()
+    });
+    let wanted = async || {
+        let attention = api.get("/v1/overview").await.body["attention"].clone();
+        let mut subjects = attention.as_array().unwrap().iter().map(|one| &one["subject"]);
+        subjects.any(|subject| subject == "mqtt")
+    };
+    let (key, _) = backend(&api).await;
+    let token = minted(&api, &key, "a").await["token"].clone();
+    let token = token.as_str().unwrap();
+    delete(&api, &format!("{PATH}?subject=a"), &key).await;
+    for _ in 0..20 {
+        let read = api
+            .call(empty("GET", "/v1/state/state/order/1", Some(token)))
+            .await;
+        assert_eq!(read.status, StatusCode::UNAUTHORIZED);
+    }
+    assert!(!wanted().await, "it reads, and does not connect");
+    for _ in 0..20 {
+        let login = api.hub.connect_browser(token, [192, 0, 2, 1].into()).await;
+        assert!(login.is_err());
+    }
+    assert!(wanted().await);
+    clients.store(1, Relaxed);
+    assert!(!wanted().await, "others are in");
 }
 
 #[tokio::test]

@@ -348,8 +348,8 @@ fn alarms_are_about_what_they_name() {
 fn pages_that_are_not_let_in_are_said_while_they_can_be_judged() {
     let mut facts = facts();
     facts.refused = Some(ManyRefused::of_expired_tokens(20));
-    let sentence = "20 logins of pages were refused in the last 5 minutes and none was let in, because their tokens have \
-                    expired: a page has to fetch a fresh one at each connect";
+    let sentence = "20 logins of pages were refused in the last 5 minutes and none was let in, because of their token \
+                    (`expired`: it has expired): a page has to fetch a fresh one at each connect";
     assert_eq!(only(&facts), row(Severity::Degraded, "mqtt", sentence, ""));
     unwell(&mut facts, "database", "no answer");
     assert_eq!(only(&facts).1, "database");

@@ -48,11 +48,13 @@ const CLIENT_ID_PREFIX: &str = "browser-";
 const CLIENT_ID_CHARS: usize = 20;
 /// 128 random bits.
 const TOKEN_ID_CHARS: usize = 22;
+/// As metrics call a login that was told to wait.
+const TOO_SOON: &str = "too_soon";
 const ENVIRONMENT_CHARS: usize = 16;
 
 /// Why a token opens nothing. For the log and the metrics; whoever showed it is [`told`](TokenFault::told) as much as helps
 /// nobody to guess one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum TokenFault {
     /// More bytes than any token has here.
     #[error("it is longer than {BROWSER_TOKEN_MAX_BYTES} bytes")]
@@ -338,21 +340,18 @@ impl BrowserTokens {
     ) -> Result<Grants, LoginError> {
         let wait_s = self.attempts.wait(from, now);
         let keys = if wait_s.is_some() { Keys::AtHand } else { Keys::All };
-        let admitted = self.admit(token, keys, now).await;
-        let fault = match admitted.inspect(|_| self.refusals.admitted(now)) {
+        let fault = match self.admit(token, keys, now).await {
             Ok(grants) => return Ok(grants),
             Err(fault) => fault,
         };
         if fault.is_a_guess() {
             if let Some(retry_after_s) = wait_s {
-                self.refusals.refused_soon(fault, from, now);
-                measures::token_refused("too_soon");
+                measures::token_refused(TOO_SOON);
                 tracing::debug!(client = %from, reason = fault.word(), "a login came too soon after others that failed");
                 return Err(LoginError::TooSoon { retry_after_s });
             }
             self.attempts.failed(from, now);
         }
-        self.refusals.refused(fault, from, now);
         measures::token_refused(fault.word());
         tracing::info!(client = %from, reason = fault.word(), detail = %fault, "a browser token was refused");
         Err(fault.into())

@@ -1,5 +1,8 @@
-//! Logins of the last minutes, so that an operator hears of a shop whose pages are all refused, and not of a robot that
-//! knocks. Kept in memory, of this hub's door only, and bounded whoever comes.
+//! Logins of MQTT clients in the last minutes, so that an operator hears of a shop whose pages are not let in. Kept in
+//! memory, of this hub's door only, and bounded whoever comes.
+
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -12,7 +15,7 @@ use chrono::{DateTime, Utc};
 use crossdock_model::network::site;
 use url::{Origin, Url};
 
-use super::TokenFault;
+use super::{BrowserTokens, Grants, LoginError, TOO_SOON, TokenFault};
 use crate::{Hub, words::counted};
 
 /// How long a login counts, in minutes; the one that is not over is the last of them.
@@ -28,8 +31,6 @@ const ADDRESSES_MAX: usize = 200;
 const ORIGINS_MAX: usize = 8;
 /// A longer origin is not shown.
 const ORIGIN_BYTES_MAX: usize = 100;
-/// As metrics call it.
-const TOO_SOON: &str = "too_soon";
 
 /// What was refused lately, and whether more was.
 #[derive(Default)]
@@ -48,10 +49,11 @@ struct Minute {
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Why {
-    /// As metrics call it.
-    Token(&'static str),
+    Token(TokenFault),
     /// A page of this origin, empty where it cannot be shown.
     Origin(String),
+    /// Others from there failed before. Why this one would have is not said: it was not judged to the end.
+    TooSoon,
 }
 
 /// So many refusals that somebody should know.
@@ -60,64 +62,62 @@ pub(crate) struct ManyRefused {
     refused: u64,
     admitted: u64,
     mostly: Why,
-    of_these: u64,
+    /// There are other reasons.
+    and_others: bool,
+}
+
+impl From<LoginError> for Why {
+    fn from(error: LoginError) -> Self {
+        match error {
+            LoginError::TooSoon { .. } => Self::TooSoon,
+            LoginError::Refused(fault) => Self::Token(fault),
+        }
+    }
 }
 
 impl Refusals {
-    pub(super) fn admitted(&self, now: DateTime<Utc>) {
+    fn admitted(&self, now: DateTime<Utc>) {
         self.minutes(now).back_mut().expect("it has a minute").admitted += 1;
     }
 
-    pub(super) fn refused(&self, fault: TokenFault, from: IpAddr, now: DateTime<Utc>) {
-        self.count(Why::Token(fault.word()), from, now);
-    }
-
-    /// Somebody from an address that has to wait: nobody was asked for keys that are not known.
-    pub(super) fn refused_soon(&self, fault: TokenFault, from: IpAddr, now: DateTime<Utc>) {
-        let word = match fault {
-            TokenFault::UnknownKey => TOO_SOON,
-            known => known.word(),
-        };
-        self.count(Why::Token(word), from, now);
-    }
-
-    pub(super) fn refused_origin(&self, origin: &str, from: IpAddr, now: DateTime<Utc>) {
-        self.count(Why::Origin(shown(origin)), from, now);
-    }
-
-    fn count(&self, why: Why, from: IpAddr, now: DateTime<Utc>) {
+    fn refused(&self, why: Why, from: IpAddr, now: DateTime<Utc>) {
         let mut minutes = self.minutes(now);
         minutes.back_mut().expect("it has a minute").count(why, from);
     }
 
-    /// What an operator should know of the last minutes, if there is something.
-    pub(crate) fn lately(&self, now: DateTime<Utc>) -> Option<ManyRefused> {
+    /// What an operator should know of the last minutes, if there is something; `clients` are here now.
+    pub(crate) fn lately(&self, clients: u64, now: DateTime<Utc>) -> Option<ManyRefused> {
         let minutes = self.minutes(now);
-        let (mut refused, mut addresses) = (BTreeMap::<&Why, u64>::new(), HashMap::<IpAddr, u64>::new());
+        let (mut reasons, mut addresses) = (BTreeMap::<&Why, u64>::new(), HashMap::<IpAddr, u64>::new());
         for minute in &*minutes {
             for (why, count) in &minute.refused {
-                *refused.entry(why).or_default() += count;
+                *reasons.entry(why).or_default() += count;
             }
             for (address, count) in &minute.addresses {
                 *addresses.entry(*address).or_default() += count;
             }
         }
+        let refused: u64 = reasons.values().sum();
         let admitted: u64 = minutes.iter().map(|minute| minute.admitted).sum();
         let of_addresses = addresses.values().map(|count| (*count).min(OF_ONE_ADDRESS_MAX));
         let of_others = minutes.iter().map(|minute| minute.of_others);
         let of_many: u64 = of_addresses.chain(of_others).sum();
         // Behind a proxy that nobody named all have one address.
-        let pages = refused.iter().filter(|(why, _)| why.is_of_a_page());
-        let is_shut = admitted == 0 && pages.map(|(_, count)| count).sum::<u64>() >= REFUSALS_MIN;
+        let nobody_is_in = clients == 0 && admitted == 0;
+        let is_shut = nobody_is_in && refused >= REFUSALS_MIN && reasons.keys().any(|why| why.is_of_a_page());
         if !is_shut && (of_many < REFUSALS_MIN || of_many < admitted) {
             return None;
         }
-        let (mostly, of_these) = refused.iter().max_by_key(|(_, count)| **count)?;
+        // Who has to wait is one of those who failed before.
+        if reasons.len() > 1 {
+            reasons.remove(&Why::TooSoon);
+        }
+        let (mostly, _) = reasons.iter().max_by_key(|(_, count)| **count)?;
         Some(ManyRefused {
-            refused: refused.values().sum(),
+            refused,
             admitted,
             mostly: Why::clone(mostly),
-            of_these: *of_these,
+            and_others: reasons.len() > 1,
         })
     }
 
@@ -162,60 +162,58 @@ impl Minute {
 }
 
 impl Why {
-    /// Whether it takes a token, an API key or a page to be refused so. Robots that try names and passwords have none.
+    /// Whether something with the form of a token or an API key was shown, or a page came: not by whoever tries names and
+    /// passwords.
     fn is_of_a_page(&self) -> bool {
-        !matches!(
-            self,
-            Self::Token("too_long" | "malformed" | "critical_extension" | "no_key_id" | TOO_SOON)
-        )
+        !matches!(self, Self::Token(TokenFault::Malformed) | Self::TooSoon)
     }
 
-    fn because(&self) -> String {
-        let because = match self {
-            Self::Origin(origin) if origin.is_empty() => "pages of their origin may not connect",
-            Self::Origin(origin) => return format!("pages of {origin} may not connect"),
-            Self::Token("api_key") => "they show an API key",
-            Self::Token("expired") => "their tokens have expired",
-            Self::Token("not_yet") => "their tokens are not good yet",
-            Self::Token("revoked") => "their tokens were revoked",
-            Self::Token("unknown_key" | "signature" | "algorithm") => {
-                "the hub knows no key that signed their tokens"
+    /// What it is about, as the log, metrics and docs/browser-tokens.md call it, and what is wrong.
+    fn told(&self) -> (&'static str, &'static str, String) {
+        match self {
+            Self::Token(fault) => ("token", fault.word(), fault.to_string()),
+            Self::Origin(origin) => {
+                let origin = Some(origin.as_str()).filter(|origin| !origin.is_empty());
+                let pages = format!("pages of {} may not connect", origin.unwrap_or("it"));
+                ("origin", "origin", pages)
             }
-            Self::Token("unknown_issuer") => "the issuer of their tokens is unknown",
-            Self::Token("audience") => "their tokens are for another audience",
-            Self::Token("lives_too_long") => "their tokens live for longer than an hour",
-            Self::Token("topics") => "their tokens' topics are not what the issuer may open",
-            Self::Token("claim") => "a claim of their tokens is missing or unfit",
-            Self::Token("keys_unavailable") => "the keys that verify their tokens cannot be had",
-            Self::Token(TOO_SOON) => "too many others from their address failed",
-            Self::Token(_) => "what they show is no browser token",
-        };
-        because.to_owned()
+            Self::TooSoon => (
+                "address",
+                TOO_SOON,
+                "too many others from there failed".to_owned(),
+            ),
+        }
     }
 
     fn remedy(&self) -> &'static str {
-        match self {
+        let fault = match self {
+            Self::Token(fault) => fault,
             Self::Origin(_) => {
-                "if they are yours, list their origin in `allowed_origins` of [http] and restart the hub"
+                return "if they are yours, list it in `allowed_origins` of [http] and restart the hub";
             }
-            Self::Token("api_key") => {
-                "their backend has to exchange it for a token at POST /v1/browser-tokens"
+            Self::TooSoon => return "behind a reverse proxy set `trusted_proxies` in [http]",
+        };
+        match fault {
+            TokenFault::Malformed => "the MQTT password has to be the token, as the hub gave it",
+            TokenFault::ApiKey => "that is for their backend to do",
+            TokenFault::Expired => "a page has to fetch a fresh one at each connect",
+            TokenFault::NotYet => "compare the clock of who issues them with the hub's",
+            TokenFault::Revoked => "somebody did, or removed the API key that minted it",
+            TokenFault::UnknownKey | TokenFault::Signature => {
+                "it is of another environment, was cut off on the way, or `jwks_url` is another issuer's"
             }
-            Self::Token("expired") => "a page has to fetch a fresh one at each connect",
-            Self::Token("not_yet") => "compare the clock of who issues them with the hub's",
-            Self::Token("revoked") => "somebody did, or removed the API key that minted them",
-            Self::Token("unknown_key" | "signature" | "algorithm") => {
-                "they are of another environment, or were cut off on the way"
+            TokenFault::UnknownIssuer => {
+                "it is of another environment, or no `issuer` under [[mqtt.issuer]] is its `iss` to the letter"
             }
-            Self::Token("unknown_issuer") => {
-                "they are of another environment, or no `issuer` under [[mqtt.issuer]] is their `iss` to the letter"
-            }
-            Self::Token("audience") => "`audience` under [[mqtt.issuer]] has to be their `aud` to the letter",
-            Self::Token("lives_too_long") => "have the identity provider issue shorter ones",
-            Self::Token("topics") => "look at `topics`, or `within`, under [[mqtt.issuer]]",
-            Self::Token("claim" | "keys_unavailable") => "the hub's log has the details",
-            Self::Token(TOO_SOON) => "behind a reverse proxy set `trusted_proxies` in [http]",
-            Self::Token(_) => "the MQTT password has to be the token, as the hub gave it",
+            TokenFault::Audience => "`audience` under [[mqtt.issuer]] has to be its `aud` to the letter",
+            TokenFault::Topics => "look at `topics`, or `within`, under [[mqtt.issuer]]",
+            TokenFault::TooLong
+            | TokenFault::Critical
+            | TokenFault::NoKeyId
+            | TokenFault::Algorithm
+            | TokenFault::LivesTooLong
+            | TokenFault::Claim(_) => "have the identity provider issue others",
+            TokenFault::KeysUnavailable => "the hub's log says why",
         }
     }
 }
@@ -226,8 +224,8 @@ impl ManyRefused {
         Self {
             refused,
             admitted: 0,
-            mostly: Why::Token(TokenFault::Expired.word()),
-            of_these: refused,
+            mostly: Why::Token(TokenFault::Expired),
+            and_others: false,
         }
     }
 }
@@ -239,24 +237,49 @@ impl fmt::Display for ManyRefused {
             0 => "none was".to_owned(),
             some => counted(some, "was", "were"),
         };
-        let mostly = if self.of_these < self.refused {
-            "mostly "
-        } else {
-            ""
-        };
-        let (because, remedy) = (self.mostly.because(), self.mostly.remedy());
+        let mostly = if self.and_others { "mostly " } else { "" };
+        let ((what, word, wrong), remedy) = (self.mostly.told(), self.mostly.remedy());
         write!(
             out,
-            "{refused} refused in the last {WINDOW_MINUTES} minutes and {admitted} let in, {mostly}because {because}: {remedy}"
+            "{refused} refused in the last {WINDOW_MINUTES} minutes and {admitted} let in, {mostly}because of their {what} \
+             (`{word}`: {wrong}): {remedy}"
         )
     }
 }
 
+impl BrowserTokens {
+    /// A login to stay, which counts: one page reads topics over HTTP as often as it likes.
+    pub(crate) async fn connect(
+        &self,
+        token: &str,
+        from: IpAddr,
+        now: DateTime<Utc>,
+    ) -> Result<Grants, LoginError> {
+        let login = self.log_in(token, from, now).await;
+        match &login {
+            Ok(_) => self.refusals.admitted(now),
+            Err(error) => self.refusals.refused((*error).into(), from, now),
+        }
+        login
+    }
+}
+
 impl Hub {
+    /// As [`log_in_browser`](Hub::log_in_browser), for somebody who connects to MQTT: the operator is told where many are
+    /// refused.
+    ///
+    /// # Errors
+    /// See [`LoginError`].
+    pub async fn connect_browser(&self, token: &str, from: IpAddr) -> Result<Grants, LoginError> {
+        let now = self.shared.clock.now();
+        self.shared.browser_tokens.connect(token, from, now).await
+    }
+
     /// A page of another origin than those that may connect came from this address and was turned away.
     pub fn note_refused_origin(&self, origin: &str, from: IpAddr) {
         let (shared, now) = (&self.shared, self.shared.clock.now());
-        shared.browser_tokens.refusals.refused_origin(origin, from, now);
+        let why = Why::Origin(shown(origin));
+        shared.browser_tokens.refusals.refused(why, from, now);
     }
 }
 
@@ -269,125 +292,4 @@ fn shown(origin: &str) -> String {
     }
     .filter(|text| text.len() <= ORIGIN_BYTES_MAX)
     .unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use chrono::TimeDelta;
-
-    use super::*;
-    use crate::testing::now;
-
-    fn address(number: u64) -> IpAddr {
-        let [.., third, fourth] = number.to_be_bytes();
-        [10, 0, third, fourth].into()
-    }
-
-    fn of_different(refusals: &Refusals, number: u64, fault: TokenFault) {
-        (0..number).for_each(|number| refusals.refused(fault, address(number), now()));
-    }
-
-    fn said(refusals: &Refusals) -> Option<String> {
-        refusals.lately(now()).map(|many| many.to_string())
-    }
-
-    #[test]
-    fn a_shop_whose_pages_are_all_refused_is_said_with_the_reason_and_is_over_by_itself() {
-        let refusals = Refusals::default();
-        let proxy = address(1);
-        for _ in 0..19 {
-            refusals.refused(TokenFault::UnknownIssuer, proxy, now());
-        }
-        assert_eq!(said(&refusals), None);
-        refusals.refused(TokenFault::UnknownIssuer, proxy, now());
-        let all = "20 logins of pages were refused in the last 5 minutes and none was let in, because the issuer of their \
-                   tokens is unknown: they are of another environment, or no `issuer` under [[mqtt.issuer]] is their `iss` to the letter";
-        assert_eq!(said(&refusals).as_deref(), Some(all));
-        refusals.refused(TokenFault::Expired, proxy, now());
-        let mostly = said(&refusals).unwrap_or_default();
-        assert!(
-            mostly.contains("21 logins") && mostly.contains("mostly because the issuer"),
-            "{mostly}"
-        );
-        assert!(
-            refusals
-                .lately(now() + TimeDelta::minutes(WINDOW_MINUTES))
-                .is_none()
-        );
-    }
-
-    #[test]
-    fn it_is_said_while_as_many_are_refused_as_let_in() {
-        let refusals = Refusals::default();
-        of_different(&refusals, 30, TokenFault::Expired);
-        (0..30).for_each(|_| refusals.admitted(now()));
-        let sentence = said(&refusals).unwrap_or_default();
-        assert!(
-            sentence.starts_with("30 logins of pages were refused in the last 5 minutes and 30 were let in"),
-            "{sentence}"
-        );
-        refusals.admitted(now());
-        assert_eq!(said(&refusals), None);
-    }
-
-    #[test]
-    fn one_robot_or_one_page_that_cannot_stop_is_no_alarm() {
-        let robot = Refusals::default();
-        (0..1_000).for_each(|_| robot.refused(TokenFault::Malformed, address(1), now()));
-        (0..1_000).for_each(|_| robot.refused_soon(TokenFault::UnknownKey, address(1), now()));
-        for number in 0..1_000_u16 {
-            let of_one_site = [0x2001, 0xdb8, 1, number, 0, 0, 0, 1];
-            robot.refused(TokenFault::Malformed, of_one_site.into(), now());
-        }
-        assert_eq!(said(&robot), None, "nobody else is there");
-
-        let page = Refusals::default();
-        page.admitted(now());
-        (0..1_000).for_each(|_| page.refused(TokenFault::Expired, address(1), now()));
-        assert_eq!(said(&page), None, "others are let in");
-
-        let robots = Refusals::default();
-        of_different(&robots, REFUSALS_MIN, TokenFault::Malformed);
-        assert!(said(&robots).is_some(), "of many addresses it is one");
-    }
-
-    #[test]
-    fn of_an_origin_only_what_is_one_is_repeated() {
-        for (origin, expected) in [
-            ("https://shop.example.com", "https://shop.example.com"),
-            ("https://Shop.example.com:443/x?y#z", "https://shop.example.com"),
-            ("https://a\u{1b}[31m.example", ""),
-            ("null", ""),
-            ("", ""),
-            ("data:text/html,call 0800", ""),
-        ] {
-            assert_eq!(shown(origin), expected, "{origin}");
-        }
-        assert_eq!(shown(&format!("https://{}.example", "a.".repeat(60))), "");
-        let refusals = Refusals::default();
-        (0..20).for_each(|_| refusals.refused_origin("https://shop.example.com", address(1), now()));
-        let sentence = said(&refusals).unwrap_or_default();
-        assert!(
-            sentence.contains("because pages of https://shop.example.com may not connect: "),
-            "{sentence}"
-        );
-    }
-
-    #[test]
-    fn it_is_bounded_whoever_comes() {
-        let refusals = Refusals::default();
-        for minute in 0..100 {
-            let now = now() + TimeDelta::minutes(minute);
-            for number in 0..1_000 {
-                refusals.refused_origin(&format!("https://{number}.example"), address(number), now);
-            }
-        }
-        let minutes = refusals.minutes(now() + TimeDelta::minutes(99));
-        assert_eq!(minutes.len(), 5);
-        for minute in &*minutes {
-            assert_eq!(minute.addresses.len(), ADDRESSES_MAX);
-            assert!(minute.origins() <= ORIGINS_MAX + 1);
-            assert_eq!(minute.of_others, 800);
-        }
-    }
 }

@@ -66,6 +66,10 @@ impl Away {
         Some(left)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.due.len()
+    }
+
     /// The next that is due at this time.
     pub(super) fn next_due(&mut self, now_ms: u64) -> Option<Due> {
         let (&(due_ms, _), _) = self.by_due.first_key_value()?;

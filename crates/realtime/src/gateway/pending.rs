@@ -29,10 +29,6 @@ pub(super) struct Place<'a> {
 }
 
 impl Pending {
-    pub(super) fn len(&self) -> usize {
-        locked(&self.0).by_age.len()
-    }
-
     pub(super) fn enter(&self) -> Place<'_> {
         let mut waiting = locked(&self.0);
         if waiting.by_age.len() >= PENDING_MAX

@@ -47,6 +47,7 @@ impl Seats {
         }
     }
 
+    #[cfg(test)]
     pub(super) fn taken(&self) -> usize {
         self.all - self.free.available_permits()
     }

@@ -191,6 +191,12 @@ impl Sessions {
         locked(&self.by_key).len()
     }
 
+    /// Those whose clients are here. Whoever is not let in has none.
+    pub(super) fn with_client(&self) -> usize {
+        let away = locked(&self.away).len();
+        self.len().saturating_sub(away)
+    }
+
     fn make_room(&self, by_key: &mut HashMap<Key, Arc<Session>>) -> Result<Option<Will>, Why> {
         loop {
             let first = locked(&self.away).first_to_go();

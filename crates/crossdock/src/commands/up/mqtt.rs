@@ -133,7 +133,7 @@ struct Asked(Hub);
 impl Doorkeeper for Asked {
     async fn admit(&self, arrival: Arrival<'_>) -> Result<Arc<dyn Rights>, Refusal> {
         let token = arrival.login.map_or("", |login| login.password.as_str());
-        match self.0.log_in_browser(token, arrival.peer).await {
+        match self.0.connect_browser(token, arrival.peer).await {
             Ok(grants) => Ok(Arc::new(Granted(grants))),
             Err(error) => Err(refusal(token, error)),
         }

@@ -229,19 +229,32 @@ async fn who_guesses_has_to_wait_and_who_was_once_right_does_not() {
     assert_eq!(log_in(&garbled, office).await, Err(TokenFault::Signature.into()));
     let later = forger.hub.log_in(&garbled, guesser, at(1)).await.map(drop);
     assert_eq!(later, Err(TokenFault::Signature.into()));
+}
 
-    let told = forger.hub.refusals.lately(now()).unwrap().to_string();
+#[tokio::test]
+async fn only_logins_to_stay_are_counted() {
+    let forger = Forger::new().await;
+    let (good, expired) = (
+        forger.token(json!({})),
+        forger.token(json!({"exp": at(0).timestamp()})),
+    );
+    let from = "192.0.2.1".parse().unwrap();
+    let lately = || forger.hub.refusals.lately(0, now()).map(|many| many.to_string());
+    for _ in 0..30 {
+        assert!(forger.hub.log_in(&expired, from, now()).await.is_err());
+    }
+    assert_eq!(lately(), None, "one page may ask for many topics");
+    for token in ["guessed"; 31].into_iter().chain([expired.as_str(); 20]) {
+        assert!(forger.hub.connect(token, from, now()).await.is_err());
+        assert!(forger.hub.log_in(&good, from, now()).await.is_ok());
+    }
+    let told = lately().unwrap();
     assert!(
-        told.starts_with("64 logins of pages were refused") && told.contains("none was let in"),
+        told.starts_with("51 logins of pages were refused in the last 5 minutes and none was let in, mostly"),
         "{told}"
     );
-    assert!(told.contains("mostly because the hub knows no key"), "{told}");
-    assert_eq!(log_in(&good, office).await, Ok(()));
-    assert_eq!(
-        forger.hub.refusals.lately(now()),
-        None,
-        "two addresses are no shop"
-    );
+    assert!(forger.hub.connect(&good, from, now()).await.is_ok());
+    assert_eq!(lately(), None);
 }
 
 #[tokio::test]

@@ -205,7 +205,7 @@ async fn a_flood_does_not_hold_up_the_stop() {
     let stopping = async {
         until(|| gateway.figures().messages_in > 20).await;
         stop.cancel();
-        until(|| gateway.figures().clients == 0).await;
+        until(|| gateway.0.seats.taken() == 0).await;
     };
     tokio::join!(flooding, stopping);
 }

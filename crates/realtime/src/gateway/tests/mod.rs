@@ -184,9 +184,10 @@ async fn all_is_read(gateway: &Gateway) {
 #[tokio::test]
 async fn who_has_no_rights_is_not_let_in() {
     let (gateway, _) = open(Door::default());
-    let (_, answer) = Client::connect(&gateway, hello(" ", "x")).await;
+    let (_lingers, answer) = Client::connect(&gateway, hello(" ", "x")).await;
     assert_eq!(answer.1, Reason::NotAuthorized.code());
-    assert_eq!(gateway.figures().refused, 1);
+    let figures = gateway.figures();
+    assert_eq!((figures.refused, figures.clients), (1, 0));
     let mut elsewhere = hello("mine/#", "x");
     elsewhere.will = Some(LastWill {
         topic: "theirs/x".into(),
