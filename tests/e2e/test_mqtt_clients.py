@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ import trustme
 from harness.hub import REPOSITORY
 from harness.members import Member, Message, Transport
 from harness.mqtt import HOST, Server, server_under_test
-from harness.node import NODE_MODULES
+from harness.node import NODE_MODULES, node_says
 from harness.wait import eventually
 
 DEADLINE_S = 30
@@ -204,16 +203,7 @@ def asked(client: Mosquitto, topic: str, reader: subprocess.Popen[str]) -> bool:
 @pytest.mark.parametrize("transport", ["tcp", "websocket"])
 def test_mqtt_js_in_node(server, transport, version):
     url = server.websocket_url if transport == "websocket" else f"mqtt://{server.address}"
-    done = subprocess.run(
-        ["node", str(SCENARIO), url, str(version)],
-        env={**os.environ, "NODE_PATH": str(NODE_MODULES)},
-        capture_output=True,
-        text=True,
-        timeout=2 * DEADLINE_S,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == JS_SEES
+    assert json.loads(node_says(SCENARIO.name, url, str(version))) == JS_SEES
 
 
 @pytest.mark.parametrize("version", [4, 5])

@@ -4,8 +4,6 @@ to. Every test has an adapter and a type of its own, applied to a hub that runs.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import time
 import uuid
 from datetime import datetime, timedelta, timezone
@@ -15,8 +13,7 @@ import pytest
 
 from harness.endpoint import Place
 from harness.events import event
-from harness.hub import REPOSITORY
-from harness.node import NODE_MODULES
+from harness.node import node_says
 from harness.receiver import SECRET, Answer, Authority, Endless, Held, Receiver
 from harness.wait import eventually
 
@@ -75,17 +72,8 @@ def test_the_library_for_node_verifies_it_too(places):
     hall.send(*sent)
     got = hall.receiver.wait_for(*(one["id"] for one in sent))
     lines = [json.dumps({"headers": one.headers, "body": one.body.decode()}) for one in got]
-    done = subprocess.run(
-        ["node", str(REPOSITORY / "tests" / "node" / "verify.cjs"), SECRET],
-        input="\n".join(lines),
-        env={**os.environ, "NODE_PATH": str(NODE_MODULES)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert sorted(done.stdout.split()) == sorted(one.id for one in got)
+    verified = node_says("verify.cjs", SECRET, stdin="\n".join(lines))
+    assert sorted(verified.split()) == sorted(one.id for one in got)
 
 
 def test_a_secret_that_cannot_be_had_is_said_and_its_events_wait(places):
